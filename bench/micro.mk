@@ -1,0 +1,2 @@
+bench_programs += bench/micro/micro
+bench_micro_micro_SOURCES = bench/micro/micro.c

@@ -1,0 +1,202 @@
+/* micro: what the small pieces of the request path cost, in nanoseconds an operation. One line a piece:
+ *
+ *   bench/micro/micro [seconds for each, default 0.3]
+ *
+ * Inputs vary from one operation to the next so that the branch predictor learns no single answer; the best
+ * of five rounds is printed, as the machine's other work can only add. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/ledger.h"
+#include "base/panic.h"
+#include "topo/balance.h"
+#include "topo/cluster.h"
+#include "topo/route.h"
+
+#define ROUTES    10000
+#define ENDPOINTS 64
+#define WORKERS   4
+#define ROUNDS    5
+
+struct bench {
+    struct route_table *hosts, *paths; /* ROUTES over as many hosts; ROUTES of one host */
+    char host_texts[ROUTES][40], path_texts[ROUTES][40];
+    struct cluster *p2c, *round_robin;
+    struct ledger ledger;
+    struct ledger_writer w;
+    uint64_t random, sink;
+    uint32_t cursor;
+};
+
+static struct route_table *build_routes(struct bench *b, bool by_host)
+{
+    struct route *routes = must(calloc(ROUTES, sizeof(*routes)));
+    for (uint32_t i = 0; i < ROUTES; i++)
+        routes[i] = (struct route){.host = by_host ? str_of(b->host_texts[i]) : STR("h"),
+                                   .path = by_host ? STR("/") : str_of(b->path_texts[i]),
+                                   .cluster_id = STR("c")};
+    struct route_table *t = route_table_build(routes, ROUTES, NULL, 0);
+    free(routes);
+    return t;
+}
+
+static struct cluster *build_cluster(int policy)
+{
+    struct cluster_options options;
+    struct endpoint e[ENDPOINTS];
+    char ids[ENDPOINTS][8];
+    options_init(&cluster_options_table, &options);
+    options.balance = policy;
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "e%02u", i);
+        e[i] =
+            (struct endpoint){.slot = i, .weight = 50 + i, .readiness = ENDPOINT_READY, .id = str_of(ids[i])};
+    }
+    struct cluster *c = cluster_build(STR("c"), STR("bench"), 0, &options, e, ENDPOINTS);
+    options_free(&cluster_options_table, &options);
+    return c;
+}
+
+static struct bench *make(void)
+{
+    struct bench *b = must(calloc(1, sizeof(*b)));
+    int fd = ledger_create(1, WORKERS, 4, ENDPOINTS);
+    ASSERT(fd >= 0 && ledger_open(&b->ledger, fd, true));
+    close(fd);
+    ledger_writer_init(&b->w, &b->ledger, 0);
+    for (uint32_t i = 0; i < ROUTES; i++) {
+        snprintf(b->host_texts[i], sizeof(b->host_texts[i]), "shop%u.example.com", i);
+        snprintf(b->path_texts[i], sizeof(b->path_texts[i]), "/app%u/v%u", i, i % 3);
+    }
+    b->random = 42;
+    b->hosts = build_routes(b, true);
+    b->paths = build_routes(b, false);
+    b->p2c = build_cluster(BALANCE_P2C);
+    b->round_robin = build_cluster(BALANCE_ROUND_ROBIN);
+    return b;
+}
+
+static void drop(struct bench *b)
+{
+    route_table_unref(&b->hosts);
+    route_table_unref(&b->paths);
+    cluster_unref(&b->p2c);
+    cluster_unref(&b->round_robin);
+    ledger_close(&b->ledger);
+    free(b);
+}
+
+/* ---- the pieces: n operations each ---- */
+
+static void route_by_host(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        b->sink +=
+            (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i * 7919 % ROUTES]), STR("/cart/42"));
+}
+
+/* The same host again and again, as traffic is: what the look-up itself costs when its lines are in the
+ * cache. */
+static void route_by_hot_host(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        b->sink += (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i % 16]), STR("/cart/42"));
+}
+
+static void route_by_path(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        b->sink += (uintptr_t)route_table_find(b->paths, STR("h"), str_of(b->path_texts[i * 7919 % ROUTES]));
+}
+
+static void pick(struct bench *b, struct cluster *c, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct balance_request r = {.ledger = &b->ledger, .random = &b->random, .cursor = &b->cursor};
+        b->sink += (uint64_t)balance_pick(c, &r);
+    }
+}
+
+static void pick_p2c(struct bench *b, uint32_t n)
+{
+    pick(b, b->p2c, n);
+}
+
+static void pick_round_robin(struct bench *b, uint32_t n)
+{
+    pick(b, b->round_robin, n);
+}
+
+static void ledger_moves(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i += 2) {
+        ledger_cluster_move(&b->w, 0, LEDGER_COUNTS, LEDGER_SERVING, i + 1);
+        ledger_cluster_move(&b->w, 0, LEDGER_SERVING, LEDGER_COUNTS, i + 2);
+    }
+}
+
+static void ledger_attempts(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i += 2) {
+        ledger_endpoint_attempt(&b->w, i % ENDPOINTS, +1, i + 1);
+        ledger_endpoint_attempt(&b->w, i % ENDPOINTS, -1, i + 2);
+    }
+}
+
+/* All that one request writes: arrival, attempt, end of the attempt, finishing, end. */
+static void ledger_request(struct bench *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        ledger_cluster_move(&b->w, 1, LEDGER_COUNTS, LEDGER_SERVING, i);
+        ledger_endpoint_attempt(&b->w, i % ENDPOINTS, +1, i);
+        ledger_endpoint_attempt(&b->w, i % ENDPOINTS, -1, i + 1);
+        ledger_cluster_move(&b->w, 1, LEDGER_SERVING, LEDGER_COUNTS, i + 1);
+        ledger_cluster_done(&b->w, 1, 200, i * 1000ull);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct bench *b, uint32_t n);
+} pieces[] = {
+    {"route: 10,000 hosts, any of them", route_by_host},
+    {"route: 10,000 hosts, 16 of them", route_by_hot_host},
+    {"route: 10,000 paths of one host", route_by_path},
+    {"pick: p2c, 64 endpoints, 4 workers", pick_p2c},
+    {"pick: round robin, 64 endpoints", pick_round_robin},
+    {"ledger: one move", ledger_moves},
+    {"ledger: one attempt", ledger_attempts},
+    {"ledger: all of one request", ledger_request},
+};
+
+#define BATCH 20000u
+
+static double measure(struct bench *b, void (*run)(struct bench *, uint32_t), double seconds)
+{
+    double best = 1e9;
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t start = clock_now_ns(), now = start, n = 0;
+        while ((double)(now - start) < seconds * 1e9 / ROUNDS) {
+            run(b, BATCH);
+            n += BATCH;
+            now = clock_now_ns();
+        }
+        double each = (double)(now - start) / (double)n;
+        best = each < best ? each : best;
+    }
+    return best;
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.3;
+    struct bench *b = make();
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+        printf("%-36s %7.1f ns\n", pieces[i].name, measure(b, pieces[i].run, seconds));
+    if (b->sink == 1) /* it is used, so none of it is optimised away */
+        puts("");
+    drop(b);
+    return 0;
+}

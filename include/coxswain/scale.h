@@ -1,0 +1,135 @@
+/* scale: the pure function that says how many members a set should have.
+ *
+ * A scaler is a table of functions of which only `decide` does the work: it reads a sample, updates its state and
+ * answers with a real number. It has no clock, does no I/O, allocates nothing, keeps no globals and calls nothing
+ * but sample->math, so that a recorded run replays bit for bit on any machine (compile with -ffp-contract=off).
+ * The same object code runs in the simulator.
+ *
+ * The state is one block of bytes that the host owns, saves and restores: fixed-width little-endian fields,
+ * no pointers. Its first content comes from init_state; after a change of its version from upgrade_state.
+ *
+ * Rounding, limits, capacity of partitions, placement and the choice of victims are the core's: `wanted` is neither
+ * rounded nor clamped, and when a decision expires the last count stands. */
+#ifndef COXSWAIN_SCALE_H
+#define COXSWAIN_SCALE_H
+
+#include <coxswain/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The only mathematics a scaler may use beyond + - * / and comparisons. */
+struct cox_math {
+    uint32_t size;
+    uint32_t reserved;
+    double (*exp)(double x);
+    double (*log)(double x);
+    double (*pow)(double x, double y);
+    double (*sqrt)(double x);
+    double (*floor)(double x);
+    double (*ceil)(double x);
+};
+
+/* One measured thing besides the counts: load average, memory, queue length, … */
+struct cox_factor {
+    uint32_t size;
+    uint32_t count;     /* members that reported it */
+    const char *metric; /* "load_average", "memory_bytes", … */
+    double value;       /* mean over them */
+    uint64_t age_ns;    /* of the oldest report in it */
+};
+
+/* Members of the set in one partition. */
+struct cox_partition_count {
+    uint32_t size;
+    uint32_t ready, starting, draining;
+    uint32_t capacity; /* UINT32_MAX: unknown */
+    uint32_t reserved;
+    uint64_t oldest_starting_ns; /* age of the oldest that is starting, 0: none */
+    const char *partition;
+};
+
+/* How many exchanges a parent set's exchange causes here. */
+struct cox_call_ratio {
+    uint32_t size;
+    uint32_t reserved;
+    const char *parent_set;
+    double ratio; /* NaN: unknown */
+};
+
+enum cox_sample_flags {
+    COX_SAMPLE_FIRST = 1u << 0,     /* nothing before it is known: differences are 0 */
+    COX_SAMPLE_WAKE = 1u << 1,      /* taken early: a request waits and nothing can serve it */
+    COX_SAMPLE_SATURATED = 1u << 2, /* taken early: every endpoint is at its limit */
+    COX_SAMPLE_NO_SHRINK = 1u << 3  /* a source is missing: the core will not shrink whatever the answer is */
+};
+
+enum cox_floor_origin { COX_FLOOR_NONE = 0, COX_FLOOR_POLICY = 1, COX_FLOOR_PARENT = 2, COX_FLOOR_SCHEDULE = 3, COX_FLOOR_HAND = 4 };
+
+/* What is known of one set at one moment. Means are over the time since the sample before (window_ns), from exact
+ * time integrals, not from polling. */
+struct cox_sample {
+    uint32_t size;
+    uint32_t flags;     /* enum cox_sample_flags */
+    const char *set;    /* id of the set */
+    uint64_t now_ns;    /* the only clock */
+    uint64_t window_ns;
+    uint64_t wall_ns;   /* for seasons, nothing else */
+    int32_t utc_offset_s;
+    uint32_t reserved;
+    /* exchanges in flight: mean over the window, and now */
+    double held_mean, serving_mean, finishing_mean, tunnels_mean;
+    uint64_t held_now, serving_now, finishing_now, tunnels_now;
+    uint64_t oldest_held_ns; /* age of the one that waits longest */
+    /* in the window */
+    uint64_t arrivals, completed, failed, rejected, abandoned;
+    double latency_p50_ns, latency_p90_ns, latency_p99_ns; /* NaN: none completed */
+    double service_mean_ns;                                /* PICK to last byte from the server; NaN: none */
+    /* members */
+    uint32_t ready, starting, draining;
+    uint32_t current;  /* the count the core keeps now */
+    double wanted;     /* the last answer, NaN: none yet */
+    uint32_t min, max; /* limits, for information: the core clamps */
+    uint32_t floor;    /* what it must not go below for now … */
+    uint32_t floor_origin; /* … and who says so: enum cox_floor_origin */
+    double slots_per_member; /* exchanges a member may have in flight; NaN: unlimited */
+    double start_p50_ns, start_p90_ns; /* created → active, learned; NaN: not known yet */
+    uint64_t oldest_starting_ns;
+    /* where the counts come from */
+    uint32_t sources_expected, sources_fresh;
+    uint64_t oldest_source_ns;
+    struct cox_array partitions;  /* struct cox_partition_count */
+    struct cox_array call_ratios; /* struct cox_call_ratio */
+    struct cox_array factors;     /* struct cox_factor */
+    const struct cox_math *math;
+    const struct cox_options *options; /* of the policy, by the schema of the plugin */
+};
+
+struct cox_decision {
+    uint32_t size; /* set by the host */
+    uint32_t flags; /* none yet: leave 0 */
+    double wanted;  /* members; any finite real number */
+    uint64_t valid_ns; /* how long it may be acted on; 0: until the next sample */
+    char reason[120];  /* for people: which figure led to it */
+};
+
+struct cox_scaler {
+    uint32_t size;
+    uint32_t state_version;
+    /* Bytes of the state of one set under these options. */
+    uint64_t (*state_size)(const struct cox_options *options);
+    /* Makes the state of a set that never had one. */
+    void (*init_state)(const struct cox_options *options, void *state);
+    /* Makes today's state out of one that an older version saved; COX_FAILED: start anew. May be NULL. */
+    int32_t (*upgrade_state)(const struct cox_options *options, uint32_t old_version, const void *old_state,
+                             uint64_t old_size, void *state);
+    /* Once a set and tick, on the orchestrator's thread or in the simulator. */
+    void (*decide)(void *state, const struct cox_sample *sample, struct cox_decision *out_decision);
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

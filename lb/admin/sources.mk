@@ -1,0 +1,1 @@
+coxctl_sources =

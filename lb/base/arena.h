@@ -1,0 +1,40 @@
+/* arena: everything that lives as long as one exchange, freed at once.
+ *
+ * The first block is given by the owner (the tail of the exchange's own pool block); later ones come from
+ * malloc and are freed by arena_fini. Bounded by `limit_bytes`. Never zeroed. One thread. */
+#ifndef COX_BASE_ARENA_H
+#define COX_BASE_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+struct arena_block;
+
+struct arena {
+    char *at, *end;
+    struct arena_block *more; /* owned */
+    size_t used_bytes, limit_bytes;
+};
+
+void arena_init(struct arena *a, void *first, size_t first_bytes, size_t limit_bytes);
+void arena_fini(struct arena *a);
+/* The slow road of arena_alloc: a further block. */
+void *arena_grow(struct arena *a, size_t bytes) __attribute__((warn_unused_result));
+
+/* Eight-byte aligned; NULL when memory or the limit is out. */
+static inline void *arena_alloc(struct arena *a, size_t bytes)
+{
+    bytes = (bytes + 7) & ~(size_t)7;
+    if ((size_t)(a->end - a->at) < bytes)
+        return arena_grow(a, bytes);
+    void *p = a->at;
+    a->at += bytes;
+    return p;
+}
+
+/* A copy of the bytes; .p is NULL when memory or the limit is out. */
+struct str arena_copy(struct arena *a, struct str s);
+
+#endif

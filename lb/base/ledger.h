@@ -1,0 +1,289 @@
+/* ledger: the counters in shared memory. One writer a row, many readers, no locks.
+ *
+ *   segment (one memfd per proxy generation, sparse)
+ *   ┌────────┬───────────────────────────┬───────────────────────────┬──
+ *   │ header │ row of worker 0           │ row of worker 1           │ …
+ *   └────────┴───────────────────────────┴───────────────────────────┴──
+ *     row = row head (sequence word, pid) | cluster cells [max_clusters] | endpoint cells [max_endpoints]
+ *           | histograms [max_clusters]        each part page aligned, untouched pages cost nothing
+ *
+ * Made by the master, mapped writable by the proxy of that generation only; then sealed (F_SEAL_FUTURE_WRITE)
+ * and mapped read-only by the master, the orchestrator and coxctl. A row is written by its worker alone, with
+ * relaxed stores inside an odd/even sequence (row_begin, row_end); a reader retries a torn read a bounded number
+ * of times, and takes the row of a dead generation as it is.
+ *
+ * Counting (DATAPATH.md of the design, in one paragraph): of a cluster an exchange is in flight from ROUTE to END
+ * in exactly one of held, serving, finishing, each with its own time integral; of an endpoint an attempt is in
+ * flight from PICK until its uplink has delivered the last byte or is closed. Tunnels are counted apart. All
+ * other cells are cumulative and never run backwards: totals of ended generations are folded into `past`.
+ *
+ * Offsets are computed from the header, so a reader of another build finds its way as long as the frozen head of
+ * header, row and cells (magic, version, sizes, counts and integrals first) is the same. */
+#ifndef COX_BASE_LEDGER_H
+#define COX_BASE_LEDGER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/panic.h"
+
+#ifdef __SANITIZE_THREAD__ /* gcc says that its checker does not follow fences; every cell is an atomic of its own */
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+
+#define LEDGER_MAGIC   0x63786c64u /* "cxld" */
+#define LEDGER_VERSION 1
+#define LEDGER_NO_SLOT UINT32_MAX
+
+/* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative error of a
+ * value read from the middle of its bucket is at most 1/32. */
+#define LEDGER_HIST_OCTAVES 27
+#define LEDGER_HIST_BUCKETS (LEDGER_HIST_OCTAVES * 16)
+
+enum ledger_count { LEDGER_HELD, LEDGER_SERVING, LEDGER_FINISHING, LEDGER_TUNNEL, LEDGER_COUNTS };
+
+/* Why an attempt on an endpoint, or an exchange of a cluster, counts as failed. */
+enum ledger_failure {
+    LEDGER_FAIL_CONNECT,  /* no connection */
+    LEDGER_FAIL_SERVER,   /* closed, reset or broken answer */
+    LEDGER_FAIL_TIMEOUT,  /* of the server */
+    LEDGER_FAIL_CLIENT,   /* client gone, stalled or malformed after ROUTE */
+    LEDGER_FAIL_REFUSED,  /* no endpoint, hold full or timed out */
+    LEDGER_FAIL_INTERNAL, /* memory, descriptors, spill */
+    LEDGER_FAILURES
+};
+
+typedef _Atomic uint64_t ledger_u64; /* the one typedef: a cell is always atomic */
+
+struct ledger_cluster {
+    ledger_u64 count[LEDGER_COUNTS];        /* now */
+    ledger_u64 integral_ns[LEDGER_COUNTS];  /* ∫ n·dt up to since_ns */
+    ledger_u64 since_ns;                    /* monotonic time of the last change */
+    ledger_u64 requests;                    /* exchanges that reached ROUTE */
+    ledger_u64 completed;                   /* exchanges that ended, well or not */
+    ledger_u64 status_class[6];             /* [1..5]; [0]: ended without an answer */
+    ledger_u64 failures[LEDGER_FAILURES];
+    ledger_u64 retries;
+    ledger_u64 rx_bytes, tx_bytes;          /* from and to clients, bodies and heads */
+    ledger_u64 latency_sum_ns;              /* of completed, ROUTE to END */
+    ledger_u64 service_sum_ns;              /* PICK to last byte from the server, successful attempts */
+    ledger_u64 service_count;
+    ledger_u64 spare[4];
+};
+
+struct ledger_endpoint { /* one cache line */
+    ledger_u64 count;       /* attempts in flight now (low 32 bits) and tunnels (high 32 bits) */
+    ledger_u64 integral_ns; /* of the attempts */
+    ledger_u64 since_ns;
+    ledger_u64 requests;
+    ledger_u64 failures;    /* connect (low 32), other (high 32) */
+    ledger_u64 rx_bytes;    /* from the server */
+    ledger_u64 tx_bytes;
+    ledger_u64 spare;
+};
+
+struct ledger_header {
+    uint32_t magic, version;
+    uint64_t header_bytes, row_bytes, total_bytes;
+    uint32_t cluster_bytes, endpoint_bytes; /* size of one cell */
+    uint32_t workers, max_clusters, max_endpoints, hist_buckets;
+    uint64_t clusters_off, endpoints_off, hists_off; /* within a row */
+    uint64_t generation;
+};
+
+struct ledger_row { /* head of a row */
+    _Atomic uint64_t sequence; /* odd while its worker writes */
+    ledger_u64 sessions;       /* client connections now */
+    ledger_u64 accepted;       /* ever */
+    ledger_u64 heartbeat_ns;   /* last loop turn */
+    ledger_u64 uplinks;        /* server connections now, idle ones too */
+    ledger_u64 unrouted;       /* answers made before a cluster was known, ever */
+    ledger_u64 log_dropped;    /* access log lines lost */
+    ledger_u64 spare[1];
+};
+
+/* A mapping, owned by the process that made it. */
+struct ledger {
+    char *base;
+    size_t bytes;
+    const struct ledger_header *header; /* owned: a private copy, checked once, so no writer can change it under us */
+    bool writable;
+};
+
+/* A worker's view of its own row; embedded in the worker. */
+struct ledger_writer {
+    struct ledger_row *row;
+    struct ledger_cluster *clusters;
+    struct ledger_endpoint *endpoints;
+    ledger_u64 *hists;
+    uint32_t max_clusters, max_endpoints;
+};
+
+/* Makes the memfd (close-on-exec) with its header; -1 and errno on failure. */
+int ledger_create(uint64_t generation, uint32_t workers, uint32_t max_clusters, uint32_t max_endpoints)
+    __attribute__((warn_unused_result));
+/* No new writable mapping from now on. */
+bool ledger_seal(int fd);
+/* Maps it; checks magic and sizes. False when it is of an unknown version or malformed. */
+bool ledger_open(struct ledger *l, int fd, bool writable) __attribute__((warn_unused_result));
+void ledger_close(struct ledger *l);
+void ledger_writer_init(struct ledger_writer *w, struct ledger *l, uint32_t worker);
+
+/* ---- writer side: the worker's thread only; inline because they are on the request path ---- */
+
+static inline uint64_t ledger_get(const ledger_u64 *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static inline void ledger_set(ledger_u64 *c, uint64_t v)
+{
+    atomic_store_explicit(c, v, memory_order_relaxed);
+}
+
+static inline void ledger_add(ledger_u64 *c, uint64_t v)
+{
+    ledger_set(c, ledger_get(c) + v); /* one writer: no locked instruction needed */
+}
+
+static inline void ledger_row_begin(struct ledger_writer *w)
+{
+    atomic_store_explicit(&w->row->sequence, atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+static inline void ledger_row_end(struct ledger_writer *w)
+{
+    atomic_store_explicit(&w->row->sequence, atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+/* Integrals up to now. A reading of the clock older than the last change counts as that change's: time never runs
+ * backwards in a cell. */
+static inline void ledger_cluster_advance(struct ledger_cluster *c, uint64_t now_ns)
+{
+    uint64_t since = ledger_get(&c->since_ns);
+    if (now_ns <= since)
+        return;
+    for (int i = 0; i < LEDGER_COUNTS; i++) {
+        uint64_t n = ledger_get(&c->count[i]);
+        if (n)
+            ledger_add(&c->integral_ns[i], n * (now_ns - since));
+    }
+    ledger_set(&c->since_ns, now_ns);
+}
+
+/* Moves one exchange between counts: from or to may be LEDGER_COUNTS for "none". Integrals are brought up to now.
+ * Coming from none is the arrival: it adds one to `requests`. A slot out of bounds counts nothing. */
+static inline void ledger_cluster_move(struct ledger_writer *w, uint32_t slot, enum ledger_count from,
+                                       enum ledger_count to, uint64_t now_ns)
+{
+    if (slot >= w->max_clusters || from == to)
+        return;
+    struct ledger_cluster *c = &w->clusters[slot];
+    ledger_row_begin(w);
+    ledger_cluster_advance(c, now_ns);
+    if (from < LEDGER_COUNTS) {
+        uint64_t n = ledger_get(&c->count[from]);
+        ASSERT(n != 0);
+        ledger_set(&c->count[from], n - 1);
+    } else {
+        ledger_add(&c->requests, 1);
+    }
+    if (to < LEDGER_COUNTS)
+        ledger_add(&c->count[to], 1);
+    ledger_row_end(w);
+}
+
+/* An exchange ended: completed, its class (`status` is a code or a class; 0: without an answer), latency into sum and
+ * histogram. */
+void ledger_cluster_done(struct ledger_writer *w, uint32_t slot, unsigned status, uint64_t latency_ns);
+void ledger_cluster_failure(struct ledger_writer *w, uint32_t slot, enum ledger_failure why);
+
+static inline void ledger_endpoint_advance(struct ledger_endpoint *e, uint64_t now_ns)
+{
+    uint64_t since = ledger_get(&e->since_ns);
+    if (now_ns <= since)
+        return;
+    uint64_t n = ledger_get(&e->count) & UINT32_MAX;
+    if (n)
+        ledger_add(&e->integral_ns, n * (now_ns - since));
+    ledger_set(&e->since_ns, now_ns);
+}
+
+/* delta is +1 or -1. `requests` of the endpoint is the uplink's to count. */
+static inline void ledger_endpoint_attempt(struct ledger_writer *w, uint32_t slot, int delta, uint64_t now_ns)
+{
+    if (slot >= w->max_endpoints)
+        return;
+    struct ledger_endpoint *e = &w->endpoints[slot];
+    uint64_t n = ledger_get(&e->count);
+    ledger_row_begin(w);
+    ledger_endpoint_advance(e, now_ns);
+    ASSERT(delta > 0 || (n & UINT32_MAX) != 0);
+    ledger_set(&e->count, delta > 0 ? n + 1 : n - 1);
+    ledger_row_end(w);
+}
+
+/* An attempt in flight becomes a tunnel (+1), or a tunnel ends (-1). */
+void ledger_endpoint_tunnel(struct ledger_writer *w, uint32_t slot, int delta, uint64_t now_ns);
+
+/* ---- reader side: any process, any thread ---- */
+
+/* Attempts in flight plus tunnels of an endpoint over all workers of this segment; for the balancer, so no retry and no sequence. */
+uint32_t ledger_endpoint_in_flight(const struct ledger *l, uint32_t slot);
+
+struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up to now_ns */
+    uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
+    uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
+    uint64_t latency_sum_ns, service_sum_ns, service_count;
+};
+struct ledger_endpoint_sum {
+    uint64_t attempts, tunnels, integral_ns, requests, connect_failures, other_failures, rx_bytes, tx_bytes;
+};
+
+/* Copies `words` cells of a row, all of one moment; bounded tries. False: still torn after the last of them (its
+ * writer was stopped in the middle of a change), and the copy is as it was found. */
+bool ledger_copy(const struct ledger_row *row, const ledger_u64 *from, uint64_t *to, size_t words);
+const struct ledger_row *ledger_row(const struct ledger *l, uint32_t worker);
+
+/* Add this segment's values of a slot to *sum (zero it first). `alive`: count and bring integrals up to now;
+ * else the generation is dead: its in-flight counts are dropped, integrals end at the last change. */
+void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns, struct ledger_cluster_sum *sum);
+void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns, struct ledger_endpoint_sum *sum);
+/* Adds the histogram of a slot into buckets[LEDGER_HIST_BUCKETS]. */
+void ledger_sum_hist(const struct ledger *l, uint32_t slot, uint64_t *buckets);
+/* True when every in-flight cell of every row is exactly zero. *out_sum (may be NULL) gets the sums of the clusters'
+ * counts, with the endpoints' attempts and tunnels added to `service_count`. Walks all slots: for tests and the end
+ * of a drain. */
+bool ledger_is_quiet(const struct ledger *l, struct ledger_cluster_sum *out_sum);
+
+/* Bucket of a latency, and the middle of a bucket in ns. */
+uint32_t ledger_hist_bucket(uint64_t ns);
+uint64_t ledger_hist_value(uint32_t bucket);
+/* The q-quantile (0..1) in ns of a histogram, 0 when it is empty. */
+uint64_t ledger_hist_quantile(const uint64_t *buckets, double q);
+
+/* ---- past: totals of ended generations ---- */
+
+/* A memfd that the master alone writes: two buffers of sums for every slot and a flip word, so that a crash in the
+ * middle of folding repeats and loses nothing. Readers add it to the living generations. Same slot numbers. */
+struct ledger_past {
+    char *base;
+    size_t bytes;
+    uint32_t max_clusters, max_endpoints;
+    bool writable;
+};
+int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints) __attribute__((warn_unused_result));
+bool ledger_past_open(struct ledger_past *p, int fd, bool writable) __attribute__((warn_unused_result));
+void ledger_past_close(struct ledger_past *p);
+/* Adds all cumulative cells of an ended generation. Idempotent per generation number. */
+void ledger_past_fold(struct ledger_past *p, const struct ledger *ended);
+void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum); /* adds */
+void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum);
+void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets);
+
+#endif

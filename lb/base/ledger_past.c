@@ -1,0 +1,271 @@
+/* The fold, step by step: copy the buffer in force over the other one, add the ended generation there, write
+ * its number down, and only then turn the flip word. A crash before the turn leaves the buffer in force
+ * untouched, and the fold is done again from the start; a crash after it finds the number written down and
+ * does nothing. */
+#include "base/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAST_MAGIC   0x63786c70u /* "cxlp" */
+#define PAST_VERSION 1
+#define PAST_PAGE    4096ull
+#define PAST_SLOTS   (1u << 22)
+#define PAST_FOLDED  64 /* generations remembered; far more than can be alive at once */
+
+#define CLUSTER_WORDS  (sizeof(struct ledger_cluster_sum) / 8)
+#define ENDPOINT_WORDS (sizeof(struct ledger_endpoint_sum) / 8)
+
+struct past_header {
+    uint32_t magic, version;
+    uint64_t header_bytes, buffer_bytes, total_bytes;
+    uint32_t cluster_words, endpoint_words, hist_buckets;
+    uint32_t max_clusters, max_endpoints, spare;
+    ledger_u64 flip; /* folds done; its lowest bit names the buffer in force */
+};
+
+struct past_buffer {                          /* head of a buffer; the cells follow on the next page */
+    ledger_u64 clusters_used, endpoints_used; /* slots above these were never folded into */
+    ledger_u64 folded_count;
+    ledger_u64 folded[PAST_FOLDED]; /* a ring */
+};
+
+static uint64_t pages(uint64_t bytes)
+{
+    return (bytes + PAST_PAGE - 1) & ~(PAST_PAGE - 1);
+}
+
+static void lay_out(struct past_header *h, uint32_t max_clusters, uint32_t max_endpoints)
+{
+    *h = (struct past_header){.magic = PAST_MAGIC,
+                              .version = PAST_VERSION,
+                              .header_bytes = PAST_PAGE,
+                              .cluster_words = CLUSTER_WORDS,
+                              .endpoint_words = ENDPOINT_WORDS,
+                              .hist_buckets = LEDGER_HIST_BUCKETS,
+                              .max_clusters = max_clusters,
+                              .max_endpoints = max_endpoints};
+    h->buffer_bytes = PAST_PAGE + pages(max_clusters * CLUSTER_WORDS * 8) +
+                      pages(max_endpoints * ENDPOINT_WORDS * 8) +
+                      pages(max_clusters * LEDGER_HIST_BUCKETS * 8ull);
+    h->total_bytes = h->header_bytes + 2 * h->buffer_bytes;
+}
+
+int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints)
+{
+    struct past_header h;
+    if (max_clusters > PAST_SLOTS || max_endpoints > PAST_SLOTS) {
+        errno = EINVAL;
+        return -1;
+    }
+    lay_out(&h, max_clusters, max_endpoints);
+    int fd = memfd_create("coxswain-past", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)h.total_bytes) < 0 || pwrite(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+bool ledger_past_open(struct ledger_past *p, int fd, bool writable)
+{
+    struct stat st;
+    struct past_header h, want;
+    *p = (struct ledger_past){0};
+    if (fstat(fd, &st) < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
+        h.max_clusters > PAST_SLOTS || h.max_endpoints > PAST_SLOTS)
+        return false;
+    lay_out(&want, h.max_clusters, h.max_endpoints);
+    if (memcmp(&h, &want, offsetof(struct past_header, flip)) != 0 || (uint64_t)st.st_size < h.total_bytes)
+        return false;
+    void *base = mmap(NULL, h.total_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return false;
+    *p = (struct ledger_past){.base = base,
+                              .bytes = h.total_bytes,
+                              .max_clusters = h.max_clusters,
+                              .max_endpoints = h.max_endpoints,
+                              .writable = writable};
+    return true;
+}
+
+void ledger_past_close(struct ledger_past *p)
+{
+    if (p->base)
+        munmap(p->base, p->bytes);
+    *p = (struct ledger_past){0};
+}
+
+static struct past_header *header_of(const struct ledger_past *p)
+{
+    return (struct past_header *)(void *)p->base;
+}
+
+static struct past_buffer *buffer_of(const struct ledger_past *p, uint64_t flip)
+{
+    uint64_t buffer_bytes = (p->bytes - PAST_PAGE) / 2;
+    return (struct past_buffer *)(void *)(p->base + PAST_PAGE + (flip & 1) * buffer_bytes);
+}
+
+static ledger_u64 *clusters_of(struct past_buffer *b)
+{
+    return (ledger_u64 *)(void *)((char *)b + PAST_PAGE);
+}
+
+static ledger_u64 *endpoints_of(const struct ledger_past *p, struct past_buffer *b)
+{
+    return clusters_of(b) + pages(p->max_clusters * CLUSTER_WORDS * 8) / 8;
+}
+
+static ledger_u64 *hists_of(const struct ledger_past *p, struct past_buffer *b)
+{
+    return endpoints_of(p, b) + pages(p->max_endpoints * ENDPOINT_WORDS * 8) / 8;
+}
+
+static void copy_words(ledger_u64 *to, const ledger_u64 *from, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        ledger_set(&to[i], ledger_get(&from[i]));
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* `to` may hold the half of a fold that died: all it ever used is overwritten. */
+static void copy_buffer(const struct ledger_past *p, struct past_buffer *to, struct past_buffer *from)
+{
+    uint64_t clusters = larger(ledger_get(&to->clusters_used), ledger_get(&from->clusters_used));
+    uint64_t endpoints = larger(ledger_get(&to->endpoints_used), ledger_get(&from->endpoints_used));
+    copy_words(clusters_of(to), clusters_of(from), clusters * CLUSTER_WORDS);
+    copy_words(endpoints_of(p, to), endpoints_of(p, from), endpoints * ENDPOINT_WORDS);
+    copy_words(hists_of(p, to), hists_of(p, from), clusters * LEDGER_HIST_BUCKETS);
+    copy_words(&to->folded_count, &from->folded_count, 1 + PAST_FOLDED);
+}
+
+static bool is_folded(const struct past_buffer *b, uint64_t generation)
+{
+    uint64_t n = ledger_get(&b->folded_count);
+    for (uint64_t i = 0; i < n && i < PAST_FOLDED; i++)
+        if (ledger_get(&b->folded[i]) == generation)
+            return true;
+    return false;
+}
+
+static bool is_zero(const uint64_t *words, size_t n)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= words[i];
+    return !any;
+}
+
+static void fold_clusters(const struct ledger_past *p, struct past_buffer *b, const struct ledger *ended)
+{
+    uint64_t used = ledger_get(&b->clusters_used);
+    for (uint32_t slot = 0; slot < p->max_clusters && slot < ended->header->max_clusters; slot++) {
+        uint64_t sum[CLUSTER_WORDS] = {0}, hist[LEDGER_HIST_BUCKETS] = {0};
+        ledger_sum_cluster(ended, slot, false, 0, (struct ledger_cluster_sum *)(void *)sum);
+        if (is_zero(sum, CLUSTER_WORDS))
+            continue;
+        used = larger(used, slot + 1u);
+        ledger_set(&b->clusters_used, used); /* first: what a dead fold touched must be known */
+        for (size_t i = 0; i < CLUSTER_WORDS; i++)
+            ledger_add(&clusters_of(b)[slot * CLUSTER_WORDS + i], sum[i]);
+        ledger_sum_hist(ended, slot, hist);
+        for (size_t i = 0; i < LEDGER_HIST_BUCKETS; i++)
+            if (hist[i])
+                ledger_add(&hists_of(p, b)[(size_t)slot * LEDGER_HIST_BUCKETS + i], hist[i]);
+    }
+}
+
+static void fold_endpoints(const struct ledger_past *p, struct past_buffer *b, const struct ledger *ended)
+{
+    uint64_t used = ledger_get(&b->endpoints_used);
+    for (uint32_t slot = 0; slot < p->max_endpoints && slot < ended->header->max_endpoints; slot++) {
+        uint64_t sum[ENDPOINT_WORDS] = {0};
+        ledger_sum_endpoint(ended, slot, false, 0, (struct ledger_endpoint_sum *)(void *)sum);
+        if (is_zero(sum, ENDPOINT_WORDS))
+            continue;
+        used = larger(used, slot + 1u);
+        ledger_set(&b->endpoints_used, used);
+        for (size_t i = 0; i < ENDPOINT_WORDS; i++)
+            ledger_add(&endpoints_of(p, b)[slot * ENDPOINT_WORDS + i], sum[i]);
+    }
+}
+
+void ledger_past_fold(struct ledger_past *p, const struct ledger *ended)
+{
+    ASSERT(p->writable);
+    uint64_t flip = ledger_get(&header_of(p)->flip), generation = ended->header->generation;
+    struct past_buffer *from = buffer_of(p, flip), *to = buffer_of(p, flip + 1);
+    if (is_folded(from, generation))
+        return;
+    copy_buffer(p, to, from);
+    fold_clusters(p, to, ended);
+    fold_endpoints(p, to, ended);
+    uint64_t n = ledger_get(&to->folded_count);
+    ledger_set(&to->folded[n % PAST_FOLDED], generation);
+    ledger_set(&to->folded_count, n + 1);
+    atomic_store_explicit(&header_of(p)->flip, flip + 1, memory_order_release);
+}
+
+enum past_part { PAST_CLUSTER, PAST_ENDPOINT, PAST_HIST };
+
+static const ledger_u64 *part_of(const struct ledger_past *p, struct past_buffer *b, enum past_part part)
+{
+    switch (part) {
+    case PAST_CLUSTER:
+        return clusters_of(b);
+    case PAST_ENDPOINT:
+        return endpoints_of(p, b);
+    default:
+        return hists_of(p, b);
+    }
+}
+
+/* Adds the words of one slot. Only a reader that sleeps through two folds meets a buffer that changes: it
+ * reads again. */
+static void add_slot(const struct ledger_past *p, enum past_part part, uint32_t slot, uint64_t *to,
+                     size_t words)
+{
+    uint64_t copy[LEDGER_HIST_BUCKETS], flip;
+    do {
+        flip = atomic_load_explicit(&header_of(p)->flip, memory_order_acquire);
+        const ledger_u64 *at = part_of(p, buffer_of(p, flip), part) + (size_t)slot * words;
+        for (size_t i = 0; i < words; i++)
+            copy[i] = ledger_get(&at[i]);
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load_explicit(&header_of(p)->flip, memory_order_relaxed) != flip);
+    for (size_t i = 0; i < words; i++)
+        to[i] += copy[i];
+}
+
+void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum)
+{
+    if (slot < p->max_clusters)
+        add_slot(p, PAST_CLUSTER, slot, (uint64_t *)(void *)sum, CLUSTER_WORDS);
+}
+
+void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum)
+{
+    if (slot < p->max_endpoints)
+        add_slot(p, PAST_ENDPOINT, slot, (uint64_t *)(void *)sum, ENDPOINT_WORDS);
+}
+
+void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets)
+{
+    if (slot < p->max_clusters)
+        add_slot(p, PAST_HIST, slot, buckets, LEDGER_HIST_BUCKETS);
+}

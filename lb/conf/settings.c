@@ -1,0 +1,167 @@
+#include "conf/settings.h"
+
+#include <stdlib.h>
+
+#include "base/panic.h"
+#include "conf/options_row.h"
+#include "conf/reader.h"
+#include "conf/settings_check.h"
+
+#ifndef PLUGIN_DIR /* the build says where make install puts them */
+#define PLUGIN_DIR "/usr/local/lib/coxswain"
+#endif
+
+/* What a request may wait for in a set of members unless the user says otherwise: they come and go. */
+#define PORT_HOLD_MAX 256
+
+void settings_set_id(struct buf *out, const char *application, const char *alias)
+{
+    /* One instance of each for now; the id has room for more (set id = application/instance/group/alias). */
+    buf_printf(out, "%s/1/1/%s", application, alias);
+}
+
+void settings_cluster_id(struct buf *out, const char *application, const char *alias, const char *port)
+{
+    settings_set_id(out, application, alias);
+    buf_printf(out, ":%s", port);
+}
+
+const struct cartridge_settings *settings_cartridge(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->cartridges.count; i++) {
+        const struct cartridge_settings *c = SETTINGS_AT(s->cartridges, struct cartridge_settings, i);
+        if (name && c->name && strcmp(c->name, name) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+const struct plugin_settings *settings_plugin(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->plugins.count; i++) {
+        const struct plugin_settings *p = SETTINGS_AT(s->plugins, struct plugin_settings, i);
+        if (name && p->name && strcmp(p->name, name) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+void cluster_options_settle(struct cluster_options *o)
+{
+    bool fastcgi = o->protocol == PROTOCOL_FASTCGI;
+    if (!o->request_buffer_set)
+        o->request_buffer = fastcgi;
+    if (!o->response_buffer_set)
+        o->response_buffer = fastcgi;
+    if (!o->probe.path && o->probe.kind == PROBE_HTTP)
+        o->probe.path = must(str_dup(STR("/")));
+    if (!o->probe.path && o->probe.kind == PROBE_FASTCGI)
+        o->probe.path = must(str_dup(STR("/ping")));
+}
+
+static void replace(char **member, const char *text)
+{
+    free(*member);
+    *member = must(str_dup(str_of(text)));
+}
+
+/* What stands in the cartridge goes to the ports that do not say it themselves. */
+static void settle_port(const struct cartridge_settings *cartridge, struct port_settings *port,
+                        struct reader *r)
+{
+    struct cluster_options *o = &port->options;
+    if (o->protocol == PROTOCOL_FASTCGI) {
+        if (cartridge->document_root && !o->fastcgi.document_root)
+            replace(&o->fastcgi.document_root, cartridge->document_root);
+        if (cartridge->index && !reader_has(r, &o->fastcgi.index))
+            replace(&o->fastcgi.index, cartridge->index);
+    }
+    if (!reader_has(r, &o->hold_max))
+        o->hold_max = PORT_HOLD_MAX;
+    cluster_options_settle(o);
+}
+
+static void settle_plugin(struct plugin_settings *plugin, struct reader *r)
+{
+    const char *file;
+    if (!plugin->plugin && plugin->name)
+        plugin->plugin = must(str_dup(str_of(plugin->name)));
+    reader_place(r, plugin, &file, &plugin->line);
+    plugin->file = must(str_dup(str_of(file)));
+}
+
+/* Values that depend on others. */
+static void settle(struct settings *s, struct reader *r)
+{
+    if (!s->plugin_dir) /* no default of the table: the manual must not depend on the prefix of a build */
+        s->plugin_dir = must(str_dup(STR(PLUGIN_DIR)));
+    for (size_t i = 0; i < s->clusters.count; i++)
+        cluster_options_settle(&SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
+    for (size_t i = 0; i < s->plugins.count; i++)
+        settle_plugin(SETTINGS_AT(s->plugins, struct plugin_settings, i), r);
+    for (size_t i = 0; i < s->cartridges.count; i++) {
+        struct cartridge_settings *c = SETTINGS_AT(s->cartridges, struct cartridge_settings, i);
+        for (size_t j = 0; j < c->ports.count; j++)
+            settle_port(c, SETTINGS_AT(c->ports, struct port_settings, j), r);
+    }
+    for (size_t i = 0; i < s->applications.count; i++) {
+        struct application_settings *app = SETTINGS_AT(s->applications, struct application_settings, i);
+        for (size_t j = 0; j < app->cartridges.count; j++) {
+            struct alias_settings *alias = SETTINGS_AT(app->cartridges, struct alias_settings, j);
+            if (!reader_has(r, &alias->max) && alias->max < alias->min)
+                alias->max = alias->min;
+        }
+    }
+}
+
+static struct settings *settings_create(void)
+{
+    struct settings *s = must(malloc(sizeof *s));
+    options_init(&settings_table, s);
+    return s;
+}
+
+/* Checks what could be read, even when something else could not, so that all errors are said at once. */
+static struct settings *finish(struct settings *s, struct reader *r, bool ok)
+{
+    if (r->place_count) { /* there is a tree at all */
+        settle(s, r);
+        settings_check(s, r);
+        ok = ok && r->error_count == 0;
+    }
+    reader_fini(r);
+    if (!ok)
+        settings_free(&s);
+    return s;
+}
+
+struct settings *settings_load(const char *file, struct buf *errors)
+{
+    struct reader r;
+    struct settings *s = settings_create();
+    reader_init(&r, errors);
+    s->file = realpath(file, NULL);
+    bool ok = reader_read_file(&r, file, &settings_table, s);
+    return finish(s, &r, ok && s->file);
+}
+
+struct settings *settings_load_text(const char *text, size_t n, struct buf *errors)
+{
+    struct reader r;
+    struct settings *s = settings_create();
+    reader_init(&r, errors);
+    bool ok = reader_read_text(&r, "text", str_make(text, n), &settings_table, s);
+    return finish(s, &r, ok);
+}
+
+void settings_free(struct settings **s)
+{
+    if (!*s)
+        return;
+    free((*s)->file);
+    for (size_t i = 0; i < (*s)->plugins.count; i++)
+        free(SETTINGS_AT((*s)->plugins, struct plugin_settings, i)->file);
+    options_free(&settings_table, *s);
+    free(*s);
+    *s = NULL;
+}

@@ -1,0 +1,235 @@
+/* settings: the whole configuration as typed structs, checked, every default filled in.
+ *
+ * Made once by settings_load, immutable from then on, freed by settings_free. After a fork parent and child
+ * each have their own copy. The tables in settings_tables.c describe these structs row for row; a member
+ * without a row does not exist for the user. */
+#ifndef COX_CONF_SETTINGS_H
+#define COX_CONF_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/options.h"
+
+enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES };
+enum balance_policy { BALANCE_P2C, BALANCE_ROUND_ROBIN };
+enum fcgi_mode { FCGI_MODE_FRONT, FCGI_MODE_SCRIPT };
+enum probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP, PROBE_FASTCGI };
+enum upgrade_policy { UPGRADE_ALLOW, UPGRADE_DENY };
+
+struct listener_settings {
+    char *name;
+    char *address; /* "0.0.0.0:8080", "[::]:80", "unix:/run/x.sock" */
+    int64_t backlog;
+    uint64_t client_header_timeout_ms; /* whole head, from its first byte (H32) */
+    uint64_t client_idle_timeout_ms;   /* between requests */
+    uint64_t client_body_timeout_ms;   /* no body byte for so long */
+    uint64_t client_body_min_rate;     /* bytes/s averaged over the body after the first 10 s; 0: off (H32) */
+    uint64_t client_write_timeout_ms;  /* no byte of the answer taken for so long */
+    uint64_t max_line_bytes;           /* 414 */
+    uint64_t max_header_bytes;         /* 431 */
+    int64_t max_header_count;          /* 431 */
+    uint64_t max_body_bytes;           /* 413; 0: no limit */
+    int64_t max_requests;              /* per connection; 0: no limit */
+    struct cidr_list trusted;          /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
+    bool merge_slashes;
+    bool trace; /* TRACE is answered by the server behind; default 405 (H25) */
+};
+
+struct probe_settings {
+    int kind;   /* enum probe_kind; default TCP */
+    char *path; /* HTTP: path; FASTCGI: script name such as "/ping" (ping.path) or "/status" */
+    char *host;
+    uint64_t interval_ms, timeout_ms;
+    int64_t rise, fall; /* successes to become healthy, failures to become unhealthy */
+    int64_t status_min, status_max;
+};
+
+struct fcgi_settings {
+    int mode;            /* enum fcgi_mode */
+    char *document_root; /* as the PHP side sees it */
+    char *index;         /* "index.php": the front controller */
+    bool path_info;      /* front mode: PATH_INFO = the request path instead of empty */
+    bool keep_conn;
+    struct vars params; /* extra params, these win over ours (F9: only from here) */
+    char *server_name;  /* SERVER_NAME; NULL: from Host */
+};
+
+struct files_settings {
+    char *root;               /* NULL: no files */
+    char *index;              /* "index.html", NULL for none */
+    struct strings try_files; /* not for PROTOCOL_FILES alone: "$uri", "$uri/", "=404", "@app" (the cluster's
+                                 own back) */
+    struct strings deny;      /* suffixes never served: ".php", ".phtml", ".phar", ".inc", and dot files */
+    char *internal_root;      /* X-Accel-Redirect: folder that internal paths are resolved in */
+    char *
+        internal_prefix; /* X-Accel-Redirect: path prefix that maps to internal_root, default "/protected/" */
+    struct strings sendfile_roots; /* X-Sendfile: absolute paths must lie below one of these */
+    char *cache_control;           /* value sent with files, or NULL */
+};
+
+/* Everything the proxy must know about a cluster but its endpoints. Travels in the topology. */
+struct cluster_options {
+    int protocol; /* enum protocol */
+    int balance;  /* enum balance_policy */
+    uint64_t connect_timeout_ms;
+    uint64_t response_timeout_ms; /* until the answer's head */
+    uint64_t body_timeout_ms;     /* no byte from or to the server for so long */
+    uint64_t idle_timeout_ms;     /* idle uplinks are closed after it; below the servers' own */
+    uint64_t tunnel_timeout_ms;
+    int64_t max_idle;            /* idle uplinks per endpoint and worker */
+    int64_t max_uplink_requests; /* requests an uplink carries before it is closed; 0: no limit */
+    int64_t retries;             /* further attempts after the first */
+    uint64_t replay_limit_bytes;
+    bool request_buffer_set, request_buffer; /* whole body before PICK; default on for fastcgi */
+    bool response_buffer_set,
+        response_buffer;          /* take the whole answer at server speed; default on for fastcgi */
+    uint64_t buffer_memory_bytes; /* of one direction of one exchange, before the temporary file */
+    uint64_t buffer_file_bytes;   /* of the temporary file; above: back-pressure or 413/503 */
+    uint64_t max_response_header_bytes;
+    int64_t hold_max; /* requests that may wait while no endpoint can serve; 0: none waits */
+    uint64_t hold_timeout_ms;
+    uint64_t retry_after_s; /* Retry-After of a 503 */
+    int64_t max_interim;    /* 1xx answers before the final one (H28) */
+    int upgrade;            /* enum upgrade_policy */
+    char *host;             /* Host sent to the servers; NULL: the client's */
+    struct fcgi_settings fastcgi;
+    struct files_settings files;
+    struct probe_settings probe;
+};
+
+struct cluster_settings {
+    char *name;
+    struct option_list endpoints;   /* struct endpoint_settings; a plain string in the file is its address */
+    struct cluster_options options; /* its rows stand in the cluster's own section */
+};
+
+struct endpoint_settings {
+    char *address; /* "10.0.0.1:80", "[::1]:80", "unix:/run/php.sock" */
+    int64_t weight;
+};
+
+struct route_settings {
+    char *host; /* "*", "shop.example.com", "*.example.com" */
+    char *path; /* prefix, begins with '/' */
+    char *cluster;
+};
+
+struct plugin_settings {
+    char *name;   /* instance */
+    char *plugin; /* NULL: the same as name */
+    struct raw_options raw;
+    char *file; /* where the section stands, for messages; owned */
+    int line;
+};
+
+struct port_settings {
+    char *name;                     /* default "http"; part of the cluster's id */
+    struct cluster_options options; /* protocol, probe, fastcgi … stand in the port's own section */
+};
+
+struct cartridge_settings {
+    char *name;
+    char *actuator;         /* plugin instance */
+    struct strings command; /* argv; $PORT, $PORT_<NAME>, $MEMBER_ID, $HOST are replaced in each word */
+    char *directory;        /* working directory */
+    struct vars environment;
+    char *user;                /* of the member; NULL: the program's own user */
+    struct option_list ports;  /* struct port_settings */
+    uint64_t start_timeout_ms; /* active after this, or replaced */
+    uint64_t stop_timeout_ms;  /* SIGTERM, then SIGKILL after this */
+    int stop_signal;           /* enum index: 0 TERM, 1 QUIT, 2 INT */
+    uint64_t drain_timeout_ms;
+    char *document_root; /* for every fastcgi port that has none of its own; settings_load has spread it */
+    char *index;         /* likewise */
+};
+
+struct alias_settings { /* cartridges = ( … ) of an application */
+    char *alias;
+    char *type; /* cartridge name */
+    int64_t min, max;
+    char *path; /* route prefix of its first port, default "/" */
+};
+
+struct application_settings {
+    char *name;
+    struct strings hosts;
+    struct option_list cartridges; /* struct alias_settings */
+};
+
+struct log_settings {
+    char *file;   /* error log; NULL: standard error */
+    int level;    /* enum log_level: error, warn, info, debug */
+    char *access; /* access log file, "off", or "stderr"/"stdout" */
+};
+
+struct settings {
+    char *file;      /* the config file itself, absolute */
+    int64_t workers; /* 0: one per processor in the affinity mask and cgroup quota */
+    char *user, *group;
+    bool daemon;
+    char *pid_file;
+    char *control;    /* master's unix socket */
+    char *state_dir;  /* last topology, orchestrator state; NULL: none on disk */
+    char *plugin_dir; /* never NULL after settings_load */
+    char *temp_dir;   /* for unlinked spill files */
+    struct log_settings log;
+    uint64_t shutdown_delay_ms, drain_timeout_ms;
+    int64_t generations_max;
+    int64_t max_sessions; /* 0: from RLIMIT_NOFILE */
+    char *server_name;    /* Via pseudonym and Server of own replies: "coxswain" */
+    bool via;
+    bool forwarded;                      /* RFC 7239 Forwarded beside X-Forwarded-* */
+    bool request_id;                     /* make X-Request-Id when there is none */
+    bool traceparent;                    /* make traceparent when there is none */
+    int64_t max_clusters, max_endpoints; /* rows of the ledger */
+    struct option_list listeners;        /* struct listener_settings */
+    struct option_list clusters;         /* struct cluster_settings */
+    struct option_list routes;           /* struct route_settings */
+    struct option_list plugins;          /* struct plugin_settings */
+    struct option_list cartridges;       /* struct cartridge_settings */
+    struct option_list applications;     /* struct application_settings */
+};
+
+extern const struct option_table settings_table, cluster_table, cluster_options_table, listener_table;
+extern const struct option_table endpoint_table, route_table, plugin_table, port_table, cartridge_table;
+extern const struct option_table application_table, alias_table;
+
+/* Reads and checks a file with its @include's. Every error goes to `errors` as "file:line: what, what was
+ * expected\n"; NULL is returned when there was one. The caller frees. */
+struct settings *settings_load(const char *file, struct buf *errors) __attribute__((warn_unused_result));
+void settings_free(struct settings **s);
+
+/* The same from text in memory, without @include. For fuzzing and tests; messages name the file "text". */
+struct settings *settings_load_text(const char *text, size_t n, struct buf *errors)
+    __attribute__((warn_unused_result));
+
+/* Fills in what depends on other keys: buffering that follows the protocol, the path of a probe.
+ * settings_load has done so; whoever makes options with options_set calls it last. Calling it twice is
+ * harmless. */
+void cluster_options_settle(struct cluster_options *options);
+
+/* Whether text may be the id of a cluster: 1 to CLUSTER_ID_MAX bytes of A-Z a-z 0-9 . _ / : @ - */
+#define CLUSTER_ID_MAX 200
+bool cluster_id_is_valid(struct str text);
+/* Names of listeners, plugins, cartridges, applications, aliases, ports: 1 to NAME_MAX_BYTES bytes of
+ * A-Z a-z 0-9 . _ -, so that an id made of them is never too long and never ambiguous. */
+#define NAME_MAX_BYTES 60
+bool name_is_valid(struct str text);
+/* Appends the id of a set ("shop/1/1/web") or, with a port, of its cluster ("shop/1/1/web:http"). */
+void settings_set_id(struct buf *out, const char *application, const char *alias);
+void settings_cluster_id(struct buf *out, const char *application, const char *alias, const char *port);
+
+/* The cartridge, plugin instance of that name, or NULL. */
+const struct cartridge_settings *settings_cartridge(const struct settings *s, const char *name);
+const struct plugin_settings *settings_plugin(const struct settings *s, const char *name);
+
+/* coxswain --manual: the page coxswain.cfg(5). coxswain --reference: conf/reference.cfg. */
+void settings_manual(struct buf *out);
+void settings_reference(struct buf *out);
+
+/* Typed access to lists: SETTINGS_AT(s->routes, struct route_settings, i). */
+#define SETTINGS_AT(list, type, i) (&((type *)(list).items)[i])
+
+#endif

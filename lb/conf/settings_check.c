@@ -1,0 +1,483 @@
+#include "conf/settings_check.h"
+
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include "base/panic.h"
+
+#define EACH(type, item, list)                                                                               \
+    for (type *item = (list).items, *item##_end = item ? item + (list).count : NULL; item != item##_end;     \
+         item++)
+
+static bool is_name_char(char c)
+{
+    return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') || c == '.' || c == '_' ||
+           c == '-';
+}
+
+bool name_is_valid(struct str text)
+{
+    if (text.n == 0 || text.n > NAME_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_name_char(text.p[i]))
+            return false;
+    return true;
+}
+
+bool cluster_id_is_valid(struct str text)
+{
+    if (text.n == 0 || text.n > CLUSTER_ID_MAX)
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_name_char(text.p[i]) && !strchr("/:@", text.p[i]))
+            return false;
+    return true;
+}
+
+static void check_name(struct reader *r, char *const *name)
+{
+    if (*name && !name_is_valid(str_of(*name)))
+        reader_error(r, name, "\"%s\" is no name: expected 1 to %d of A-Z a-z 0-9 . _ -", *name,
+                     NAME_MAX_BYTES);
+}
+
+/* ---- addresses; lb/net/addr.h parses them again where they are used ---- */
+
+static bool address_is_valid(struct str text)
+{
+    if (str_starts(text, STR("unix:")))
+        return text.n > 6 && text.p[5] == '/' && text.n - 5 < sizeof((struct sockaddr_un *)0)->sun_path;
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':')
+        colon--;
+    uint64_t port;
+    uint8_t ip[16];
+    if (colon < 2 || !str_to_u64(str_make(text.p + colon, text.n - colon), &port) || port < 1 || port > 65535)
+        return false;
+    struct str host = str_make(text.p, colon - 1);
+    if (str_find(host, ':') >= 0 && host.p[0] != '[')
+        return false; /* an IPv6 address needs its brackets, or its end is ambiguous */
+    return cidr_ip_parse(host, ip);
+}
+
+static void check_address(struct reader *r, char *const *address)
+{
+    if (*address && !address_is_valid(str_of(*address)))
+        reader_error(
+            r, address,
+            "\"%s\" is no address: expected \"10.0.0.1:80\", \"[::1]:80\" or \"unix:/path\" (names are "
+            "resolved by discovery plugins)",
+            *address);
+}
+
+/* ---- sets of names ---- */
+
+struct name {
+    char *text;     /* owned */
+    const void *at; /* whose place it is */
+};
+
+struct name_set {
+    struct name *v; /* owned; sorted by close_names */
+    size_t n, cap;
+};
+
+/* Takes the text over. */
+static void add_name(struct name_set *set, char *text, const void *at)
+{
+    if (set->n == set->cap) {
+        set->cap = set->cap ? set->cap * 2 : 64;
+        set->v = must(realloc(set->v, set->cap * sizeof *set->v));
+    }
+    set->v[set->n++] = (struct name){text, at};
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+}
+
+/* Sorts, and reports what is there twice. */
+static void close_names(struct name_set *set, struct reader *r, const char *what)
+{
+    const char *file[2];
+    int line[2];
+    if (set->n)
+        qsort(set->v, set->n, sizeof *set->v, by_text);
+    for (size_t i = 1; i < set->n; i++) {
+        if (strcmp(set->v[i - 1].text, set->v[i].text) != 0)
+            continue;
+        const void *first = set->v[i - 1].at, *second = set->v[i].at;
+        reader_place(r, first, &file[0], &line[0]);
+        reader_place(r, second, &file[1], &line[1]);
+        if (strcmp(file[0], file[1]) == 0 && line[0] > line[1]) {
+            first = second;
+            second = set->v[i - 1].at;
+            line[0] = line[1];
+        }
+        reader_error(r, second, "second %s \"%s\"; the first is at %s:%d", what, set->v[i].text, file[0],
+                     line[0]);
+    }
+}
+
+static bool has_name(const struct name_set *set, char *text)
+{
+    struct name key = {text, NULL};
+    return set->n && bsearch(&key, set->v, set->n, sizeof key, by_text);
+}
+
+static void free_names(struct name_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        free(set->v[i].text);
+    free(set->v);
+}
+
+/* ---- sections ---- */
+
+static void check_listeners(const struct settings *s, struct reader *r)
+{
+    struct name_set addresses = {0};
+    EACH(const struct listener_settings, listener, s->listeners)
+    {
+        check_name(r, &listener->name);
+        check_address(r, &listener->address);
+        if (listener->address)
+            add_name(&addresses, must(str_dup(str_of(listener->address))), &listener->address);
+        if (listener->max_line_bytes > listener->max_header_bytes)
+            reader_error(r, &listener->max_line_bytes, "max_line_size is above max_header_size");
+    }
+    close_names(&addresses, r, "listener with address");
+    free_names(&addresses);
+}
+
+static bool has_var(const struct vars *vars, const char *name)
+{
+    for (size_t i = 0; i < vars->n; i++)
+        if (strcmp(vars->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_param_name(const char *name)
+{
+    for (; *name; name++)
+        if (!(*name == '_' || (*name >= 'A' && *name <= 'Z') || (*name >= 'a' && *name <= 'z') ||
+              (*name >= '0' && *name <= '9')))
+            return false;
+    return true;
+}
+
+static bool is_try(struct str word)
+{
+    uint64_t status;
+    if (str_starts(word, STR("=")))
+        return word.n == 4 && str_to_u64(str_make(word.p + 1, 3), &status) && status >= 200 && status <= 599;
+    return str_eq(word, STR("@app")) || str_starts(word, STR("$uri")) || str_starts(word, STR("/"));
+}
+
+static void check_files(const struct files_settings *files, struct reader *r)
+{
+    for (size_t i = 0; i < files->try_files.n; i++)
+        if (!is_try(str_of(files->try_files.v[i])))
+            reader_error(r, &files->try_files,
+                         "\"%s\" in try_files: expected \"$uri...\", \"/...\", \"@app\" or \"=404\"",
+                         files->try_files.v[i]);
+    if (files->try_files.n && !files->root)
+        reader_error(r, &files->try_files, "try_files without root in files");
+    struct str prefix = str_of(files->internal_prefix);
+    if (!str_starts(prefix, STR("/")) || !str_ends(prefix, STR("/")))
+        reader_error(r, &files->internal_prefix, "internal_prefix must begin and end with \"/\"");
+}
+
+static void check_probe(const struct cluster_options *o, struct reader *r)
+{
+    const struct probe_settings *probe = &o->probe;
+    if (probe->kind == PROBE_FASTCGI && o->protocol != PROTOCOL_FASTCGI)
+        reader_error(r, &probe->kind, "a fastcgi probe needs protocol = \"fastcgi\"");
+    if (probe->kind == PROBE_HTTP && o->protocol == PROTOCOL_FASTCGI)
+        reader_error(r, &probe->kind, "an http probe cannot ask a FastCGI server; use kind = \"fastcgi\"");
+    if (probe->path && probe->path[0] != '/')
+        reader_error(r, &probe->path, "the path of a probe must begin with \"/\"");
+    if (probe->status_min > probe->status_max)
+        reader_error(r, &probe->status_min, "status_min is above status_max");
+}
+
+static void check_options(const struct cluster_options *o, struct reader *r, const void *at)
+{
+    bool has_script = o->fastcgi.document_root || has_var(&o->fastcgi.params, "SCRIPT_FILENAME");
+    if (o->protocol == PROTOCOL_FASTCGI && !has_script)
+        reader_error(r, at,
+                     "protocol = \"fastcgi\" needs document_root, the folder of the application as the PHP "
+                     "side sees it");
+    if (o->protocol == PROTOCOL_FILES && !o->files.root)
+        reader_error(r, at, "protocol = \"files\" needs files = { root = \"...\"; }");
+    for (size_t i = 0; i < o->fastcgi.params.n; i++)
+        if (!is_param_name(o->fastcgi.params.names[i]))
+            reader_error(r, &o->fastcgi.params, "\"%s\" is no FastCGI parameter: expected A-Z a-z 0-9 _",
+                         o->fastcgi.params.names[i]);
+    if (o->fastcgi.index && (!o->fastcgi.index[0] || strchr(o->fastcgi.index, '/')))
+        reader_error(r, &o->fastcgi.index, "\"%s\" in fastcgi: index is the name of a file",
+                     o->fastcgi.index);
+    check_files(&o->files, r);
+    check_probe(o, r);
+}
+
+static void check_clusters(const struct settings *s, struct reader *r)
+{
+    size_t endpoints = 0;
+    EACH(const struct cluster_settings, cluster, s->clusters)
+    {
+        if (cluster->name && !cluster_id_is_valid(str_of(cluster->name)))
+            reader_error(r, &cluster->name,
+                         "\"%s\" is no cluster id: expected 1 to %d of A-Z a-z 0-9 . _ / : @ -",
+                         cluster->name, CLUSTER_ID_MAX);
+        check_options(&cluster->options, r, cluster);
+        EACH(const struct endpoint_settings, endpoint, cluster->endpoints)
+        {
+            check_address(r, &endpoint->address);
+        }
+        if (cluster->options.protocol == PROTOCOL_FILES && cluster->endpoints.count)
+            reader_error(r, &cluster->endpoints, "a cluster with protocol = \"files\" has no endpoints");
+        endpoints += cluster->endpoints.count;
+    }
+    if (s->clusters.count > (size_t)s->max_clusters)
+        reader_error(r, &s->clusters, "%zu clusters, but max_clusters is %ld", s->clusters.count,
+                     (long)s->max_clusters);
+    if (endpoints > (size_t)s->max_endpoints)
+        reader_error(r, &s->clusters, "%zu endpoints, but max_endpoints is %ld", endpoints,
+                     (long)s->max_endpoints);
+}
+
+static void check_cartridges(const struct settings *s, struct reader *r)
+{
+    EACH(const struct cartridge_settings, cartridge, s->cartridges)
+    {
+        check_name(r, &cartridge->name);
+        const struct plugin_settings *plugin =
+            cartridge->actuator ? settings_plugin(s, cartridge->actuator) : NULL;
+        if (cartridge->actuator && !plugin)
+            reader_error(r, &cartridge->actuator,
+                         "cartridge \"%s\" names actuator \"%s\", but no plugin has that name",
+                         cartridge->name ? cartridge->name : "", cartridge->actuator);
+        if (plugin && plugin->plugin && strcmp(plugin->plugin, "process") == 0 && !cartridge->command.n)
+            reader_error(r, cartridge, "a cartridge that \"process\" runs needs a command");
+        if (cartridge->command.n && !cartridge->command.v[0][0])
+            reader_error(r, &cartridge->command, "the command is an empty string");
+        if (!cartridge->ports.count)
+            reader_error(r, cartridge, "a cartridge needs at least one port");
+        for (size_t i = 0; i < cartridge->environment.n; i++)
+            if (!is_param_name(cartridge->environment.names[i]))
+                reader_error(r, &cartridge->environment,
+                             "\"%s\" is no environment variable: expected A-Z a-z 0-9 _",
+                             cartridge->environment.names[i]);
+        EACH(const struct port_settings, port, cartridge->ports)
+        {
+            check_name(r, &port->name);
+            check_options(&port->options, r, port);
+            if (port->options.protocol == PROTOCOL_FILES)
+                reader_error(r, &port->options.protocol, "a port speaks http or fastcgi");
+        }
+    }
+}
+
+/* ---- routes ---- */
+
+static bool is_host_name(struct str host)
+{
+    uint8_t ip[16];
+    if (cidr_ip_parse(host, ip))
+        return str_find(host, ':') < 0 || host.p[0] == '[';
+    if (host.n == 0 || host.n > 253)
+        return false;
+    struct str label;
+    for (struct str rest = host; str_next(&rest, '.', &label);) {
+        if (label.n == 0 || label.n > 63)
+            return false;
+        for (size_t i = 0; i < label.n; i++)
+            if (!is_name_char(label.p[i]) || label.p[i] == '.')
+                return false;
+    }
+    return host.p[host.n - 1] != '.';
+}
+
+static bool is_route_host(struct str host)
+{
+    if (str_eq(host, STR("*")))
+        return true;
+    if (str_starts(host, STR("*.")))
+        host = str_make(host.p + 2, host.n - 2);
+    return is_host_name(host);
+}
+
+static bool is_route_path(struct str path)
+{
+    if (path.n == 0 || path.n > 1024 || path.p[0] != '/')
+        return false;
+    for (size_t i = 0; i < path.n; i++)
+        if ((unsigned char)path.p[i] <= ' ' || strchr("?#\\\x7f", path.p[i]))
+            return false;
+    return true;
+}
+
+static void check_host(struct reader *r, const char *host, const void *at)
+{
+    if (!is_route_host(str_of(host)))
+        reader_error(r, at, "\"%s\" is no host: expected \"shop.example.com\", \"*.example.com\" or \"*\"",
+                     host);
+}
+
+static void check_path(struct reader *r, const char *path, const void *at)
+{
+    if (!is_route_path(str_of(path)))
+        reader_error(r, at, "\"%s\" is no path prefix: expected \"/...\" without ? # and blanks", path);
+}
+
+/* Host in small letters, a blank, and the path without a slash at its end: what makes two routes the same. */
+static char *route_key(const char *host, const char *path)
+{
+    struct buf b;
+    buf_init(&b);
+    for (; *host; host++) {
+        char c = char_lower(*host);
+        buf_put(&b, &c, 1);
+    }
+    struct str p = str_of(path);
+    while (p.n > 1 && str_ends(p, STR("/")))
+        p.n--;
+    buf_printf(&b, " %.*s", STR_ARG(p));
+    buf_put(&b, "", 1);
+    return b.p;
+}
+
+/* Whether some plugin may deliver clusters that the file does not name. Of the plugins that come with the
+ * program these are known not to; of all others we cannot tell before they are loaded. */
+static bool may_discover(const struct settings *s)
+{
+    static const char *const without[] = {"process", "eventbus", "haproxy", NULL};
+    EACH(const struct plugin_settings, plugin, s->plugins)
+    {
+        struct str name = str_of(plugin->plugin);
+        bool known = str_starts(name, STR("scale_"));
+        for (size_t i = 0; without[i] && !known; i++)
+            known = str_eq(name, str_of(without[i]));
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
+static void check_routes(const struct settings *s, struct reader *r, const struct name_set *clusters,
+                         struct name_set *routes)
+{
+    bool any = may_discover(s);
+    EACH(const struct route_settings, route, s->routes)
+    {
+        check_host(r, route->host, &route->host);
+        check_path(r, route->path, &route->path);
+        add_name(routes, route_key(route->host, route->path), route);
+        if (!route->cluster)
+            continue;
+        if (!cluster_id_is_valid(str_of(route->cluster)))
+            reader_error(r, &route->cluster, "\"%s\" is no cluster id", route->cluster);
+        else if (!any && !has_name(clusters, route->cluster))
+            reader_error(r, &route->cluster, "route to cluster \"%s\", which nothing makes", route->cluster);
+    }
+}
+
+/* ---- applications ---- */
+
+static void add_ids(const struct settings *s, const struct application_settings *app,
+                    const struct alias_settings *alias, struct name_set *clusters)
+{
+    const struct cartridge_settings *cartridge = settings_cartridge(s, alias->type);
+    if (!cartridge || !app->name || !alias->alias)
+        return;
+    EACH(const struct port_settings, port, cartridge->ports)
+    {
+        struct buf id;
+        buf_init(&id);
+        settings_cluster_id(&id, app->name, alias->alias, port->name);
+        buf_put(&id, "", 1);
+        add_name(clusters, id.p, alias);
+    }
+}
+
+static void check_alias(const struct settings *s, struct reader *r, const struct application_settings *app,
+                        const struct alias_settings *alias)
+{
+    check_name(r, &alias->alias);
+    check_path(r, alias->path, &alias->path);
+    if (alias->type && !settings_cartridge(s, alias->type))
+        reader_error(r, &alias->type,
+                     "alias \"%s\" of application \"%s\" names cartridge \"%s\", which does not exist",
+                     alias->alias ? alias->alias : "", app->name ? app->name : "", alias->type);
+    if (alias->min > alias->max)
+        reader_error(r, &alias->min, "min is above max");
+}
+
+static void check_applications(const struct settings *s, struct reader *r, struct name_set *clusters,
+                               struct name_set *routes)
+{
+    EACH(const struct application_settings, app, s->applications)
+    {
+        check_name(r, &app->name);
+        for (size_t i = 0; i < app->hosts.n; i++)
+            check_host(r, app->hosts.v[i], &app->hosts);
+        if (!app->cartridges.count)
+            reader_error(r, app, "an application needs at least one cartridge");
+        EACH(const struct alias_settings, alias, app->cartridges)
+        {
+            check_alias(s, r, app, alias);
+            add_ids(s, app, alias, clusters);
+            for (size_t i = 0; i < app->hosts.n; i++)
+                add_name(routes, route_key(app->hosts.v[i], alias->path), alias);
+        }
+    }
+}
+
+/* ---- the top level ---- */
+
+static bool is_token(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_name_char(text.p[i]) && !strchr("!#$%&'*+^`|~", text.p[i]))
+            return false;
+    return text.n > 0 && text.n <= 64;
+}
+
+static void check_top(const struct settings *s, struct reader *r)
+{
+    if (!is_token(str_of(s->server_name)))
+        reader_error(r, &s->server_name, "server_name must be a token of RFC 9110, 1 to 64 letters");
+    if (s->control && strlen(s->control) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        reader_error(r, &s->control, "the path of a unix socket has at most %zu bytes",
+                     sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    EACH(const struct plugin_settings, plugin, s->plugins)
+    {
+        check_name(r, &plugin->name);
+        if (plugin->plugin && !name_is_valid(str_of(plugin->plugin)))
+            reader_error(r, &plugin->plugin, "\"%s\" is no name of a plugin", plugin->plugin);
+    }
+}
+
+void settings_check(const struct settings *s, struct reader *r)
+{
+    struct name_set clusters = {0}, routes = {0};
+    check_top(s, r);
+    check_listeners(s, r);
+    check_clusters(s, r);
+    check_cartridges(s, r);
+    check_applications(s, r, &clusters, &routes);
+    EACH(const struct cluster_settings, cluster, s->clusters)
+    {
+        if (cluster->name)
+            add_name(&clusters, must(str_dup(str_of(cluster->name))), cluster);
+    }
+    close_names(&clusters, r, "cluster");
+    check_routes(s, r, &clusters, &routes);
+    close_names(&routes, r, "route");
+    free_names(&clusters);
+    free_names(&routes);
+}

@@ -1,0 +1,11 @@
+/* settings_check: what no single row can know: references between sections, addresses, names, contradictions.
+ * Reports every error at the place of the key that is wrong. Used by settings_load alone. */
+#ifndef COX_CONF_SETTINGS_CHECK_H
+#define COX_CONF_SETTINGS_CHECK_H
+
+#include "conf/reader.h"
+#include "conf/settings.h"
+
+void settings_check(const struct settings *s, struct reader *r);
+
+#endif

@@ -1,0 +1,283 @@
+/* The tables of the whole file, of listeners, routes, plugins, cartridges and applications. */
+#include "conf/settings_rows.h"
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
+static const char *const access_words[] = {"off", "stderr", "stdout", NULL};
+static const char *const signal_words[] = {"TERM", "QUIT", "INT", NULL};
+
+#define L(member) offsetof(struct listener_settings, member)
+static const struct option listener_rows[] = {
+    ROW_REQUIRED("name", L(name), "What logs and metrics call it."),
+    ROW_REQUIRED("address", L(address),
+                 "\"0.0.0.0:8080\", \"[::]:80\" or \"unix:/run/x.sock\". The master binds it, so it may be a "
+                 "port below "
+                 "1024 although the workers have no privileges."),
+    ROW_INT("backlog", L(backlog), "4096", 1, 65535,
+            "Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn. Large, so "
+            "that a "
+            "burst waits a moment instead of being turned away."),
+    ROW_DURATION(
+        "client_header_timeout", L(client_header_timeout_ms), "10s", MS(1), DAY,
+        "The whole head of a request must arrive within this, counted from its first byte: sending a byte "
+        "now and then does not prolong it. Then 408."),
+    ROW_DURATION(
+        "client_idle_timeout", L(client_idle_timeout_ms), "60s", MS(1), DAY,
+        "A client connection without a request is closed after this. An idle one costs little memory, and "
+        "browsers profit from finding it still open."),
+    ROW_DURATION("client_body_timeout", L(client_body_timeout_ms), "30s", MS(1), DAY,
+                 "Longest silence in the middle of a request body; then 408."),
+    ROW_SIZE("client_body_min_rate", L(client_body_min_rate), "500", 0, MIB(1024),
+             "Bytes a second that a request body must reach on average once it has taken 10 s; 0: no limit. "
+             "A poor "
+             "telephone line is faster; a client that holds uploads open on purpose is not."),
+    ROW_DURATION("client_write_timeout", L(client_write_timeout_ms), "30s", MS(1), DAY,
+                 "A client that takes no byte of its answer for so long is given up."),
+    ROW_SIZE("max_line_size", L(max_line_bytes), "8k", 256, MIB(1),
+             "Longest request line; more is a 414. What servers have agreed on for decades."),
+    ROW_SIZE("max_header_size", L(max_header_bytes), "32k", KIB(1), MIB(1),
+             "Largest header section; more is a 431. Room for many cookies, and a bound on what one client "
+             "can make "
+             "us keep."),
+    ROW_INT("max_header_count", L(max_header_count), "100", 1, 10000,
+            "Most fields in a header section; more is a 431."),
+    ROW_SIZE("max_body_size", L(max_body_bytes), "100m", 0, TIB(1024),
+             "Largest request body; more is a 413. 0: no limit. PHP itself has a limit for uploads below "
+             "this one."),
+    ROW_INT("max_requests", L(max_requests), "0", 0, INT32_MAX,
+            "Requests on one client connection before it is closed with an answer; 0: no limit."),
+    ROW_NETS(
+        "trusted", L(trusted), NULL,
+        "Networks whose Forwarded, X-Forwarded-* and X-Real-IP are believed, such as [ \"10.0.0.0/8\" ]; "
+        "\"loopback\" and \"private\" are short for the usual ones. Empty, the default: nobody, and what "
+        "clients "
+        "claim about themselves is replaced."),
+    ROW_BOOL(
+        "merge_slashes", L(merge_slashes), "true",
+        "Take several slashes in a row as one when choosing a route, so that \"//admin\" cannot slip past a "
+        "route for \"/admin\"."),
+    ROW_BOOL("trace", L(trace), "false",
+             "Pass TRACE on to the servers. Off: 405, because it shows a script the headers that it should "
+             "not see."),
+    ROW_RESERVED("tls", "TLS of a listener."),
+};
+const struct option_table listener_table = {
+    .name = "listener",
+    .help = "A socket that accepts clients.",
+    ROWS(listener_rows),
+    .struct_size = sizeof(struct listener_settings),
+    .unique_key = "name",
+};
+
+#define R(member) offsetof(struct route_settings, member)
+static const struct option route_rows[] = {
+    ROW_STRING("host", R(host), "*",
+               "\"shop.example.com\", \"*.example.com\" or \"*\". An exact name wins over a pattern, a "
+               "longer pattern "
+               "over a shorter one, and everything over \"*\"."),
+    ROW_STRING("path", R(path), "/",
+               "Prefix of the path, by whole segments: \"/api\" is for /api and /api/x, not for /apis. The "
+               "longest wins."),
+    ROW_REQUIRED("cluster", R(cluster),
+                 "Where requests go: the name of a cluster of this file, the id of a cluster that an "
+                 "application makes "
+                 "(\"shop/1/1/web:http\"), or one that a discovery plugin delivers."),
+};
+const struct option_table route_table = {
+    .name = "route",
+    .help = "Host and path to cluster. The order of routes does not matter.",
+    ROWS(route_rows),
+    .struct_size = sizeof(struct route_settings),
+};
+
+#define G(member) offsetof(struct plugin_settings, member)
+static const struct option plugin_rows[] = {
+    ROW_REQUIRED("name", G(name), "Name of this instance; the same plugin may be opened several times."),
+    ROW_STRING("plugin", G(plugin), NULL, "Which plugin. Unset: the one called like the instance."),
+    {.key = "",
+     .type = OPT_PLUGIN,
+     .offset = G(raw),
+     .help = "All other keys are the plugin's own; its README has them."},
+};
+const struct option_table plugin_table = {
+    .name = "plugin",
+    .help = "A plugin of the orchestrator, with its options.",
+    ROWS(plugin_rows),
+    .struct_size = sizeof(struct plugin_settings),
+    .unique_key = "name",
+};
+
+#define K(member) offsetof(struct cartridge_settings, member)
+static const struct option cartridge_rows[] = {
+    ROW_REQUIRED("name", K(name), "What applications call it."),
+    ROW_REQUIRED("actuator", K(actuator),
+                 "Name of the plugin instance that runs the members, such as \"process\"."),
+    {.key = "command",
+     .type = OPT_STRINGS,
+     .offset = K(command),
+     .verbatim = true,
+     .help = "Program and arguments, without a shell in between. $PORT, $PORT_NAME for a port of that name, "
+             "$HOST and "
+             "$MEMBER_ID are replaced in each word when a member is started."},
+    ROW_PATH("directory", K(directory), NULL, "Working directory of the members. Unset: the program's own."),
+    {.key = "environment",
+     .type = OPT_VARS,
+     .offset = K(environment),
+     .verbatim = true,
+     .help = "Environment of the members, for example { APP_ENV = \"production\"; }. Nothing else is "
+             "inherited but "
+             "PATH, HOME, LANG and TZ."},
+    ROW_STRING("user", K(user), NULL,
+               "User that the members run as. Unset: the program's own. Needs a privileged master."),
+    ROW_LIST("ports", K(ports), &port_table, "What a member offers; at least one."),
+    ROW_DURATION("start_timeout", K(start_timeout_ms), "30s", MS(1), DAY,
+                 "A member that is not active by then is replaced."),
+    ROW_DURATION("stop_timeout", K(stop_timeout_ms), "10s", 0, DAY,
+                 "How long a member may take to end after stop_signal; then it is killed."),
+    ROW_ENUM("stop_signal", K(stop_signal), "TERM", signal_words,
+             "Signal that asks a member to end. php-fpm finishes its requests on QUIT and drops them on "
+             "TERM; members "
+             "are drained first in any case."),
+    ROW_DURATION("drain_timeout", K(drain_timeout_ms), "30s", 0, 7 * DAY,
+                 "How long a member that has to go may finish what is in flight."),
+    ROW_PATH("document_root", K(document_root), NULL,
+             "Short for fastcgi = { document_root } in every fastcgi port that has none of its own."),
+    ROW_STRING("index", K(index), NULL,
+               "Short for fastcgi = { index } in every fastcgi port that has none of its own."),
+};
+const struct option_table cartridge_table = {
+    .name = "cartridge",
+    .help = "The template of a member: how it is run, its ports, its health check.",
+    ROWS(cartridge_rows),
+    .struct_size = sizeof(struct cartridge_settings),
+    .unique_key = "name",
+};
+
+#define A(member) offsetof(struct alias_settings, member)
+static const struct option alias_rows[] = {
+    ROW_REQUIRED("alias", A(alias), "Name of this use of the cartridge within the application."),
+    ROW_REQUIRED("type", A(type), "Name of the cartridge."),
+    ROW_INT("min", A(min), "1", 0, 10000, "Members that there are at least."),
+    ROW_INT("max", A(max), "1", 1, 10000, "Members that there are at most. Unset: as many as min."),
+    ROW_STRING("path", A(path), "/", "Path prefix of the route that leads to the first port."),
+    ROW_RESERVED("autoscaling_policy", "Thresholds of this alias."),
+    ROW_RESERVED("deployment_policy", "Where its members run."),
+};
+const struct option_table alias_table = {
+    .name = "cartridge of an application",
+    .help = "A set of members: one cartridge in one role.",
+    ROWS(alias_rows),
+    .struct_size = sizeof(struct alias_settings),
+    .unique_key = "alias",
+};
+
+#define N(member) offsetof(struct application_settings, member)
+static const struct option application_rows[] = {
+    ROW_REQUIRED("name", N(name), "First part of the ids of its sets and clusters."),
+    ROW_STRINGS("hosts", N(hosts), NULL,
+                "Hosts that routes are made for, in the syntax of a route. Empty: no routes of its own."),
+    ROW_LIST("cartridges", N(cartridges), &alias_table, "What it consists of; at least one."),
+    ROW_RESERVED("groups", "Groups of cartridges."),
+    ROW_RESERVED("dependencies", "Start-up order, scaling dependents, termination behaviour."),
+};
+const struct option_table application_table = {
+    .name = "application",
+    .help = "Sets of members that belong together, with the routes that lead to them.",
+    ROWS(application_rows),
+    .struct_size = sizeof(struct application_settings),
+    .unique_key = "name",
+};
+
+#define G2(member) offsetof(struct log_settings, member)
+static const struct option log_rows[] = {
+    ROW_PATH("file", G2(file), NULL, "Error log. Unset: standard error, where service managers look for it."),
+    ROW_ENUM("level", G2(level), "info", level_words,
+             "What is worth a line. \"debug\" is for finding a fault, not for a busy site."),
+    {.key = "access",
+     .type = OPT_PATH,
+     .offset = G2(access),
+     .def = "off",
+     .words = access_words,
+     .help =
+         "Access log: a file, \"stdout\", \"stderr\" or \"off\". Off by default: metrics count every request "
+         "anyway, and a log of visitors is personal data that one should decide to keep."},
+};
+static const struct option_table log_table = {
+    .name = "log",
+    .help = "Logs.",
+    ROWS(log_rows),
+    .struct_size = sizeof(struct log_settings),
+};
+
+#define S(member) offsetof(struct settings, member)
+static const struct option settings_rows[] = {
+    ROW_INT(
+        "workers", S(workers), "0", 0, 256,
+        "Data threads of the proxy. 0: one for each processor of the affinity mask and the cgroup's quota."),
+    ROW_STRING("user", S(user), NULL,
+               "User that proxy and orchestrator run as when the master is started as root; needed then."),
+    ROW_STRING("group", S(group), NULL, "Group likewise. Unset: the user's own."),
+    ROW_BOOL("daemon", S(daemon), "false",
+             "Go into the background. Off: service managers and containers want none of it."),
+    ROW_PATH("pid_file", S(pid_file), NULL, "File that the master's process id is written to."),
+    ROW_PATH("control", S(control), NULL,
+             "Unix socket that coxctl talks to. Unset: /run/coxswain/control.sock for root, otherwise "
+             "coxswain/control.sock in $XDG_RUNTIME_DIR, or in a folder of the user's own below /tmp."),
+    ROW_PATH("state_dir", S(state_dir), NULL,
+             "Folder for the last topology and what the orchestrator must not forget over a restart of "
+             "everything. "
+             "Unset: nothing is kept on disk."),
+    ROW_PATH("plugin_dir", S(plugin_dir), NULL,
+             "Folder that plugins are loaded from. Unset: the one that make install puts them in."),
+    ROW_PATH(
+        "temp_dir", S(temp_dir), "/tmp",
+        "Folder for bodies that do not fit in memory. The files have no name and vanish with the process."),
+    ROW_GROUP("log", S(log), &log_table, "Logs."),
+    ROW_DURATION(
+        "shutdown_delay", S(shutdown_delay_ms), "0s", 0, SEC(3600),
+        "On SIGTERM, how long requests are still accepted while /readyz already fails. Behind another load "
+        "balancer set it to the time that one takes to notice."),
+    ROW_DURATION("drain_timeout", S(drain_timeout_ms), "30s", 0, 7 * DAY,
+                 "How long a generation that has to go may finish what is in flight, tunnels included."),
+    ROW_INT(
+        "generations_max", S(generations_max), "4", 1, 16,
+        "Generations of the proxy that may drain at once after reloads. Further reloads wait: each one costs "
+        "memory as long as it drains."),
+    ROW_INT("max_sessions", S(max_sessions), "0", 0, 100000000,
+            "Client connections at once. 0: what the limit on open files allows. Beyond it the oldest idle "
+            "one goes."),
+    ROW_STRING("server_name", S(server_name), "coxswain",
+               "Our name in Via and in the Server field of answers that we make ourselves."),
+    ROW_BOOL("via", S(via), "true", "Add Via, as RFC 9110 asks of a gateway. It also ends loops of proxies."),
+    ROW_BOOL("forwarded", S(forwarded), "false",
+             "Send Forwarded (RFC 7239) beside X-Forwarded-For, -Proto and -Host. Off: few applications read "
+             "it, and "
+             "some trust it unseen."),
+    ROW_BOOL("request_id", S(request_id), "true", "Make an X-Request-Id for requests that have none."),
+    ROW_BOOL("traceparent", S(traceparent), "true", "Make a traceparent (W3C) for requests that have none."),
+    ROW_INT(
+        "max_clusters", S(max_clusters), "4096", 1, 1000000,
+        "Clusters that can be counted at once, those of discovery included. Counters are sparse: unused ones "
+        "cost no memory."),
+    ROW_INT("max_endpoints", S(max_endpoints), "65536", 1, 10000000,
+            "Endpoints that can be counted at once, likewise."),
+    ROW_LIST("listeners", S(listeners), &listener_table, "Sockets that accept clients."),
+    ROW_LIST("clusters", S(clusters), &cluster_table, "Static clusters."),
+    ROW_LIST("routes", S(routes), &route_table, "Host and path to cluster."),
+    ROW_LIST("plugins", S(plugins), &plugin_table, "Plugins of the orchestrator."),
+    ROW_LIST("cartridges", S(cartridges), &cartridge_table, "Templates of members."),
+    ROW_LIST("applications", S(applications), &application_table, "Members that belong together."),
+    ROW_RESERVED("groups", "Groups of cartridges."),
+    ROW_RESERVED("dependencies", "Order and dependence between the parts of a group."),
+    ROW_RESERVED("application_policies", "Where applications run."),
+    ROW_RESERVED("partitions", "Places where members can run."),
+    ROW_RESERVED("network_partitions", "Sets of such places."),
+    ROW_RESERVED("autoscaling_policies", "Thresholds that decide how many."),
+    ROW_RESERVED("deployment_policies", "Limits that decide where."),
+    ROW_RESERVED("certificates", "Certificates of TLS listeners."),
+};
+const struct option_table settings_table = {
+    .name = "the top level",
+    .help = "Settings of the whole program.",
+    ROWS(settings_rows),
+    .struct_size = sizeof(struct settings),
+};

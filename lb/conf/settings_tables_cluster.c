@@ -1,0 +1,273 @@
+/* The tables of a cluster and of what stands in it. */
+#include "conf/settings_rows.h"
+
+static const char *const protocol_words[] = {"http", "fastcgi", "files", NULL};
+static const char *const balance_words[] = {"p2c", "round_robin", NULL};
+static const char *const mode_words[] = {"front", "script", NULL};
+static const char *const probe_words[] = {"none", "tcp", "http", "fastcgi", NULL};
+static const char *const upgrade_words[] = {"allow", "deny", NULL};
+
+_Static_assert(PROTOCOL_FILES == 2 && BALANCE_ROUND_ROBIN == 1 && FCGI_MODE_SCRIPT == 1 &&
+                   PROBE_FASTCGI == 3 && UPGRADE_DENY == 1,
+               "words stand in the order of their enum");
+
+#define P(member) offsetof(struct probe_settings, member)
+static const struct option probe_rows[] = {
+    ROW_ENUM("kind", P(kind), "tcp", probe_words,
+             "How an endpoint is asked whether it is well. \"tcp\" only connects, which every server allows; "
+             "\"http\" and \"fastcgi\" send a request for path and look at the status; \"none\" leaves "
+             "judgement to "
+             "real traffic."),
+    ROW_STRING("path", P(path), NULL,
+               "What the request asks for. Unset: \"/\" for http, and \"/ping\" for fastcgi, which is "
+               "ping.path of a "
+               "php-fpm pool. Choose a page that touches what the application needs and nothing slow."),
+    ROW_STRING("host", P(host), NULL, "Host sent with an http probe. Unset: the address of the endpoint."),
+    ROW_DURATION(
+        "interval", P(interval_ms), "2s", MS(10), DAY,
+        "Pause between two probes of one endpoint. With fall = 3 a silent death is noticed in some 6 s; real "
+        "traffic notices a refused connection at once."),
+    ROW_DURATION(
+        "timeout", P(timeout_ms), "1s", MS(1), DAY,
+        "A probe that takes longer has failed. An endpoint that answered real requests within the last "
+        "interval is not failed by this, because a busy PHP pool answers its probe late."),
+    ROW_INT(
+        "rise", P(rise), "1", 1, 1000,
+        "Successes in a row that make a failed endpoint serve again. One is enough: ejection by real traffic "
+        "stands behind it."),
+    ROW_INT("fall", P(fall), "3", 1, 1000,
+            "Failures in a row that take an endpoint out. Three, so that one lost packet does not."),
+    ROW_INT("status_min", P(status_min), "200", 100, 599, "Lowest status that counts as a success."),
+    ROW_INT(
+        "status_max", P(status_max), "399", 100, 599,
+        "Highest status that counts as a success. Redirects pass: many applications answer \"/\" with one."),
+};
+static const struct option_table probe_table = {
+    .name = "probe",
+    .help = "Active health checks of a cluster, made by the orchestrator and not by the workers. When every "
+            "endpoint "
+            "has failed, all are used: a wrong probe must not take a site down.",
+    ROWS(probe_rows),
+    .struct_size = sizeof(struct probe_settings),
+};
+
+#define F(member) offsetof(struct fcgi_settings, member)
+static const struct option fcgi_rows[] = {
+    ROW_ENUM(
+        "mode", F(mode), "front", mode_words,
+        "Which script runs. \"front\": always document_root/index, whatever the path, as frameworks expect; "
+        "a "
+        "path can then never name a file to execute. \"script\": the .php file that the path names below "
+        "document_root, for classic applications."),
+    ROW_PATH("document_root", F(document_root), NULL,
+             "Folder of the application as the PHP side sees it, sent as DOCUMENT_ROOT. Needed for fastcgi, "
+             "unless "
+             "params give SCRIPT_FILENAME."),
+    ROW_STRING("index", F(index), "index.php",
+               "The front controller in mode front; in mode script the file that stands for a folder."),
+    ROW_BOOL(
+        "path_info", F(path_info), "false",
+        "In mode front, send the request path as PATH_INFO. Off, because frameworks read REQUEST_URI and "
+        "some route wrongly when both are there."),
+    ROW_BOOL(
+        "keep_conn", F(keep_conn), "false",
+        "Keep connections to the pool open between requests. Saves a connect for each request, but every idle "
+        "connection occupies one php-fpm child, so it is off: turn it on where the pool has more children than "
+        "max_idle times the workers."),
+    ROW_VARS("params", F(params), NULL,
+             "Further FastCGI parameters, for example { APP_ENV = \"production\"; }. They replace ours of "
+             "the same "
+             "name. This is the only place that parameters come from: a client can never name one."),
+    ROW_STRING("server_name", F(server_name), NULL,
+               "SERVER_NAME. Unset: the host of the request, which is what most "
+               "applications build their links from."),
+};
+static const struct option_table fcgi_table = {
+    .name = "fastcgi",
+    .help = "What is told to a FastCGI server, usually php-fpm or php-cgi, about a request.",
+    ROWS(fcgi_rows),
+    .struct_size = sizeof(struct fcgi_settings),
+};
+
+#define I(member) offsetof(struct files_settings, member)
+static const struct option files_rows[] = {
+    ROW_PATH("root", I(root), NULL,
+             "Folder whose files are served. Unset: no files. Paths are resolved beneath it by the kernel, "
+             "so neither "
+             "\"..\" nor a symbolic link leads out."),
+    ROW_STRING("index", I(index), "index.html", "File that stands for a folder; the empty string for none."),
+    ROW_STRINGS("try_files", I(try_files), NULL,
+                "In a cluster with another protocol: what is tried in turn, such as "
+                "[ \"$uri\", \"$uri/\", \"@app\" ]. \"@app\" is the cluster's own servers, \"=404\" answers "
+                "with that "
+                "status. Unset, with a root: a file if there is one, otherwise the servers."),
+    ROW_STRINGS(
+        "deny", I(deny), "[ \".php\", \".phtml\", \".phar\", \".inc\" ]",
+        "Suffixes that are never served as files, so that no source code leaks. Names that begin with a dot "
+        "are never served either."),
+    ROW_PATH(
+        "internal_root", I(internal_root), NULL,
+        "Folder for X-Accel-Redirect: a server answers with that header and the file is sent in its place. "
+        "Unset: the header is not heeded."),
+    ROW_STRING("internal_prefix", I(internal_prefix), "/protected/",
+               "Path prefix in X-Accel-Redirect that maps to internal_root. Clients can never ask for it "
+               "themselves."),
+    ROW_PATHS(
+        "sendfile_roots", I(sendfile_roots), NULL,
+        "Folders that an X-Sendfile header may name files in. Empty, the default: the header is not heeded."),
+    ROW_STRING(
+        "cache_control", I(cache_control), NULL,
+        "Cache-Control sent with files, for example \"public, max-age=3600\". Unset: none, and browsers ask "
+        "again with the ETag."),
+};
+static const struct option_table files_table = {
+    .name = "files",
+    .help = "Static files served by coxswain itself: a protocol of its own (protocol = \"files\"), or the "
+            "assets in "
+            "front of an application.",
+    ROWS(files_rows),
+    .struct_size = sizeof(struct files_settings),
+};
+
+#define O(member) offsetof(struct cluster_options, member)
+_Static_assert(O(request_buffer) == O(request_buffer_set) + 1 &&
+                   O(response_buffer) == O(response_buffer_set) + 1,
+               "an OPT_AUTO is two neighbouring bools");
+
+static const struct option cluster_option_rows[] = {
+    ROW_ENUM("protocol", O(protocol), "http", protocol_words,
+             "What the servers speak: HTTP/1.1, FastCGI, or \"files\" for a cluster without servers."),
+    ROW_ENUM(
+        "balance", O(balance), "p2c", balance_words,
+        "Who gets the next request. \"p2c\" looks at two endpoints at random and takes the one with less in "
+        "flight for its weight: it avoids slow servers without knowing why they are slow. \"round_robin\" "
+        "goes by "
+        "weight alone."),
+    ROW_DURATION("connect_timeout", O(connect_timeout_ms), "5s", MS(1), DAY,
+                 "Longest wait for a connection to a server; another endpoint is tried after it."),
+    ROW_DURATION(
+        "response_timeout", O(response_timeout_ms), "60s", MS(1), DAY,
+        "Longest wait for the head of an answer once the request is sent; then 504. PHP's own limit is 30 s "
+        "of computing, hence twice that."),
+    ROW_DURATION("body_timeout", O(body_timeout_ms), "60s", MS(1), DAY,
+                 "Longest silence of a server in the middle of a body, in either direction."),
+    ROW_DURATION(
+        "idle_timeout", O(idle_timeout_ms), "4s", 0, DAY,
+        "An idle connection to a server is closed after this. Keep it below the server's own keep-alive "
+        "time (5 s in many servers), or requests meet connections that are just being closed."),
+    ROW_DURATION(
+        "tunnel_timeout", O(tunnel_timeout_ms), "1h", MS(1), 30 * DAY,
+        "A tunnel (WebSocket, extended CONNECT) without a byte in either direction is closed after this."),
+    ROW_INT("max_idle", O(max_idle), "64", 0, 100000,
+            "Idle connections kept for each endpoint by each worker. 0 keeps none."),
+    ROW_INT(
+        "max_uplink_requests", O(max_uplink_requests), "0", 0, INT32_MAX,
+        "Requests that one connection to a server carries before it is closed; 0: no limit. Set it below a "
+        "server's own limit to be the one who closes."),
+    ROW_INT(
+        "retries", O(retries), "2", 0, 10,
+        "Further attempts after a failed one, on other endpoints where there are any. Only what is safe is "
+        "repeated: requests of which nothing was sent, and idempotent ones."),
+    ROW_SIZE("replay_limit", O(replay_limit_bytes), "16k", 0, MIB(16),
+             "How much of a request body is kept for another attempt until the answer begins. Beyond it the "
+             "request "
+             "cannot be retried. It costs memory for each upload in flight."),
+    ROW_AUTO("request_buffer", O(request_buffer_set),
+             "Take the whole request body before a server is chosen. Frees a PHP child from slow uploads, so "
+             "it is on "
+             "by default for fastcgi; off for http, where servers may want to see the body as it comes."),
+    ROW_AUTO("response_buffer", O(response_buffer_set),
+             "Take the answer at the speed of the server and keep what the client has not read yet. On by "
+             "default for "
+             "fastcgi: a child is free once it has answered. Event streams and tunnels are never buffered."),
+    ROW_SIZE("buffer_memory", O(buffer_memory_bytes), "64k", KIB(4), MIB(64),
+             "Memory for buffering one direction of one request; the rest goes to a temporary file."),
+    ROW_SIZE("buffer_file", O(buffer_file_bytes), "1g", 0, TIB(1),
+             "Largest temporary file of one direction of one request; 0: memory only. Beyond it a request "
+             "gets 413, "
+             "and an answer waits for its client."),
+    ROW_SIZE("max_response_header_size", O(max_response_header_bytes), "64k", KIB(1), MIB(1),
+             "Largest head of an answer; more is a 502. Twice what clients may send: applications with many "
+             "cookies need it."),
+    ROW_INT("hold_max", O(hold_max), "0", 0, 1000000,
+            "Requests that may wait while no endpoint can serve. 0: none waits and the answer is 503 at "
+            "once, which "
+            "is right for servers that nobody starts. A port of a cartridge has 256, because members come "
+            "and go."),
+    ROW_DURATION(
+        "hold_timeout", O(hold_timeout_ms), "10s", MS(1), DAY,
+        "Longest wait of a held request; then 503. Above the start-up time of a member, below the patience "
+        "of a client."),
+    ROW_INT(
+        "retry_after", O(retry_after_s), "5", 0, 86400,
+        "Seconds in the Retry-After of a 503; 0 sends none. Five keep clients from hammering a full site."),
+    ROW_INT("max_interim", O(max_interim), "16", 0, 1000,
+            "Interim answers (1xx) before the final one; more is a 502. Nobody needs so many, and without a "
+            "limit a "
+            "server could keep a request for ever."),
+    ROW_ENUM("upgrade", O(upgrade), "allow", upgrade_words,
+             "Whether a client may ask for another protocol (Upgrade: websocket). \"deny\" drops the wish "
+             "and passes "
+             "the request on as a plain one."),
+    ROW_STRING("host", O(host), NULL,
+               "Host sent to the servers. Unset: what the client sent, which is what applications expect."),
+    ROW_GROUP("fastcgi", O(fastcgi), &fcgi_table, "For protocol = \"fastcgi\"."),
+    ROW_GROUP("files", O(files), &files_table, "Static files."),
+    ROW_GROUP("probe", O(probe), &probe_table, "Active health checks."),
+};
+const struct option_table cluster_options_table = {
+    .name = "cluster",
+    .help = "How requests of one cluster are served.",
+    ROWS(cluster_option_rows),
+    .struct_size = sizeof(struct cluster_options),
+};
+
+#define E(member) offsetof(struct endpoint_settings, member)
+static const struct option endpoint_rows[] = {
+    ROW_REQUIRED("address", E(address),
+                 "\"10.0.0.1:80\", \"[::1]:80\" or \"unix:/run/php.sock\". Names are not resolved here."),
+    ROW_INT("weight", E(weight), "1", 0, 1000,
+            "Share of the requests in relation to the others; 0: no new requests."),
+};
+const struct option_table endpoint_table = {
+    .name = "endpoint",
+    .help = "One server of a static cluster. A plain string is its address.",
+    ROWS(endpoint_rows),
+    .struct_size = sizeof(struct endpoint_settings),
+    .unique_key = "address",
+    .short_key = "address",
+};
+
+#define C(member) offsetof(struct cluster_settings, member)
+static const struct option cluster_rows[] = {
+    ROW_REQUIRED("name", C(name), "What routes, metrics and coxctl call it."),
+    ROW_LIST("endpoints", C(endpoints), &endpoint_table, "Its servers."),
+    ROW_RESERVED("scale", "Scaling of a cluster without an application."),
+    ROW_INLINE(C(options), &cluster_options_table, NULL),
+};
+const struct option_table cluster_table = {
+    .name = "cluster",
+    .help = "The servers that serve one purpose, with one balancing policy. Clusters of applications and of "
+            "discovery "
+            "plugins need no section here.",
+    ROWS(cluster_rows),
+    .struct_size =
+        sizeof(struct cluster_settings), /* names are compared with those of applications elsewhere */
+};
+
+#define T(member) offsetof(struct port_settings, member)
+static const struct option port_rows[] = {
+    ROW_TEXT(
+        OPT_STRING, "name", T(name), "http",
+        "Part of the cluster's id, which is APPLICATION/1/1/ALIAS:NAME, and of $PORT_NAME in the command."),
+    ROW_INLINE(T(options), &cluster_options_table, NULL),
+};
+const struct option_table port_table = {
+    .name = "port",
+    .help =
+        "A port of a cartridge: each becomes a cluster of every set that runs the cartridge. Every key of a "
+        "cluster may stand here. hold_max is 256 unless set: members come and go.",
+    ROWS(port_rows),
+    .struct_size = sizeof(struct port_settings),
+    .unique_key = "name",
+};

@@ -1,0 +1,8 @@
+lb_conf_sources = \
+	lb/conf/options.c lb/conf/options.h lb/conf/options_row.h \
+	lb/conf/options_text.c lb/conf/options_format.c lb/conf/options_wire.c lb/conf/options_manual.c \
+	lb/conf/source.c lb/conf/source.h \
+	lb/conf/reader.c lb/conf/reader_places.c lb/conf/reader.h \
+	lb/conf/settings.c lb/conf/settings.h \
+	lb/conf/settings_check.c lb/conf/settings_check.h \
+	lb/conf/settings_rows.h lb/conf/settings_tables.c lb/conf/settings_tables_cluster.c

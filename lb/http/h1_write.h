@@ -1,0 +1,55 @@
+/* h1_write: puts heads and chunk framing on the wire.
+ *
+ * Writers append to a bounded run of bytes the caller lends; when it is too small they say so and the caller
+ * answers for it (a head grows only by our own few fields, so 4 KiB above the input is always enough). Every
+ * value that is not the peer's own checked text is validated here once more (H36). Pure. */
+#ifndef COX_HTTP_H1_WRITE_H
+#define COX_HTTP_H1_WRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "http/message.h"
+
+/* A run of lent bytes. Once something did not fit, `overflow` stays set and nothing more is written. */
+struct writer {
+    char *p;
+    size_t len, cap;
+    bool overflow;
+};
+
+static inline void writer_init(struct writer *w, char *p, size_t cap)
+{
+    *w = (struct writer){.p = p, .cap = cap};
+}
+
+void writer_put(struct writer *w, const char *p, size_t n);
+static inline void writer_str(struct writer *w, struct str s)
+{
+    writer_put(w, s.p, s.n);
+}
+void writer_u64(struct writer *w, uint64_t v);
+/* "Name: value\r\n" */
+void writer_field(struct writer *w, struct str name, struct str value);
+
+/* The fields that are not dropped, as they came. Content-Length, Transfer-Encoding, Connection, Keep-Alive,
+ * Proxy-Connection, TE, Trailer and Upgrade are never written from here: h1_write_framing makes our own. */
+void h1_write_fields(struct writer *w, const struct message *m);
+
+/* "METHOD target HTTP/1.1\r\n" and "Host: authority\r\n". target: the normalised path and query. */
+void h1_write_request_line(struct writer *w, const struct message *m, struct str target, struct str authority);
+/* "HTTP/1.1 200 OK\r\n"; the reason phrase of the RFC when m has none. */
+void h1_write_status_line(struct writer *w, const struct message *m);
+
+/* Content-Length or Transfer-Encoding as `framing` asks, then nothing else. */
+void h1_write_framing(struct writer *w, enum body_framing framing, uint64_t content_length);
+
+/* The chunk-size line of a chunk of n bytes, at most 18 bytes; returns its length. */
+size_t h1_chunk_head(char *to, uint64_t n);
+
+/* Reason phrase of a status code, "Unknown" when there is none. */
+struct str status_phrase(uint16_t status);
+
+#endif

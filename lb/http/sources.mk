@@ -1,0 +1,15 @@
+lb_http_sources = \
+	lb/http/cgi.c lb/http/cgi.h \
+	lb/http/fcgi_codec.c lb/http/fcgi_codec.h \
+	lb/http/field_table.h lb/http/fields.c lb/http/fields.h \
+	lb/http/forwarded.c lb/http/forwarded.h \
+	lb/http/h1_body.c lb/http/h1_body.h \
+	lb/http/h1_check.c lb/http/h1_check.h \
+	lb/http/h1_parse.c lb/http/h1_parse.h \
+	lb/http/h1_write.c lb/http/h1_write.h \
+	lb/http/message.c lb/http/message.h \
+	lb/http/rules.c lb/http/rules.h lb/http/rules_path.c \
+	lb/http/scan.c lb/http/scan.h \
+	lb/http/trace.c lb/http/trace.h \
+	lb/http/uri.c lb/http/uri.h \
+	lb/http/word.h

@@ -1,0 +1,44 @@
+/* listeners: the bound sockets. Owned by the master, inherited by every proxy generation, never closed while their
+ * address is configured: closing one would reset what waits in its queue. One address has as many SO_REUSEPORT
+ * sockets as there are workers when it is first bound; unix sockets, and sockets that a service manager passed
+ * (LISTEN_FDS), are one. */
+#ifndef COX_MASTER_LISTENERS_H
+#define COX_MASTER_LISTENERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "conf/settings.h"
+#include "run/role.h"
+
+struct bound {
+    char *address; /* owned; as it stands in the config */
+    struct listener_fds sockets; /* owned */
+    uint64_t batch; /* the listeners_bind that made it, so that a failed reload takes back only its own */
+};
+
+struct listener_set {
+    struct bound *items; /* owned */
+    int count;
+    uint64_t batch;
+    int activated_first, activated_count; /* LISTEN_FDS not yet taken */
+};
+
+/* Takes note of LISTEN_FDS and unsets it. */
+void listeners_init(struct listener_set *set);
+/* Binds what settings name and the set does not have. On failure nothing new stays, one line goes to *error. */
+bool listeners_bind(struct listener_set *set, const struct settings *s, int workers, struct buf *error)
+    __attribute__((warn_unused_result));
+/* Closes what the last listeners_bind made: a reload failed. */
+void listeners_unbind_last(struct listener_set *set);
+/* Closes what settings do not name any more. */
+void listeners_close_unused(struct listener_set *set, const struct settings *s);
+/* All sockets; unix paths are unlinked when `unlink_paths`. */
+void listeners_close_all(struct listener_set *set, bool unlink_paths);
+/* One entry per settings->listeners, borrowing the descriptors; the caller frees the array alone. */
+struct listener_fds *listeners_of(const struct listener_set *set, const struct settings *s);
+/* Takes over sockets of a former executable. */
+void listeners_adopt(struct listener_set *set, struct str address, const int *fds, int count);
+
+#endif

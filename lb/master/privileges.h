@@ -1,0 +1,31 @@
+/* privileges: as whom the children run. The master looks names up while it may still read them; each child drops
+ * on its own, for good. */
+#ifndef COX_MASTER_PRIVILEGES_H
+#define COX_MASTER_PRIVILEGES_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "conf/settings.h"
+
+struct privileges {
+    bool drop; /* false: stay who we are */
+    uid_t uid;
+    gid_t gid;
+    char user[64];
+    char home[256];
+};
+
+/* The user and group of the config. Running as root without saying a user is an error, but in containers, where root
+ * is not the machine's. As another user than root the key is noted and ignored. */
+bool privileges_resolve(const struct settings *s, struct privileges *out, struct buf *error)
+    __attribute__((warn_unused_result));
+/* One user by name, for a member; NULL or "": like base. */
+bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out, struct buf *error)
+    __attribute__((warn_unused_result));
+/* In a child: no way back. False with errno. */
+bool privileges_drop(const struct privileges *p) __attribute__((warn_unused_result));
+bool is_in_container(void);
+
+#endif

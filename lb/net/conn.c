@@ -1,0 +1,184 @@
+#include "net/conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include "base/panic.h"
+
+static void on_event(evutil_socket_t fd, short events, void *ctx)
+{
+    struct conn *c = ctx;
+    (void)fd;
+    worker_on_event(c->worker);
+    if (events & EV_READ)
+        c->may_read = true;
+    if (events & EV_WRITE)
+        c->may_write = true;
+    if (events & EV_CLOSED)
+        c->peer_done = c->may_read = true;
+    c->on_ready(c);
+}
+
+static bool add_to_loop(struct conn *c)
+{
+    short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
+    if (event_assign(&c->ev, c->worker->loop.base, c->fd, what, on_event, c) == 0 && event_add(&c->ev, NULL) == 0)
+        return true;
+    close(c->fd);
+    c->fd = -1;
+    return false;
+}
+
+static void conn_init(struct conn *c, struct worker *w, int fd, void (*on_ready)(struct conn *c))
+{
+    c->ops = &conn_plain;
+    c->worker = w;
+    c->on_ready = on_ready;
+    c->fd = fd;
+    c->may_read = c->peer_done = c->eof = c->broken = c->shut = false;
+}
+
+static void set_nodelay(int fd)
+{
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on unix sockets, which is fine */
+}
+
+bool conn_open(struct conn *c, struct worker *w, int fd, void (*on_ready)(struct conn *c))
+{
+    conn_init(c, w, fd, on_ready);
+    c->may_write = true;
+    return add_to_loop(c);
+}
+
+bool conn_connect(struct conn *c, struct worker *w, const struct addr *to, void (*on_ready)(struct conn *c))
+{
+    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    if (to->sa.sa_family != AF_UNIX)
+        set_nodelay(fd);
+    conn_init(c, w, fd, on_ready);
+    c->may_write = false;
+    /* A full backlog of a unix socket is EAGAIN: that server is overloaded, and the connect failed. */
+    if (connect(fd, &to->sa, to->len) == 0)
+        c->may_write = true;
+    else if (errno != EINPROGRESS) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        c->fd = -1;
+        return false;
+    }
+    return add_to_loop(c);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->fd < 0)
+        return;
+    event_del(&c->ev);
+    close(c->fd);
+    c->fd = -1;
+    c->may_read = c->may_write = false;
+}
+
+void conn_reset(struct conn *c)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (c->fd >= 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    conn_close(c);
+}
+
+int conn_connect_error(struct conn *c)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+        return errno;
+    return err;
+}
+
+int conn_peek(struct conn *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0)
+        return 1;
+    if (n == 0)
+        return 0;
+    return errno == EAGAIN || errno == EINTR ? 1 : CONN_ERROR;
+}
+
+void conn_shutdown(struct conn *c)
+{
+    if (c->fd < 0 || c->shut)
+        return;
+    c->shut = true;
+    c->ops->shutdown(c);
+}
+
+static ssize_t failed(struct conn *c, bool *may)
+{
+    if (errno == EAGAIN || errno == EINTR) {
+        *may = false;
+        return CONN_AGAIN;
+    }
+    c->broken = true;
+    *may = false;
+    return CONN_ERROR;
+}
+
+static ssize_t plain_read(struct conn *c, void *buf, size_t n)
+{
+    ssize_t got = recv(c->fd, buf, n, 0);
+    if (got > 0) {
+        if ((size_t)got < n && !c->peer_done)
+            c->may_read = false;
+        return got;
+    }
+    if (got < 0)
+        return failed(c, &c->may_read);
+    c->eof = c->peer_done = true;
+    c->may_read = false;
+    return 0;
+}
+
+static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int count)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    size_t all = 0;
+    for (int i = 0; i < count; i++)
+        all += iov[i].iov_len;
+    ssize_t put = count == 1 ? send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                             : sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+    if (put < 0)
+        return failed(c, &c->may_write);
+    if ((size_t)put < all)
+        c->may_write = false;
+    return put;
+}
+
+static ssize_t plain_send_file(struct conn *c, int fd, off_t *offset, size_t n)
+{
+    ssize_t put = sendfile(c->fd, fd, offset, n);
+    if (put < 0)
+        return failed(c, &c->may_write);
+    return put;
+}
+
+static void plain_shutdown(struct conn *c)
+{
+    shutdown(c->fd, SHUT_WR);
+}
+
+const struct conn_ops conn_plain = {
+    .name = "plain",
+    .read = plain_read,
+    .writev = plain_writev,
+    .send_file = plain_send_file,
+    .shutdown = plain_shutdown,
+};

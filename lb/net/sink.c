@@ -1,0 +1,161 @@
+#include "net/sink.h"
+
+#include <string.h>
+
+#include "base/panic.h"
+
+#define SINK_IOV_MAX 8
+
+void sink_init(struct sink *s, struct conn *c)
+{
+    *s = (struct sink){.conn = c};
+}
+
+void sink_fini(struct sink *s)
+{
+    struct worker *w = s->conn->worker;
+    while (s->first) {
+        struct chunk *c = s->first;
+        s->first = c->next;
+        chunk_give(w, c);
+    }
+    s->last = NULL;
+    s->queued_bytes = 0;
+    if (w->cork_owner == s) {
+        w->cork_owner = NULL;
+        w->cork_len = 0;
+    }
+}
+
+static bool queue_bytes(struct sink *s, const char *p, size_t n)
+{
+    while (n) {
+        if (!s->last || s->last->to == sizeof s->last->data) {
+            struct chunk *c = chunk_take(s->conn->worker);
+            if (!c)
+                return false;
+            if (s->last)
+                s->last->next = c;
+            else
+                s->first = c;
+            s->last = c;
+        }
+        size_t room = sizeof s->last->data - s->last->to, take = n < room ? n : room;
+        memcpy(s->last->data + s->last->to, p, take);
+        s->last->to += (uint32_t)take;
+        s->queued_bytes += (uint32_t)take;
+        p += take;
+        n -= take;
+    }
+    return true;
+}
+
+/* Queues what lies behind the first `skip` bytes of iov. */
+static bool queue_rest(struct sink *s, const struct iovec *iov, int count, size_t skip)
+{
+    for (int i = 0; i < count; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        if (!queue_bytes(s, (const char *)iov[i].iov_base + skip, iov[i].iov_len - skip))
+            return false;
+        skip = 0;
+    }
+    return true;
+}
+
+char *sink_reserve(struct sink *s, size_t n)
+{
+    struct worker *w = s->conn->worker;
+    ASSERT(n <= WORKER_CORK_BYTES);
+    if (w->cork_owner && (w->cork_owner != s || w->cork_len + n > WORKER_CORK_BYTES))
+        cork_flush(w);
+    return w->cork + (w->cork_owner == s ? w->cork_len : 0);
+}
+
+void sink_commit(struct sink *s, size_t n)
+{
+    struct worker *w = s->conn->worker;
+    if (w->cork_owner != s) {
+        ASSERT(!w->cork_owner);
+        w->cork_owner = s;
+        w->cork_len = 0;
+    }
+    w->cork_len += (uint32_t)n;
+}
+
+bool sink_write(struct sink *s, const struct iovec *iov, int count)
+{
+    struct worker *w = s->conn->worker;
+    struct iovec all[SINK_IOV_MAX];
+    int n = 0;
+    ASSERT(count < SINK_IOV_MAX);
+    if (w->cork_owner == s) {
+        all[n++] = (struct iovec){w->cork, w->cork_len};
+        w->cork_owner = NULL;
+        w->cork_len = 0;
+    }
+    for (int i = 0; i < count; i++)
+        if (iov[i].iov_len)
+            all[n++] = iov[i];
+    if (!n)
+        return true;
+    ssize_t put = 0;
+    if (!s->queued_bytes && s->conn->may_write) {
+        put = conn_writev(s->conn, all, n);
+        if (put == CONN_ERROR)
+            return false;
+        if (put == CONN_AGAIN)
+            put = 0;
+    }
+    s->sent_bytes += (uint64_t)put;
+    return queue_rest(s, all, n, (size_t)put);
+}
+
+bool sink_flush(struct sink *s)
+{
+    return !sink_is_corked(s) || sink_write(s, NULL, 0);
+}
+
+void cork_flush(struct worker *w)
+{
+    struct sink *s = w->cork_owner;
+    if (s && !sink_flush(s))
+        s->conn->broken = true;
+}
+
+static void drop_sent(struct sink *s, size_t n)
+{
+    s->sent_bytes += n;
+    s->queued_bytes -= (uint32_t)n;
+    while (n) {
+        struct chunk *c = s->first;
+        size_t have = c->to - c->from, take = n < have ? n : have;
+        c->from += (uint32_t)take;
+        n -= take;
+        if (c->from < c->to)
+            return;
+        s->first = c->next;
+        if (!s->first)
+            s->last = NULL;
+        chunk_give(s->conn->worker, c);
+    }
+}
+
+bool sink_drain(struct sink *s)
+{
+    while (s->first && s->conn->may_write) {
+        struct iovec iov[SINK_IOV_MAX];
+        int n = 0;
+        for (struct chunk *c = s->first; c && n < SINK_IOV_MAX; c = c->next)
+            iov[n++] = (struct iovec){c->data + c->from, c->to - c->from};
+        ssize_t put = conn_writev(s->conn, iov, n);
+        if (put == CONN_ERROR)
+            return false;
+        if (put == CONN_AGAIN)
+            return true;
+        drop_sent(s, (size_t)put);
+    }
+    return true;
+}

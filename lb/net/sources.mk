@@ -1,0 +1,1 @@
+lb_net_sources = lb/net/addr.c lb/net/addr.h lb/net/conn.c lb/net/conn.h lb/net/sink.c lb/net/sink.h

@@ -1,0 +1,195 @@
+/* The ties between members, plugins, proxies and the model. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "orch/orch.h"
+
+static struct orch *orch_of(void *ctx)
+{
+    struct orch *o = ctx;
+    CHECK_MAGIC(o, ORCH_MAGIC);
+    return o;
+}
+
+/* ---- what members ask for ---- */
+
+static struct plugin *find_actuator(struct orch *o, const char *name)
+{
+    struct plugin *p = host_find(&o->host, name);
+    return p && p->is_started && p->module.plugin.actuator ? p : NULL;
+}
+
+static const char *protocol_name(int protocol)
+{
+    return protocol == PROTOCOL_FASTCGI ? "fastcgi" : "http";
+}
+
+static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)
+{
+    struct orch *o = orch_of(ctx);
+    struct plugin *p = find_actuator(o, m->set->actuator);
+    if (!p || !m->set->cartridge)
+        return false;
+    struct cox_port ports[MEMBERS_PORTS_MAX];
+    for (size_t i = 0; i < m->port_count; i++)
+        ports[i] = (struct cox_port){.size = sizeof ports[i],
+                                     .name = m->ports[i].settings->name,
+                                     .protocol = protocol_name(m->ports[i].settings->options.protocol)};
+    const struct cox_member_spec spec = {.size = sizeof spec,
+                                         .member = m->id,
+                                         .set = m->set->id,
+                                         .cartridge = m->set->cartridge->name,
+                                         .ports = {ports, (uint32_t)m->port_count, (uint32_t)sizeof ports[0]}};
+    struct call c = call_begin(p, "start_member");
+    const int32_t result = p->module.plugin.actuator->start_member(p->instance, ticket, &spec);
+    call_end(&c);
+    return result == COX_OK;
+}
+
+static bool ask_stop(void *ctx, const struct member *m, bool is_drained, uint64_t ticket)
+{
+    static const int signals[] = {SIGTERM, SIGQUIT, SIGINT}; /* the order of stop_signal's words */
+    struct orch *o = orch_of(ctx);
+    struct plugin *p = find_actuator(o, m->set->actuator);
+    if (!p)
+        return false;
+    const struct cartridge_settings *cartridge = m->set->cartridge;
+    const unsigned which = cartridge ? (unsigned)cartridge->stop_signal : 0;
+    const struct cox_stop stop = {.size = sizeof stop,
+                                  .mode = is_drained ? COX_STOP_DRAINED : COX_STOP_NOW,
+                                  .member = m->id,
+                                  .signo = signals[which < 3 ? which : 0],
+                                  .deadline_ms = cartridge ? cartridge->stop_timeout_ms : 10000};
+    struct call c = call_begin(p, "stop_member");
+    const int32_t result = p->module.plugin.actuator->stop_member(p->instance, ticket, &stop);
+    call_end(&c);
+    return result == COX_OK;
+}
+
+static uint64_t member_in_flight(void *ctx, struct str cluster, struct str endpoint)
+{
+    struct orch *o = orch_of(ctx);
+    struct topology *t = model_current(o->model);
+    const struct cluster *c = t ? topology_cluster(t, cluster) : NULL;
+    struct ledger_endpoint_sum sum;
+    for (uint32_t i = 0; c && i < c->endpoint_count; i++)
+        if (str_eq(c->endpoints[i].id, endpoint))
+            return proxies_endpoint(o->proxies, c->endpoints[i].slot, &sum) ? sum.attempts + sum.tunnels : 1;
+    return 0;
+}
+
+static bool member_acknowledged(void *ctx, uint64_t number)
+{
+    return proxies_acknowledged(orch_of(ctx)->proxies) >= number;
+}
+
+static uint64_t member_now(void *ctx)
+{
+    (void)ctx;
+    return clock_now_ns();
+}
+
+static void member_touched(void *ctx)
+{
+    orch_touch(orch_of(ctx));
+}
+
+static void member_event(void *ctx, const struct member *m, enum member_state from)
+{
+    observers_on_member(orch_of(ctx), m, from);
+}
+
+const struct members_ops orch_members_ops = {.start = ask_start,
+                                             .stop = ask_stop,
+                                             .in_flight = member_in_flight,
+                                             .is_acknowledged = member_acknowledged,
+                                             .now_ns = member_now,
+                                             .touched = member_touched,
+                                             .event = member_event};
+
+/* ---- what plugins say ---- */
+
+static void on_touched(void *ctx)
+{
+    orch_touch(orch_of(ctx));
+}
+
+static void on_member_changed(void *ctx, struct plugin *p, const struct cox_member_change *change)
+{
+    struct orch *o = orch_of(ctx);
+    members_on_change(&o->members, p->name, change);
+    orch_wake(o);
+}
+
+static void on_ticket_done(void *ctx, struct plugin *p, uint64_t ticket, uint32_t result, const char *reason)
+{
+    struct orch *o = orch_of(ctx);
+    (void)p;
+    members_on_ticket(&o->members, ticket, (enum cox_ticket_result)result, reason);
+    orch_wake(o);
+}
+
+static void on_list_done(void *ctx, struct plugin *p)
+{
+    struct orch *o = orch_of(ctx);
+    members_on_listed(&o->members, p->name);
+    orch_wake(o);
+}
+
+static void on_reported(void *ctx, struct plugin *p, const char *source, const char *subject, const char *metric,
+                        double value, uint64_t time_ns)
+{
+    (void)ctx;
+    (void)time_ns;
+    /* Factors of samples come with the first scaler; until then they can at least be seen. */
+    log_debug("plugin \"%s\": %s reports %s of %s: %g", p->name, source ? source : "", metric, subject, value);
+}
+
+static bool is_configured(void *ctx, const char *instance)
+{
+    const struct settings *s = orch_of(ctx)->settings;
+    for (size_t i = 0; i < s->plugins.count; i++)
+        if (strcmp(SETTINGS_AT(s->plugins, struct plugin_settings, i)->name, instance) == 0)
+            return true;
+    return false;
+}
+
+static bool to_master(void *ctx, enum channel_type type, struct str payload)
+{
+    struct orch *o = orch_of(ctx);
+    return o->master && channel_send(o->master, type, payload, NULL, 0);
+}
+
+const struct host_ops orch_host_ops = {.touched = on_touched,
+                                       .member_changed = on_member_changed,
+                                       .ticket_done = on_ticket_done,
+                                       .list_done = on_list_done,
+                                       .reported = on_reported,
+                                       .is_configured = is_configured,
+                                       .to_master = to_master};
+
+/* ---- what probes find ---- */
+
+static void on_verdict(void *ctx, struct str cluster, struct str endpoint, struct str member, bool is_up)
+{
+    struct orch *o = orch_of(ctx);
+    if (model_set_health(o->model, cluster, endpoint, is_up ? HEALTH_UP : HEALTH_DOWN))
+        orch_touch(o);
+    if (!member.n)
+        return;
+    members_on_probe(&o->members, cluster, member, is_up);
+    orch_wake(o);
+}
+
+static uint64_t traffic(void *ctx, uint32_t slot)
+{
+    struct ledger_endpoint_sum sum;
+    (void)proxies_endpoint(orch_of(ctx)->proxies, slot, &sum); /* what can be read counts */
+    return sum.rx_bytes;
+}
+
+const struct probe_ops orch_probe_ops = {.verdict = on_verdict, .traffic = traffic};

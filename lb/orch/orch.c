@@ -1,0 +1,301 @@
+#include "orch/orch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+
+/* ---- publishing ---- */
+
+static void publish(struct orch *o)
+{
+    for (size_t i = 0; i < o->state.drain_count; i++) /* what was drained by hand stays so when it comes back */
+        (void)model_set_admin_drain(o->model, str_of(o->state.drains[i]), true);
+    struct topology *before = model_current(o->model);
+    if (before)
+        topology_ref(before);
+    struct topology *t = model_publish(o->model);
+    if (t) {
+        proxies_publish(o->proxies, t);
+        probes_follow(o->probes, t);
+        observers_on_topology(o, before, t);
+    }
+    const struct topology *current = model_current(o->model);
+    members_on_published(&o->members, current ? current->number : 0);
+    topology_unref(&before);
+    topology_unref(&t);
+    orch_wake(o);
+}
+
+static void on_publish(void *ctx)
+{
+    publish(ctx);
+}
+
+void orch_touch(struct orch *o)
+{
+    if (!timer_is_armed(&o->publish))
+        timer_arm(&o->publish, ORCH_PUBLISH_MS);
+}
+
+static void on_tick(void *ctx)
+{
+    struct orch *o = ctx;
+    const uint64_t again_ms = members_tick(&o->members);
+    if (again_ms && !timer_is_armed(&o->tick))
+        timer_arm(&o->tick, again_ms);
+}
+
+void orch_wake(struct orch *o)
+{
+    timer_arm(&o->tick, 0);
+}
+
+/* ---- once a second ---- */
+
+static bool is_quiet(void *ctx, bool is_cluster, uint32_t slot)
+{
+    const struct orch *o = ctx;
+    if (is_cluster) {
+        struct ledger_cluster_sum sum;
+        bool quiet = proxies_cluster(o->proxies, slot, &sum);
+        for (int i = 0; i < LEDGER_COUNTS; i++)
+            quiet &= sum.count[i] == 0;
+        return quiet;
+    }
+    struct ledger_endpoint_sum sum;
+    return proxies_endpoint(o->proxies, slot, &sum) && sum.attempts == 0 && sum.tunnels == 0;
+}
+
+static void on_beat(void *ctx)
+{
+    struct orch *o = ctx;
+    timer_arm(&o->beat, ORCH_HEARTBEAT_MS);
+    (void)channel_send(o->master, CHANNEL_ORCH_HEARTBEAT, STR_NULL, NULL, 0); /* false: on_gone follows */
+    const uint64_t acknowledged = proxies_acknowledged(o->proxies), current = model_current(o->model)->number;
+    model_settled(o->model, acknowledged < current ? acknowledged : current, is_quiet, o);
+}
+
+/* ---- plugins ---- */
+
+static void log_lines(struct buf *errors)
+{
+    struct str rest = buf_str(errors), line;
+    while (str_next(&rest, '\n', &line))
+        if (line.n)
+            log_error("%.*s", STR_ARG(line));
+    errors->len = 0;
+}
+
+/* Opens and starts one instance. What fails is tried again later: the rest works meanwhile. */
+static bool bring_up(struct orch *o, const struct plugin_settings *s)
+{
+    struct buf errors;
+    buf_init(&errors);
+    struct plugin *p = plugin_create(&o->host, s, loader_dir(o->settings->plugin_dir), &errors);
+    const bool ok = p && plugin_start(p, &errors);
+    log_lines(&errors);
+    buf_fini(&errors);
+    if (ok) {
+        log_info("plugin \"%s\" started", p->name);
+        observers_snapshot(o, p);
+    } else {
+        plugin_destroy(&p);
+    }
+    return ok;
+}
+
+static void bring_all_up(struct orch *o)
+{
+    bool all = true;
+    for (size_t i = 0; i < o->settings->plugins.count; i++) {
+        const struct plugin_settings *s = SETTINGS_AT(o->settings->plugins, struct plugin_settings, i);
+        if (!host_find(&o->host, s->name))
+            all &= bring_up(o, s);
+    }
+    if (!all)
+        timer_arm(&o->retry, ORCH_RETRY_MS);
+}
+
+static void on_retry(void *ctx)
+{
+    bring_all_up(ctx);
+}
+
+/* ---- messages ---- */
+
+static bool handle(struct orch *o, struct channel_message *m)
+{
+    switch (m->type) {
+    case CHANNEL_PROXY_UP:
+        return proxies_on_up(o->proxies, m);
+    case CHANNEL_PROXY_GONE:
+        return proxies_on_gone(o->proxies, m);
+    case CHANNEL_MEMBER_STARTED:
+    case CHANNEL_MEMBER_EXIT:
+    case CHANNEL_MEMBER_LIST:
+        return host_on_process(&o->host, m);
+    case CHANNEL_ADMIN:
+        return orch_on_admin(o, m);
+    case CHANNEL_LOG_FD:
+        if (m->fd_count > 0 && m->fds[0] >= 0) {
+            log_set_fd(m->fds[0]);
+            m->fds[0] = -1; /* it stays open as the log */
+        }
+        return true;
+    case CHANNEL_QUIT:
+        loop_stop(&o->loop);
+        return true;
+    default:
+        return true; /* of a later version */
+    }
+}
+
+static void on_message(void *owner, struct channel *c, struct channel_message *m)
+{
+    struct orch *o = owner;
+    (void)c;
+    CHECK_MAGIC(o, ORCH_MAGIC);
+    if (!handle(o, m))
+        log_error("malformed message of type %d from the master", (int)m->type);
+}
+
+static void on_gone(void *owner, struct channel *c)
+{
+    struct orch *o = owner;
+    (void)c;
+    log_warn("the master is gone");
+    o->exit_code = EXIT_FAILED;
+    loop_stop(&o->loop);
+}
+
+static const struct channel_ops master_ops = {.on_message = on_message, .on_gone = on_gone};
+
+static void on_woken(void *ctx, struct str cluster, bool is_saturated)
+{
+    log_debug("cluster %.*s %s", STR_ARG(cluster), is_saturated ? "is saturated" : "holds requests");
+    orch_wake(ctx);
+}
+
+static void on_moved(void *ctx)
+{
+    orch_wake(ctx);
+}
+
+static const struct proxies_ops proxies_ops = {.woken = on_woken, .moved = on_moved};
+
+/* ---- birth and end ---- */
+
+static void load_topology(struct orch *o)
+{
+    struct str bytes;
+    struct buf error;
+    if (o->role->topology_fd < 0 || !sealed_map(o->role->topology_fd, &bytes))
+        return;
+    buf_init(&error);
+    o->loaded = topology_decode(bytes, &error);
+    if (!o->loaded)
+        log_error("the last topology cannot be used: %.*s", STR_ARG(buf_str(&error)));
+    buf_fini(&error);
+    sealed_unmap(bytes);
+}
+
+/* A source that is no longer in the config will never deliver a view: its objects go now. */
+static void drop_owner(struct orch *o, struct str owner)
+{
+    char *name = must(str_dup(owner));
+    if (owner.n && strcmp(name, "config") != 0 && strcmp(name, MEMBERS_OWNER) != 0 &&
+        !orch_host_ops.is_configured(o, name)) {
+        model_view_begin(o->model, owner);
+        model_view_end(o->model, owner);
+    }
+    free(name);
+}
+
+static void drop_owners(struct orch *o)
+{
+    for (uint32_t i = 0; i < o->loaded->cluster_count; i++) {
+        const struct cluster *c = o->loaded->clusters[i];
+        drop_owner(o, c->owner);
+        for (uint32_t k = 0; k < c->endpoint_count; k++)
+            drop_owner(o, c->endpoints[k].owner);
+    }
+}
+
+static void load(struct orch *o)
+{
+    const struct settings *s = o->settings;
+    load_topology(o);
+    o->model = model_create(o->role->epoch, (uint32_t)s->max_clusters, (uint32_t)s->max_endpoints);
+    if (o->loaded) {
+        model_load(o->model, o->loaded);
+        drop_owners(o);
+    }
+    model_load_settings(o->model, s);
+    state_open(&o->state, s->state_dir);
+    members_init(&o->members, o->model, &orch_members_ops, o);
+    o->members.loaded = o->loaded;
+    members_load_settings(&o->members, s);
+}
+
+static void start(struct orch *o)
+{
+    timer_init(&o->publish, &o->loop, on_publish, o);
+    timer_init(&o->tick, &o->loop, on_tick, o);
+    timer_init(&o->beat, &o->loop, on_beat, o);
+    timer_init(&o->retry, &o->loop, on_retry, o);
+    o->proxies = proxies_create(&o->loop, o->master, &proxies_ops, o);
+    o->probes = probes_create(&o->loop, &orch_probe_ops, o);
+    publish(o);
+    bring_all_up(o);
+    on_beat(o);
+}
+
+static void end(struct orch *o)
+{
+    host_fini(&o->host);
+    if (o->exit_code == EXIT_OK)
+        proxies_flush(o->proxies);
+    probes_destroy(&o->probes);
+    proxies_destroy(&o->proxies);
+    timer_stop(&o->publish);
+    timer_stop(&o->tick);
+    timer_stop(&o->beat);
+    timer_stop(&o->retry);
+    members_fini(&o->members);
+    state_close(&o->state);
+    model_destroy(&o->model);
+    topology_unref(&o->loaded);
+    channel_destroy(&o->master);
+    loop_fini(&o->loop);
+}
+
+int orch_main(struct orch_role *role)
+{
+    struct orch *o = must(calloc(1, sizeof *o));
+    o->magic = ORCH_MAGIC;
+    o->role = role;
+    o->settings = role->settings;
+    if (!loop_init(&o->loop)) {
+        log_error("no event loop: %s", strerror(errno));
+        free(o);
+        return EXIT_OS;
+    }
+    o->master = channel_create(&o->loop, role->master_fd, &master_ops, o);
+    ASSERT(o->master != NULL);
+    load(o);
+    if (!host_init(&o->host, &o->loop, o->model, &orch_host_ops, o))
+        PANIC("no descriptor for the plugin host: %s", strerror(errno));
+    start(o);
+    log_info("orchestrator started: epoch %llu, %zu plugins", (unsigned long long)role->epoch,
+             o->settings->plugins.count);
+    loop_run(&o->loop);
+    end(o);
+    const int code = o->exit_code;
+    o->magic = 0;
+    free(o);
+    return code;
+}

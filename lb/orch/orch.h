@@ -1,0 +1,63 @@
+/* orch: the orchestrator process: what watches, decides and talks to control systems, away from the data path.
+ *
+ *            settings ─┐          ┌─ probes (health)
+ *   plugins ── host ───┼─► model ─┤                          ┌─► proxies (O-P channels, ledgers)
+ *            members ──┘          └─ every 5 ms: topology ───┼─► probes, observers
+ *   master channel: members' processes, coxctl, proxies      └─► master (sealed, at most one a second)
+ *
+ * One thread, one loop; helpers of host->offload touch nothing of it. It may be killed at any time: a new one starts
+ * from the last published topology, adopts the members that live, and withdraws nothing of a source before that has
+ * delivered a whole view. */
+#ifndef COX_ORCH_ORCH_H
+#define COX_ORCH_ORCH_H
+
+#include "orch/host.h"
+#include "orch/members.h"
+#include "orch/probe.h"
+#include "orch/proxies.h"
+#include "orch/state.h"
+#include "run/channel.h"
+#include "run/loop.h"
+#include "run/role.h"
+#include "topo/model.h"
+
+#define ORCH_MAGIC        0x63786f72u
+#define ORCH_PUBLISH_MS   5
+#define ORCH_HEARTBEAT_MS 1000
+#define ORCH_RETRY_MS     10000
+
+struct orch {
+    uint32_t magic;
+    const struct orch_role *role;     /* borrowed */
+    const struct settings *settings;  /* borrowed */
+    struct loop loop;
+    struct channel *master;           /* owned */
+    struct model *model;              /* owned */
+    struct topology *loaded;          /* counted: what there was before us; may be NULL */
+    struct host host;
+    struct members members;
+    struct probes *probes;
+    struct proxies *proxies;
+    struct state state;
+    struct timer publish, tick, beat, retry;
+    uint64_t beats;
+    int exit_code;
+};
+
+/* The model was edited: publishes within 5 ms. */
+void orch_touch(struct orch *o);
+/* members_tick soon. */
+void orch_wake(struct orch *o);
+
+/* actuation.c: members and probes, tied to plugins, proxies and model. */
+extern const struct members_ops orch_members_ops;
+extern const struct host_ops orch_host_ops;
+extern const struct probe_ops orch_probe_ops;
+/* admin.c: one command of coxctl; the answer goes back over the master's channel. False: malformed. */
+bool orch_on_admin(struct orch *o, const struct channel_message *m) __attribute__((warn_unused_result));
+/* observers.c */
+void observers_on_member(struct orch *o, const struct member *m, enum member_state from);
+void observers_on_topology(struct orch *o, const struct topology *from, const struct topology *to);
+void observers_snapshot(struct orch *o, struct plugin *p);
+
+#endif

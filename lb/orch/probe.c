@@ -1,0 +1,366 @@
+#include "orch/probe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "orch/probe_talk.h"
+#include "topo/cluster.h"
+#include "topo/index.h"
+
+#define PROBER_MAGIC 0x63787072u
+
+enum prober_state { PROBER_WAITING, PROBER_CONNECTING, PROBER_TALKING };
+
+struct probe_cluster {
+    struct str id; /* owned bytes */
+    struct probe_settings settings; /* borrowed texts: of the topology that probes holds */
+    struct index probers; /* by endpoint id, owned */
+};
+
+struct prober {
+    uint32_t magic;
+    struct probes *probes;
+    struct probe_cluster *cluster;
+    struct str id, member; /* owned bytes, one block */
+    struct addr addr;
+    uint32_t slot;
+    bool is_starting, is_seen;
+    enum prober_state state;
+    enum endpoint_health health;
+    bool has_told; /* its verdict went out once */
+    unsigned good, bad; /* in a row */
+    uint64_t traffic;   /* when it was last asked */
+    int fd;
+    struct timer timer; /* next question, or time-out of this one */
+    struct watch watch;
+    char *answer; /* owned while talking */
+    size_t answer_len;
+};
+
+struct probes {
+    struct loop *loop;
+    const struct probe_ops *ops;
+    void *ctx;
+    struct topology *seen; /* counted; NULL at first */
+    struct index clusters; /* owned */
+    int busy;              /* sockets open */
+    uint32_t spread;
+};
+
+static void ask(struct prober *p);
+
+/* ---- the end of one question ---- */
+
+static void hang_up(struct prober *p)
+{
+    if (p->fd < 0)
+        return;
+    watch_stop(&p->watch);
+    close(p->fd);
+    p->fd = -1;
+    p->probes->busy--;
+    free(p->answer);
+    p->answer = NULL;
+    p->answer_len = 0;
+}
+
+static void tell(struct prober *p, enum endpoint_health health, const char *why)
+{
+    const bool is_change = p->health != health;
+    p->health = health;
+    if (p->has_told && !is_change)
+        return;
+    p->has_told = true;
+    if (is_change && health == HEALTH_DOWN)
+        log_warn("endpoint %.*s of %.*s is unhealthy: %s", STR_ARG(p->id), STR_ARG(p->cluster->id), why);
+    else if (is_change && !p->is_starting)
+        log_info("endpoint %.*s of %.*s is healthy", STR_ARG(p->id), STR_ARG(p->cluster->id));
+    p->probes->ops->verdict(p->probes->ctx, p->cluster->id, p->id, p->member, health == HEALTH_UP);
+}
+
+static void finish(struct prober *p, enum probe_verdict verdict, bool is_timeout, const char *why)
+{
+    const struct probe_settings *s = &p->cluster->settings;
+    hang_up(p);
+    p->state = PROBER_WAITING;
+    timer_arm(&p->timer, p->is_starting ? PROBE_FAST_MS : s->interval_ms);
+    const uint64_t before = p->traffic;
+    p->traffic = p->probes->ops->traffic(p->probes->ctx, p->slot);
+    if (verdict == PROBE_GOOD) {
+        p->bad = 0;
+        if (++p->good >= s->rise)
+            tell(p, HEALTH_UP, "");
+        return;
+    }
+    if (is_timeout && p->traffic != before)
+        return; /* slow to us, yet it serves */
+    p->good = 0;
+    /* What never served is not unhealthy, only not there yet: its start_timeout judges. */
+    if (++p->bad >= s->fall && !p->is_starting)
+        tell(p, HEALTH_DOWN, why);
+}
+
+/* ---- one question ---- */
+
+static void read_answer(struct prober *p)
+{
+    const ssize_t n = recv(p->fd, p->answer + p->answer_len, PROBE_ANSWER_MAX - p->answer_len, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < 0) {
+        finish(p, PROBE_BAD, false, strerror(errno));
+        return;
+    }
+    p->answer_len += (size_t)n;
+    const bool is_end = n == 0 || p->answer_len == PROBE_ANSWER_MAX;
+    const char *why;
+    const enum probe_verdict v =
+        probe_judge(&p->cluster->settings, str_make(p->answer, p->answer_len), is_end, &why);
+    if (v != PROBE_MORE)
+        finish(p, v, false, why);
+    else if (is_end)
+        finish(p, PROBE_BAD, false, "answer too long");
+}
+
+static void on_readable(int fd, short events, void *ctx)
+{
+    struct prober *p = ctx;
+    (void)fd;
+    (void)events;
+    CHECK_MAGIC(p, PROBER_MAGIC);
+    read_answer(p);
+}
+
+/* A fresh connection takes a question of 2 KiB in one piece, or something is wrong. */
+static void talk(struct prober *p)
+{
+    char request[PROBE_REQUEST_MAX];
+    const size_t n = probe_request(&p->cluster->settings, request, sizeof request);
+    if (n == 0 || send(p->fd, request, n, MSG_NOSIGNAL) != (ssize_t)n) {
+        finish(p, PROBE_BAD, false, n ? "it does not take the question" : "the question is too long");
+        return;
+    }
+    p->state = PROBER_TALKING;
+    p->answer = must(malloc(PROBE_ANSWER_MAX));
+    p->answer_len = 0;
+    watch_stop(&p->watch);
+    watch_start(&p->watch, p->probes->loop, p->fd, EV_READ, on_readable, p);
+}
+
+static void on_connected(struct prober *p)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    const int kind = p->cluster->settings.kind;
+    if (error)
+        finish(p, PROBE_BAD, error == ETIMEDOUT, strerror(error));
+    else if (kind == PROBE_TCP || kind == PROBE_NONE)
+        finish(p, PROBE_GOOD, false, "");
+    else
+        talk(p);
+}
+
+static void on_writable(int fd, short events, void *ctx)
+{
+    struct prober *p = ctx;
+    (void)fd;
+    (void)events;
+    CHECK_MAGIC(p, PROBER_MAGIC);
+    on_connected(p);
+}
+
+static void ask(struct prober *p)
+{
+    if (p->probes->busy >= PROBES_AT_ONCE) {
+        timer_arm(&p->timer, 20);
+        return;
+    }
+    p->fd = socket(p->addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->fd < 0) { /* our own trouble, not the endpoint's */
+        LOG_LIMITED(LOG_ERROR, 1, "no socket for health probes: %s", strerror(errno));
+        timer_arm(&p->timer, p->cluster->settings.interval_ms);
+        return;
+    }
+    p->probes->busy++;
+    p->state = PROBER_CONNECTING;
+    timer_arm(&p->timer, p->cluster->settings.timeout_ms);
+    const int result = connect(p->fd, &p->addr.sa, p->addr.len);
+    if (result < 0 && errno != EINPROGRESS)
+        finish(p, PROBE_BAD, errno == EAGAIN, strerror(errno)); /* EAGAIN: the queue of a unix socket is full */
+    else if (result == 0)
+        on_connected(p);
+    else
+        watch_start(&p->watch, p->probes->loop, p->fd, EV_WRITE, on_writable, p);
+}
+
+static void on_timer(void *ctx)
+{
+    struct prober *p = ctx;
+    CHECK_MAGIC(p, PROBER_MAGIC);
+    if (p->state == PROBER_WAITING)
+        ask(p);
+    else
+        finish(p, PROBE_BAD, true, "timed out");
+}
+
+/* ---- following the topology ---- */
+
+static void prober_destroy(struct prober *p)
+{
+    hang_up(p);
+    timer_stop(&p->timer);
+    p->magic = 0;
+    free((char *)(uintptr_t)p->id.p);
+    free(p);
+}
+
+static struct prober *prober_create(struct probes *ps, struct probe_cluster *c, const struct endpoint *e)
+{
+    struct prober *p = must(calloc(1, sizeof *p));
+    p->magic = PROBER_MAGIC;
+    p->probes = ps;
+    p->cluster = c;
+    p->fd = -1;
+    char *bytes = must(malloc(e->id.n + e->member.n + 1));
+    memcpy(bytes, e->id.p, e->id.n);
+    if (e->member.n)
+        memcpy(bytes + e->id.n, e->member.p, e->member.n);
+    p->id = str_make(bytes, e->id.n);
+    p->member = str_make(bytes + e->id.n, e->member.n);
+    p->health = (enum endpoint_health)e->health; /* a restarted orchestrator starts from what was known */
+    timer_init(&p->timer, ps->loop, on_timer, p);
+    index_put(&c->probers, p->id, p);
+    return p;
+}
+
+/* Members that are being stopped, or do not run, are not asked. */
+static bool wants_probe(const struct cluster *c, const struct endpoint *e, bool *out_is_starting)
+{
+    *out_is_starting = e->member.n && e->member_state < MEMBER_ACTIVE;
+    if (e->member.n && (e->member_state == MEMBER_READY_TO_SHUT_DOWN || e->member_state == MEMBER_TERMINATED))
+        return false;
+    return c->options.protocol != PROTOCOL_FILES && (c->options.probe.kind != PROBE_NONE || *out_is_starting);
+}
+
+static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const struct cluster *c, const struct endpoint *e)
+{
+    bool is_starting;
+    if (!wants_probe(c, e, &is_starting))
+        return;
+    struct prober *p = index_get(&pc->probers, e->id);
+    const bool is_same = p && addr_eq(&p->addr, &e->addr) && p->is_starting == is_starting && str_eq(p->member, e->member);
+    if (p && !str_eq(p->member, e->member)) {
+        index_remove(&pc->probers, p->id);
+        prober_destroy(p);
+        p = NULL;
+    }
+    if (!p)
+        p = prober_create(ps, pc, e);
+    p->is_seen = true;
+    p->slot = e->slot;
+    p->addr = e->addr;
+    p->is_starting = is_starting;
+    if (is_same)
+        return;
+    hang_up(p);
+    p->state = PROBER_WAITING;
+    /* Spread out, so that ten thousand endpoints are not asked in one moment. */
+    timer_arm(&p->timer, is_starting ? 1 : ps->spread++ % PROBE_SPREAD_MS);
+}
+
+static void drop_unseen(struct probe_cluster *pc)
+{
+    struct prober *p;
+    for (uint32_t at = 0; (p = index_next(&pc->probers, &at));) {
+        if (p->is_seen)
+            continue;
+        index_remove(&pc->probers, p->id);
+        prober_destroy(p);
+        at = 0; /* removing moves entries */
+    }
+}
+
+static void follow_cluster(struct probes *ps, const struct cluster *c)
+{
+    struct probe_cluster *pc = index_get(&ps->clusters, c->id);
+    struct prober *p;
+    if (!pc) {
+        pc = must(calloc(1, sizeof *pc));
+        pc->id = str_make(must(str_dup(c->id)), c->id.n);
+        index_put(&ps->clusters, pc->id, pc);
+    }
+    pc->settings = c->options.probe;
+    for (uint32_t at = 0; (p = index_next(&pc->probers, &at));)
+        p->is_seen = false;
+    for (uint32_t i = 0; i < c->endpoint_count; i++)
+        follow_endpoint(ps, pc, c, &c->endpoints[i]);
+    drop_unseen(pc);
+}
+
+static void drop_cluster(struct probes *ps, struct str id)
+{
+    struct probe_cluster *pc = index_get(&ps->clusters, id);
+    struct prober *p;
+    if (!pc)
+        return;
+    for (uint32_t at = 0; (p = index_next(&pc->probers, &at));)
+        prober_destroy(p);
+    index_fini(&pc->probers);
+    index_remove(&ps->clusters, pc->id);
+    free((char *)(uintptr_t)pc->id.p);
+    free(pc);
+}
+
+void probes_follow(struct probes *ps, struct topology *t)
+{
+    /* Both are sorted by id, and what did not change is the same object: one walk side by side. */
+    struct topology *old = ps->seen;
+    uint32_t i = 0, k = 0;
+    const uint32_t old_count = old ? old->cluster_count : 0;
+    while (i < old_count || k < t->cluster_count) {
+        int order = i == old_count ? 1 : k == t->cluster_count ? -1 : 0;
+        if (order == 0)
+            order = str_order(old->clusters[i]->id, t->clusters[k]->id);
+        if (order < 0)
+            drop_cluster(ps, old->clusters[i]->id);
+        else if (order > 0 || old->clusters[i] != t->clusters[k])
+            follow_cluster(ps, t->clusters[k]);
+        i += order <= 0;
+        k += order >= 0;
+    }
+    topology_ref(t);
+    topology_unref(&ps->seen);
+    ps->seen = t;
+}
+
+struct probes *probes_create(struct loop *loop, const struct probe_ops *ops, void *ctx)
+{
+    struct probes *ps = must(calloc(1, sizeof *ps));
+    ps->loop = loop;
+    ps->ops = ops;
+    ps->ctx = ctx;
+    return ps;
+}
+
+void probes_destroy(struct probes **pps)
+{
+    struct probes *ps = *pps;
+    *pps = NULL;
+    if (!ps)
+        return;
+    while (ps->clusters.count) {
+        uint32_t at = 0;
+        const struct probe_cluster *pc = index_next(&ps->clusters, &at);
+        drop_cluster(ps, pc->id);
+    }
+    index_fini(&ps->clusters);
+    topology_unref(&ps->seen);
+    free(ps);
+}

@@ -1,0 +1,34 @@
+/* probe: asks every endpoint of the topology again and again whether it is healthy.
+ *
+ *   probes ──► clusters ──► probers: one an endpoint, with a timer, and a socket while it asks
+ *
+ * Follows the published topology (probes_follow). An endpoint whose member is starting is asked every 50 ms until
+ * it answers; all others every `interval`. `rise` good answers in a row make it healthy, `fall` bad ones unhealthy.
+ * A time-out does not count while the endpoint answers real traffic: php-fpm's ping waits behind busy children.
+ * Verdicts go out through probe_ops when they change. Owned by the orchestrator, on its thread; at most
+ * PROBES_AT_ONCE sockets. */
+#ifndef COX_ORCH_PROBE_H
+#define COX_ORCH_PROBE_H
+
+#include "run/loop.h"
+#include "topo/topology.h"
+
+#define PROBES_AT_ONCE  256
+#define PROBE_FAST_MS   50
+#define PROBE_SPREAD_MS 200
+
+struct probes;
+
+struct probe_ops {
+    /* The verdict changed, or is the first. `member` is empty when the endpoint has none. */
+    void (*verdict)(void *ctx, struct str cluster, struct str endpoint, struct str member, bool is_up);
+    /* A number that grows when the endpoint answers requests. */
+    uint64_t (*traffic)(void *ctx, uint32_t slot);
+};
+
+struct probes *probes_create(struct loop *loop, const struct probe_ops *ops, void *ctx);
+void probes_destroy(struct probes **p);
+/* Takes a reference of its own. Costs what changed since the last. */
+void probes_follow(struct probes *p, struct topology *t);
+
+#endif

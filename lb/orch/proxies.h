@@ -1,0 +1,41 @@
+/* proxies: the living proxy generations, as the orchestrator sees them: a channel and a ledger segment each.
+ *
+ * A new one is given the whole topology, then differences; one that asks, or whose backlog was cut, the whole again.
+ * What they acknowledge tells when slots may be used again and when a drained member is really alone. The last
+ * topology goes to the master as a sealed memfd, the first at once, later ones at most once a second.
+ * Owned by the orchestrator, on its thread. The ledger is mapped read-only. */
+#ifndef COX_ORCH_PROXIES_H
+#define COX_ORCH_PROXIES_H
+
+#include "base/ledger.h"
+#include "run/channel.h"
+#include "run/loop.h"
+#include "topo/topology.h"
+
+#define PROXIES_MAX 64
+
+struct proxies;
+
+struct proxies_ops {
+    void (*woken)(void *ctx, struct str cluster, bool is_saturated);
+    /* Somebody acknowledged, came or went. */
+    void (*moved)(void *ctx);
+};
+
+struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops, void *ctx);
+void proxies_destroy(struct proxies **p);
+/* CHANNEL_PROXY_UP and CHANNEL_PROXY_GONE. False: malformed. */
+bool proxies_on_up(struct proxies *p, struct channel_message *m) __attribute__((warn_unused_result));
+bool proxies_on_gone(struct proxies *p, const struct channel_message *m) __attribute__((warn_unused_result));
+/* To all of them, and to the master when its second is over. */
+void proxies_publish(struct proxies *p, struct topology *t);
+/* The master gets what it was not given yet: before leaving. */
+void proxies_flush(struct proxies *p);
+/* The highest number that every living generation has acknowledged; UINT64_MAX when there is none. */
+uint64_t proxies_acknowledged(const struct proxies *p);
+/* Sums over all of them. False when a segment cannot be read: assume the worst. */
+bool proxies_endpoint(const struct proxies *p, uint32_t slot, struct ledger_endpoint_sum *sum);
+bool proxies_cluster(const struct proxies *p, uint32_t slot, struct ledger_cluster_sum *sum);
+int proxies_count(const struct proxies *p);
+
+#endif

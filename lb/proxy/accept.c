@@ -1,0 +1,172 @@
+/* Listeners: accepting, handing over to the least loaded worker, and what happens when descriptors run out. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/proxy.h"
+
+#define ACCEPTS_A_TURN 64
+/* A worker with this many more sessions than the least loaded one hands a new one over (few connections spread badly
+ * by hash). */
+#define HANDOVER_MARGIN 2
+
+struct handover {
+    struct mail mail;
+    const struct listener_settings *listener;
+    struct addr peer;
+    int fd;
+};
+
+static void on_handover(struct worker *w, struct mail *m)
+{
+    struct handover *h = CONTAINER_OF(m, struct handover, mail);
+    session_open(pworker_of(w), h->listener, h->fd, &h->peer);
+    free(h);
+}
+
+static struct pworker *least_loaded(struct pworker *pw)
+{
+    struct proxy *p = pw->proxy;
+    struct pworker *best = pw;
+    uint32_t mine = pw->session_count, least = mine;
+    for (int i = 0; i < p->worker_count; i++) {
+        uint32_t n = atomic_load_explicit(&p->workers[i].shared.sessions, memory_order_relaxed);
+        if (n < least) {
+            least = n;
+            best = &p->workers[i];
+        }
+    }
+    return mine - least >= HANDOVER_MARGIN ? best : pw;
+}
+
+static void place(struct acceptor *a, int fd, const struct addr *peer)
+{
+    struct pworker *to = least_loaded(a->pw);
+    struct handover *h = to == a->pw ? NULL : malloc(sizeof *h);
+    if (!h) {
+        session_open(a->pw, a->settings, fd, peer);
+        return;
+    }
+    *h = (struct handover){.mail = {.fn = on_handover}, .listener = a->settings, .peer = *peer, .fd = fd};
+    atomic_fetch_add_explicit(&to->shared.sessions, 1, memory_order_relaxed); /* until it counts for itself */
+    mailbox_send(&to->w.mailbox, &h->mail);
+}
+
+/* Room for one more by closing the session that has been idle longest. */
+static bool evict_idle(struct pworker *pw)
+{
+    if (list_is_empty(&pw->idle_sessions))
+        return false;
+    session_close(CONTAINER_OF(pw->idle_sessions.next, struct session, node), false);
+    return true;
+}
+
+static void on_accept_error(struct pworker *pw, int err)
+{
+    if (err != EMFILE && err != ENFILE && err != ENOBUFS && err != ENOMEM)
+        return; /* the client's own trouble: ECONNABORTED and friends */
+    LOG_LIMITED(LOG_WARN, 1, "accept: out of descriptors or memory (errno %d), %u sessions", err, pw->session_count);
+    if (!evict_idle(pw))
+        acceptors_pause(pw);
+}
+
+static bool accept_one(struct acceptor *a)
+{
+    struct pworker *pw = a->pw;
+    struct addr peer = {.len = sizeof(struct sockaddr_un)};
+    if (pw->session_count >= pw->proxy->max_sessions && !evict_idle(pw)) {
+        acceptors_pause(pw);
+        return false;
+    }
+    int fd = accept4(a->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            on_accept_error(pw, errno);
+        return false;
+    }
+    int one = 1;
+    if (peer.sa.sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    place(a, fd, &peer);
+    return true;
+}
+
+static void on_acceptable(evutil_socket_t fd, short events, void *ctx)
+{
+    struct acceptor *a = ctx;
+    (void)fd;
+    (void)events;
+    worker_on_event(&a->pw->w);
+    for (int i = 0; i < ACCEPTS_A_TURN; i++)
+        if (!accept_one(a))
+            return;
+}
+
+static bool is_mine(const struct pworker *pw, const struct listener_fds *l, int i)
+{
+    int workers = pw->proxy->worker_count;
+    return l->count >= workers ? i % workers == pw->w.index : i == pw->w.index % l->count;
+}
+
+static int count_mine(struct pworker *pw)
+{
+    int n = 0;
+    for (size_t l = 0; l < pw->settings->listeners.count; l++)
+        for (int i = 0; i < pw->proxy->role->listeners[l].count; i++)
+            n += is_mine(pw, &pw->proxy->role->listeners[l], i);
+    return n;
+}
+
+static bool add_acceptor(struct pworker *pw, size_t listener, int fd)
+{
+    struct acceptor *a = &pw->acceptors[pw->acceptor_count++];
+    a->pw = pw;
+    a->settings = SETTINGS_AT(pw->settings->listeners, struct listener_settings, listener);
+    a->fd = fd;
+    /* Level-triggered: what one turn leaves in the queue is announced again. */
+    a->added = event_assign(&a->ev, pw->w.loop.base, fd, EV_READ | EV_PERSIST, on_acceptable, a) == 0 &&
+               event_add(&a->ev, NULL) == 0;
+    return a->added;
+}
+
+bool acceptors_start(struct pworker *pw)
+{
+    pw->acceptors = calloc((size_t)count_mine(pw) + 1, sizeof *pw->acceptors);
+    if (!pw->acceptors)
+        return false;
+    for (size_t l = 0; l < pw->settings->listeners.count; l++) {
+        const struct listener_fds *fds = &pw->proxy->role->listeners[l];
+        for (int i = 0; i < fds->count; i++)
+            if (is_mine(pw, fds, i) && !add_acceptor(pw, l, fds->fds[i]))
+                return false;
+    }
+    return true;
+}
+
+/* epoll holds the shared file description, so taking it out of the loop is what ends accepting, not closing. */
+void acceptors_stop(struct pworker *pw)
+{
+    for (int i = 0; i < pw->acceptor_count; i++) {
+        if (pw->acceptors[i].added)
+            event_del(&pw->acceptors[i].ev);
+        pw->acceptors[i].added = false;
+    }
+}
+
+void acceptors_pause(struct pworker *pw)
+{
+    acceptors_stop(pw);
+    pw->accept_paused = true;
+}
+
+void acceptors_resume(struct pworker *pw)
+{
+    if (!pw->accept_paused || pw->draining)
+        return;
+    pw->accept_paused = false;
+    for (int i = 0; i < pw->acceptor_count; i++)
+        pw->acceptors[i].added = event_add(&pw->acceptors[i].ev, NULL) == 0;
+}

@@ -1,0 +1,559 @@
+/* The FastCGI back: requests to a responder such as php-fpm, its answers back. One request at a time a connection. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "http/cgi.h"
+#include "http/fcgi_codec.h"
+#include "http/rules.h"
+#include "proxy/fcgi_params.h"
+#include "proxy/proxy.h"
+#include "proxy/rewrite.h"
+
+#define TURN_READS        4 /* of one uplink in one turn of the loop */
+#define OWN_FIELDS_MAX    16
+#define STDERR_LINE_MAX   1024
+#define STDERR_PER_SECOND 20
+#define BEGIN_BYTES       (2 * FCGI_HEADER_BYTES)
+
+static struct uplink *uplink_of(struct exchange *x)
+{
+    struct uplink *u = x->back_state;
+    CHECK_MAGIC(u, UPLINK_MAGIC);
+    return u;
+}
+
+/* ---- request ---- */
+
+/* What fcgi_request borrows from. */
+struct build {
+    struct fcgi_request r;
+    char server_ip[ADDR_TEXT_BYTES];
+    char length[20];
+};
+
+struct collect {
+    struct fcgi_pair *pairs;
+    size_t count, max;
+};
+
+static void put_pair(void *ctx, struct str name, struct str value)
+{
+    struct collect *c = ctx;
+    if (c->count < c->max)
+        c->pairs[c->count++] = (struct fcgi_pair){.name = name, .value = value};
+}
+
+static bool collect_fields(struct exchange *x, struct fcgi_request *r)
+{
+    struct message *m = &x->req;
+    size_t max = m->field_count + OWN_FIELDS_MAX;
+    struct collect c = {.pairs = arena_alloc(&x->arena, max * sizeof(struct fcgi_pair)), .max = max};
+    if (!c.pairs)
+        return false;
+    for (uint16_t i = 0; i < m->field_count; i++)
+        if (!(m->fields[i].flags & FIELD_FLAG_DROP))
+            put_pair(&c, field_name_of(m, &m->fields[i]), field_value_of(m, &m->fields[i]));
+    rewrite_each(x, put_pair, &c);
+    r->fields = c.pairs;
+    r->field_count = c.count;
+    return fcgi_merge_fields(c.pairs, c.count, &x->arena);
+}
+
+/* Known before the first byte, or the request was collected (F12): PHP reads exactly so many bytes. */
+static struct str content_length(const struct exchange *x, char *to, size_t cap)
+{
+    struct writer w;
+    if (x->req.framing == BODY_NONE)
+        return STR("");
+    writer_init(&w, to, cap);
+    writer_u64(&w, x->req.framing == BODY_LENGTH ? x->req.content_length : x->req_body.pushed_bytes);
+    return str_make(to, w.len);
+}
+
+static struct str server_ip(const struct exchange *x, char *to)
+{
+    struct addr local = {.len = sizeof local.un};
+    if (x->session->family == AF_UNIX || getsockname(x->session->conn.fd, &local.sa, &local.len) != 0)
+        return STR("");
+    return str_make(to, addr_print_ip(&local, to));
+}
+
+static struct str protocol_of(const struct message *m)
+{
+    return m->version >= 20 ? STR("HTTP/2.0") : m->version == 10 ? STR("HTTP/1.0") : STR("HTTP/1.1");
+}
+
+static enum reason describe(struct exchange *x, struct build *b)
+{
+    struct message *m = &x->req;
+    struct fcgi_request *r = &b->r;
+    *r = (struct fcgi_request){
+        .settings = &x->opt->fastcgi,
+        .method = message_str(m, m->method_text),
+        .uri = rules_target(m),
+        .query = m->query.len ? message_str(m, m->query) : STR(""),
+        .protocol = protocol_of(m),
+        .scheme = rewrite_scheme(x),
+        .authority = x->opt->host ? str_of(x->opt->host) : message_str(m, m->authority),
+        .content_type = message_value(m, FIELD_CONTENT_TYPE),
+        .content_length = content_length(x, b->length, sizeof b->length),
+        .client_ip = x->client_ip,
+        .server_ip = server_ip(x, b->server_ip),
+        .client_port = x->session->port,
+        .server_port = x->session->local_port,
+    };
+    enum reason why = fcgi_find_script(r->settings, message_str(m, m->path), &x->arena, &r->script);
+    if (why == REASON_OK && !collect_fields(x, r))
+        why = REASON_NO_MEMORY;
+    return why;
+}
+
+static void write_failed(struct uplink *u)
+{
+    u->broken_write = true;
+    u->conn.may_read = true; /* an answer may have come before the reset; if not, the read says so */
+    run_queue_add(&u->pw->w, &u->run);
+}
+
+/* The usual case: everything in one record, in the cork, its length filled in behind. */
+static bool cork_head(struct uplink *u, const struct fcgi_request *r, bool keep, size_t bound)
+{
+    struct writer w, header;
+    size_t room = bound + BEGIN_BYTES + 2 * FCGI_HEADER_BYTES;
+    writer_init(&w, sink_reserve(&u->sink, room), room);
+    fcgi_put_begin(&w, keep);
+    size_t from = w.len;
+    w.len += FCGI_HEADER_BYTES;
+    fcgi_write_params(r, &w);
+    size_t content = w.len - from - FCGI_HEADER_BYTES;
+    writer_init(&header, w.p + from, FCGI_HEADER_BYTES);
+    fcgi_put_header(&header, FCGI_PARAMS, (uint16_t)content);
+    fcgi_put_header(&w, FCGI_PARAMS, 0);
+    if (w.overflow)
+        return false;
+    sink_commit(&u->sink, w.len);
+    return true;
+}
+
+static bool write_large_head(struct uplink *u, const struct fcgi_request *r, bool keep, size_t bound)
+{
+    struct arena *arena = &u->x->arena;
+    size_t room = bound + BEGIN_BYTES + (bound / FCGI_RECORD_MAX + 2) * FCGI_HEADER_BYTES;
+    char *params = arena_alloc(arena, bound), *framed = arena_alloc(arena, room);
+    struct writer w, out;
+    if (!params || !framed)
+        return false;
+    writer_init(&w, params, bound);
+    fcgi_write_params(r, &w);
+    writer_init(&out, framed, room);
+    fcgi_put_begin(&out, keep);
+    fcgi_put_params(&out, str_make(params, w.len));
+    if (w.overflow || out.overflow)
+        return false;
+    struct iovec iov = {framed, out.len};
+    if (!sink_write(&u->sink, &iov, 1))
+        write_failed(u);
+    return true;
+}
+
+static bool put_head(struct uplink *u, const struct fcgi_request *r)
+{
+    bool keep = r->settings->keep_conn;
+    size_t bound = fcgi_params_bound(r);
+    if (bound <= FCGI_RECORD_MAX && bound + BEGIN_BYTES + 2 * FCGI_HEADER_BYTES <= WORKER_CORK_BYTES)
+        return cork_head(u, r, keep, bound);
+    return write_large_head(u, r, keep, bound);
+}
+
+static struct iovec record_header(char *to, size_t content)
+{
+    struct writer w;
+    writer_init(&w, to, FCGI_HEADER_BYTES);
+    fcgi_put_header(&w, FCGI_STDIN, (uint16_t)content);
+    return (struct iovec){to, w.len};
+}
+
+static bool write_record(struct uplink *u, const char *p, size_t n, bool last)
+{
+    char head[FCGI_HEADER_BYTES], tail[FCGI_HEADER_BYTES];
+    struct iovec iov[3];
+    int count = 0;
+    iov[count++] = record_header(head, n);
+    iov[count++] = (struct iovec){(void *)(uintptr_t)p, n};
+    if (last)
+        iov[count++] = record_header(tail, 0);
+    return sink_write(&u->sink, iov, count);
+}
+
+static size_t fcgi_data(struct exchange *x, const char *p, size_t n, bool last)
+{
+    struct uplink *u = uplink_of(x);
+    if (u->connecting || sink_is_blocked(&u->sink))
+        return 0;
+    for (size_t at = 0, step; at < n && !u->broken_write; at += step) {
+        step = n - at < FCGI_RECORD_MAX ? n - at : FCGI_RECORD_MAX;
+        if (!write_record(u, p + at, step, last && at + step == n))
+            write_failed(u);
+    }
+    u->last_sent = last;
+    if (!u->head_done)
+        worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
+    return n;
+}
+
+static void fcgi_end(struct exchange *x, struct message *trailers)
+{
+    struct uplink *u = uplink_of(x);
+    (void)trailers; /* CGI knows none */
+    u->request_done = true;
+    if (!u->last_sent && !u->broken_write) {
+        (void)record_header(sink_reserve(&u->sink, FCGI_HEADER_BYTES), 0);
+        sink_commit(&u->sink, FCGI_HEADER_BYTES);
+    }
+    if (!u->connecting && !u->broken_write && !sink_flush(&u->sink))
+        write_failed(u);
+    if (!u->head_done)
+        worker_deadline(&u->pw->w, &u->deadline, u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
+}
+
+static void fcgi_want_response(struct exchange *x)
+{
+    struct uplink *u = uplink_of(x);
+    run_queue_add(&u->pw->w, &u->run);
+}
+
+static void fcgi_abort(struct exchange *x)
+{
+    uplink_close(uplink_of(x));
+}
+
+/* ---- answer ---- */
+
+static void log_line(const struct exchange *x, struct str line)
+{
+    line = str_trim(line);
+    if (line.n && line.p[line.n - 1] == '\r')
+        line.n--;
+    if (line.n > STDERR_LINE_MAX)
+        line.n = STDERR_LINE_MAX;
+    if (line.n)
+        LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s says: %.*s", STR_ARG(x->cluster->id),
+                    STR_ARG(x->endpoint->id), STR_ARG(line));
+}
+
+/* The logger escapes what is not printable, so a script cannot forge a line. */
+static void take_stderr(const struct exchange *x, struct str text)
+{
+    struct str line;
+    while (str_next(&text, '\n', &line))
+        log_line(x, line);
+}
+
+/* Bytes of STDOUT up to the end of the request if all of that has been read already, else -1. `ahead` follows the
+ * record being looked at. Saves the client chunked framing, and one more write. */
+static int64_t bytes_until_end(const struct uplink *u, struct str ahead)
+{
+    struct fcgi_decoder d = u->fcgi;
+    struct fcgi_event ev;
+    int64_t sum = 0;
+    for (;;) {
+        size_t used = fcgi_decode(&d, ahead.p, ahead.n, &ev);
+        ahead = str_make(ahead.p + used, ahead.n - used);
+        if (ev.kind == FCGI_EVENT_STDOUT)
+            sum += (int64_t)ev.data.n;
+        else if (ev.kind == FCGI_EVENT_END)
+            return ev.protocol_status == FCGI_REQUEST_COMPLETE ? sum : -1;
+        else if (ev.kind != FCGI_EVENT_STDERR)
+            return -1;
+    }
+}
+
+static struct h1_limits limits_of(const struct exchange *x)
+{
+    uint32_t max = (uint32_t)x->opt->max_response_header_bytes;
+    return (struct h1_limits){.line_bytes = max, .head_bytes = max, .field_count = MESSAGE_FIELDS_MAX};
+}
+
+/* Is there an empty line in p[0..n) that ends at or behind `from`? The head is parsed once, when it is whole. */
+static bool has_empty_line(const char *p, size_t n, size_t from)
+{
+    for (const char *at = p + from, *end = p + n; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+        size_t before = (size_t)(at - p);
+        if (before && p[before - 1] == '\r')
+            before--;
+        if (before == 0 || p[before - 1] == '\n')
+            return true;
+    }
+    return false;
+}
+
+/* Appends to the head that is being collected over several records; false when it is too large or memory is out. */
+static bool collect_head(struct uplink *u, struct str data, size_t max)
+{
+    size_t n = u->in_len + data.n;
+    if (n > max + WORKER_SCRATCH_BYTES) /* head and what may lie behind it in one read */
+        return false;
+    if (n > u->in_cap) {
+        size_t cap = n < 2048 ? 4096 : n * 2;
+        char *grown = realloc(u->in, cap);
+        if (!grown)
+            return false;
+        u->in = grown;
+        u->in_cap = (uint32_t)cap;
+    }
+    memcpy(u->in + u->in_len, data.p, data.n);
+    u->in_len = (uint32_t)n;
+    return true;
+}
+
+enum step { STEP_MORE, STEP_GONE, STEP_DONE };
+
+static void set_body(struct uplink *u, struct message *m, struct str rest, struct str ahead)
+{
+    int64_t more = m->framing == BODY_STREAM ? bytes_until_end(u, ahead) : -1;
+    if (more >= 0) {
+        m->framing = BODY_LENGTH;
+        m->content_length = (uint64_t)more + rest.n;
+    }
+    u->body = (struct h1_body){.framing = m->framing, .left = m->content_length};
+    if (m->framing == BODY_NONE)
+        u->body.left = 0;
+    else if (m->framing == BODY_STREAM)
+        u->body.left = UINT64_MAX;
+}
+
+/* head: all of STDOUT so far; *io_data: the last piece of it, which becomes what lies behind the head. */
+static enum step parse_head(struct uplink *u, struct str head, struct str ahead, struct str *io_data)
+{
+    struct exchange *x = u->x;
+    struct h1_parser parser = {0};
+    struct h1_limits limits = limits_of(x);
+    struct message m;
+    message_init(&m, u->pw->fields, MESSAGE_FIELDS_MAX);
+    int got = cgi_parse_head(&parser, head.p, head.n, &limits, (enum http_method)x->req.method, &m);
+    if (got == H1_MORE)
+        return STEP_MORE;
+    if (got < 0) {
+        uplink_fail(u, (enum reason)-got);
+        return STEP_GONE;
+    }
+    m.head_len = (uint32_t)got;
+    size_t rest = head.n - (size_t)got;
+    ASSERT(rest <= io_data->n); /* no earlier piece held the empty line */
+    *io_data = str_make(io_data->p + io_data->n - rest, rest);
+    set_body(u, &m, *io_data, ahead);
+    u->head_done = true;
+    worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
+    if (!exchange_response(x, &m) || x->back_state != u)
+        return STEP_GONE;
+    return uplink_keep_input(u, NULL, 0, 0) ? STEP_DONE : STEP_GONE;
+}
+
+/* The empty line cannot begin more than three bytes before the new piece. */
+static enum step take_head(struct uplink *u, struct str ahead, struct str *io_data)
+{
+    size_t old = u->in_len, max = (size_t)u->x->opt->max_response_header_bytes;
+    if (!old && has_empty_line(io_data->p, io_data->n, 0))
+        return parse_head(u, *io_data, ahead, io_data);
+    bool room = collect_head(u, *io_data, max);
+    enum step step = STEP_MORE;
+    if (room && has_empty_line(u->in, u->in_len, old))
+        step = parse_head(u, str_make(u->in, u->in_len), ahead, io_data);
+    if (step == STEP_MORE && (!room || u->in_len > max)) {
+        uplink_fail(u, REASON_SERVER_HEAD_LIMIT);
+        step = STEP_GONE;
+    }
+    return step;
+}
+
+/* The last byte is here. The uplink is free for others before the client has read a byte of it. */
+static void answer_done(struct uplink *u, bool keep, struct str last)
+{
+    struct exchange *x = u->x;
+    uplink_give(u, keep && x->opt->fastcgi.keep_conn && u->request_done && !u->broken_write);
+    if (last.n)
+        exchange_response_data(x, last.p, last.n, true);
+    exchange_response_end(x, NULL);
+}
+
+static void on_end(struct uplink *u, const struct fcgi_event *ev, struct str rest, struct str last)
+{
+    struct exchange *x = u->x;
+    bool untouched = ev->protocol_status == FCGI_OVERLOADED || ev->protocol_status == FCGI_CANT_MPX_CONN;
+    if (untouched && !u->head_done) {
+        /* FastCGI 1.0 5.5: refused before any work, so as good as not sent. */
+        uplink_close(u);
+        exchange_attempt_failed(x, REASON_SERVER_OVERLOADED, false, false);
+    } else if (!u->head_done || ev->protocol_status != FCGI_REQUEST_COMPLETE) {
+        uplink_fail(u, REASON_SERVER_PROTOCOL);
+    } else if (u->body.framing == BODY_LENGTH && u->body.left) {
+        uplink_fail(u, REASON_SERVER_BODY);
+    } else {
+        answer_done(u, rest.n == 0, last);
+    }
+}
+
+/* Hands `pending` on; false when the exchange went away meanwhile. */
+static bool hand_on(struct uplink *u, struct str pending)
+{
+    struct exchange *x = u->x;
+    if (pending.n)
+        exchange_response_data(x, pending.p, pending.n, u->body.framing == BODY_LENGTH && !u->body.left);
+    return x->back_state == u;
+}
+
+/* More than the script promised is not the client's: a second answer could hide in it. */
+static struct str clip(struct uplink *u, struct str data)
+{
+    if (data.n > u->body.left)
+        data.n = (size_t)u->body.left;
+    if (u->body.framing == BODY_LENGTH)
+        u->body.left -= data.n;
+    return data;
+}
+
+static enum step take_stdout(struct uplink *u, struct str data, struct str ahead, struct str *io_pending)
+{
+    if (!u->head_done) {
+        enum step step = take_head(u, ahead, &data);
+        if (step != STEP_DONE)
+            return step;
+    }
+    struct str before = *io_pending;
+    *io_pending = STR_NULL;
+    if (!hand_on(u, before))
+        return STEP_GONE;
+    *io_pending = clip(u, data);
+    return STEP_DONE;
+}
+
+static void on_error(struct uplink *u, const char *error)
+{
+    struct exchange *x = u->x;
+    LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
+                STR_ARG(x->endpoint->id), error);
+    uplink_fail(u, REASON_SERVER_PROTOCOL);
+}
+
+/* Payload is handed on one record behind, so that the last one goes out together with the end of the framing. */
+static void take_bytes(struct uplink *u, struct str in)
+{
+    struct str pending = STR_NULL;
+    struct fcgi_event ev;
+    for (;;) {
+        size_t used = fcgi_decode(&u->fcgi, in.p, in.n, &ev);
+        in = str_make(in.p + used, in.n - used);
+        switch (ev.kind) {
+        case FCGI_EVENT_STDOUT:
+            if (take_stdout(u, ev.data, in, &pending) == STEP_GONE)
+                return;
+            break;
+        case FCGI_EVENT_STDERR:
+            take_stderr(u->x, ev.data);
+            break;
+        case FCGI_EVENT_END:
+            on_end(u, &ev, in, pending);
+            return;
+        case FCGI_EVENT_ERROR:
+            on_error(u, ev.error);
+            return;
+        case FCGI_EVENT_MORE:
+            hand_on(u, pending);
+            return;
+        }
+    }
+}
+
+/* Without END the request is not known to be complete, unless its length was. */
+static void on_eof(struct uplink *u)
+{
+    if (!u->head_done)
+        uplink_fail(u, u->got_bytes ? REASON_SERVER_HEAD : REASON_SERVER_CLOSED);
+    else if (u->body.framing != BODY_STREAM && !u->body.left)
+        answer_done(u, false, STR_NULL);
+    else
+        uplink_fail(u, u->body.framing == BODY_LENGTH ? REASON_SERVER_BODY : REASON_SERVER_CLOSED);
+}
+
+/* One read and what follows from it; false: enough for now. */
+static bool read_once(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    struct worker *w = &u->pw->w;
+    if (!u->conn.may_read || !exchange_can_give(x))
+        return false;
+    ssize_t got = conn_read(&u->conn, w->scratch, WORKER_SCRATCH_BYTES);
+    if (got > 0) {
+        u->got_bytes = true;
+        u->received_bytes += (uint64_t)got;
+        if (u->head_done)
+            worker_deadline(w, &u->deadline, x->opt->body_timeout_ms);
+        take_bytes(u, str_make(w->scratch, (size_t)got));
+    } else if (got == 0)
+        on_eof(u);
+    else if (got == CONN_ERROR)
+        uplink_fail(u, REASON_SERVER_RESET);
+    return got > 0 && x->back_state == u;
+}
+
+static void fcgi_on_ready(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    if (sink_is_blocked(&u->sink) && u->conn.may_write && !sink_drain(&u->sink)) {
+        sink_fini(&u->sink);
+        write_failed(u);
+    }
+    if (!sink_is_blocked(&u->sink))
+        exchange_back_ready(x);
+    for (int i = 0; i < TURN_READS && x->back_state == u; i++)
+        if (!read_once(u))
+            return;
+    if (x->back_state == u && u->conn.may_read)
+        run_queue_add(&u->pw->w, &u->run);
+}
+
+static void fcgi_on_timeout(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    if (!u->head_done)
+        uplink_fail(u, REASON_SERVER_TIMEOUT);
+    else if (x->response_paused) /* the client is slow, not the server */
+        worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
+    else
+        uplink_fail(u, REASON_SERVER_STALL);
+}
+
+static const struct uplink_ops fcgi_uplink_ops = {.on_ready = fcgi_on_ready, .on_timeout = fcgi_on_timeout};
+
+static enum reason fcgi_start(struct exchange *x)
+{
+    struct build b;
+    enum reason why = x->req.framing == BODY_LENGTH || x->req.framing == BODY_NONE || x->request_ended
+                          ? describe(x, &b)
+                          : REASON_LENGTH_REQUIRED;
+    if (why != REASON_OK) {
+        /* The request's fault, not the endpoint's: no other one is tried and none is blamed. */
+        exchange_reply(x, why);
+        return REASON_OK;
+    }
+    struct uplink *u = uplink_take(x, &fcgi_uplink_ops, x->opt->fastcgi.keep_conn, &why);
+    if (!u)
+        return why;
+    u->fcgi = (struct fcgi_decoder){0};
+    u->body = (struct h1_body){0};
+    if (!put_head(u, &b.r)) {
+        uplink_close(u);
+        return REASON_NO_MEMORY;
+    }
+    return REASON_OK;
+}
+
+const struct back_ops back_fcgi = {
+    .name = "fastcgi",
+    .start = fcgi_start,
+    .data = fcgi_data,
+    .end = fcgi_end,
+    .want_response = fcgi_want_response,
+    .abort = fcgi_abort,
+};

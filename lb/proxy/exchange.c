@@ -1,0 +1,332 @@
+#include "proxy/exchange.h"
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/exchange_priv.h"
+#include "proxy/files.h"
+#include "proxy/hold.h"
+#include "proxy/proxy.h"
+#include "proxy/rewrite.h"
+
+#define EXCHANGE_ARENA_MAX (512u << 10)
+
+struct exchange *exchange_create(struct pworker *pw, struct session *s, const struct front_ops *front)
+{
+    struct exchange *x = pool_take(&pw->exchange_pool);
+    if (!x)
+        return NULL;
+    memset(x, 0, sizeof *x);
+    arena_init(&x->arena, x + 1, EXCHANGE_BLOCK_BYTES - sizeof *x, EXCHANGE_ARENA_MAX);
+    uint16_t fields = (uint16_t)s->listener->max_header_count;
+    struct field *array = arena_alloc(&x->arena, fields * sizeof *array);
+    if (!array) {
+        pool_give(&pw->exchange_pool, x);
+        return NULL;
+    }
+    message_init(&x->req, array, fields);
+    x->magic = EXCHANGE_MAGIC;
+    x->counted = LEDGER_COUNTS;
+    x->pw = pw;
+    x->session = s;
+    x->front = front;
+    x->start_ns = pw->w.now_ns;
+    list_init(&x->node);
+    pipe_init(&x->req_body, &pw->w);
+    pipe_init(&x->rsp_body, &pw->w);
+    return x;
+}
+
+void exchange_set_state(struct exchange *x, enum exchange_state state)
+{
+    ASSERT(x->state != EXCHANGE_DONE);
+    x->state = (uint8_t)state;
+}
+
+/* The one place that moves the exchange between the cluster's counts. */
+static void count_as(struct exchange *x, enum ledger_count to)
+{
+    if (x->counted == to)
+        return;
+    ledger_cluster_move(&x->pw->ledger, x->cluster->slot, x->counted, to, x->pw->w.now_ns);
+    x->counted = (uint8_t)to;
+}
+
+static enum reason check_request(struct exchange *x)
+{
+    const struct listener_settings *l = x->session->listener;
+    const struct message *m = &x->req;
+    if (m->method == METHOD_TRACE && !l->trace)
+        return REASON_METHOD;
+    if (l->max_body_bytes && m->framing == BODY_LENGTH && m->content_length > l->max_body_bytes)
+        return REASON_BODY_LIMIT;
+    return rewrite_request(x);
+}
+
+static enum reason route(struct exchange *x)
+{
+    bool known = false;
+    if (!x->pw->view)
+        return REASON_NO_ENDPOINT;
+    x->view = view_ref(x->pw);
+    struct str path = message_str(&x->req, x->req.path);
+    x->cluster = topology_route(x->view->topology, message_str(&x->req, x->req.authority), path, &known);
+    if (!x->cluster)
+        return known ? REASON_NO_CLUSTER : REASON_NO_ROUTE;
+    x->opt = &x->cluster->options;
+    return REASON_OK;
+}
+
+static const struct back_ops *back_of(const struct cluster_options *opt)
+{
+    switch (opt->protocol) {
+    case PROTOCOL_FASTCGI:
+        return &back_fcgi;
+    case PROTOCOL_FILES:
+        return &back_files;
+    default:
+        return &back_h1;
+    }
+}
+
+static bool has_body(const struct exchange *x)
+{
+    return x->req.framing != BODY_NONE && !(x->req.framing == BODY_LENGTH && x->req.content_length == 0);
+}
+
+/* FastCGI needs CONTENT_LENGTH before the first byte (F12), so a body of unknown length is always collected. */
+static bool must_collect(const struct exchange *x)
+{
+    if (!has_body(x) || (x->req.flags & MSG_UPGRADE))
+        return false;
+    return x->opt->request_buffer || (x->opt->protocol == PROTOCOL_FASTCGI && x->req.framing != BODY_LENGTH);
+}
+
+/* A client that waits for 100 must get one when nobody behind us will be asked before the body is here. */
+static void send_continue(struct exchange *x)
+{
+    if (!(x->req.flags & MSG_EXPECT_CONTINUE) || x->continue_sent)
+        return;
+    struct message m;
+    message_init(&m, NULL, 0);
+    m.base = "";
+    m.status = 100;
+    m.version = 11;
+    x->continue_sent = true;
+    if (!x->front->interim(x, &m))
+        x->session->broken = true;
+}
+
+static void setup_pipes(struct exchange *x)
+{
+    struct pipe *req = &x->req_body, *rsp = &x->rsp_body;
+    req->memory_max = rsp->memory_max = x->opt->buffer_memory_bytes;
+    req->temp_dir = rsp->temp_dir = x->pw->settings->temp_dir;
+    req->keep = true;
+    req->keep_max = x->opt->replay_limit_bytes;
+    x->balance.ledger = &x->pw->proxy->ledger;
+    x->balance.random = &x->pw->random;
+    x->balance.cursor = &x->pw->cursors[x->cluster->slot];
+}
+
+static void pick(struct exchange *x);
+
+static void begin_collect(struct exchange *x)
+{
+    exchange_set_state(x, EXCHANGE_COLLECT);
+    count_as(x, LEDGER_HELD);
+    x->req_body.file_max = x->opt->buffer_file_bytes;
+    x->req_body.keep_max = UINT64_MAX;
+    send_continue(x);
+}
+
+void exchange_start(struct exchange *x)
+{
+    x->route_ns = x->pw->w.now_ns;
+    enum reason why = check_request(x);
+    if (why == REASON_OK)
+        why = route(x);
+    if (why != REASON_OK) {
+        ledger_add(&x->pw->ledger.row->unrouted, 1);
+        exchange_reply(x, why);
+        return;
+    }
+    setup_pipes(x);
+    x->back = back_of(x->opt);
+    if (x->opt->files.root || x->opt->protocol == PROTOCOL_FILES) {
+        enum files_found found = files_try(x);
+        if (found == FILES_NOT_FOUND) {
+            count_as(x, LEDGER_SERVING);
+            exchange_reply(x, REASON_FILE_NOT_FOUND);
+            return;
+        }
+        if (found == FILES_SERVE)
+            x->back = &back_files;
+    }
+    if (x->back != &back_files && must_collect(x))
+        begin_collect(x);
+    else
+        pick(x);
+}
+
+static void hold_or_refuse(struct exchange *x)
+{
+    if (x->attempts) {
+        exchange_reply(x, x->last_failure);
+        return;
+    }
+    if (x->counted == LEDGER_COUNTS)
+        count_as(x, LEDGER_HELD);
+    if (x->opt->hold_max && hold_add(x)) {
+        exchange_set_state(x, EXCHANGE_HOLD);
+        return;
+    }
+    ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, LEDGER_FAIL_REFUSED);
+    exchange_reply(x, x->opt->hold_max ? REASON_HOLD_FULL : REASON_NO_ENDPOINT);
+}
+
+static bool choose_endpoint(struct exchange *x)
+{
+    if (x->back == &back_files)
+        return true;
+    int index = balance_pick(x->cluster, &x->balance);
+    if (index < 0)
+        return false;
+    x->endpoint = &x->cluster->endpoints[index];
+    if (x->balance.tried_count < BALANCE_TRIED_MAX)
+        x->balance.tried[x->balance.tried_count++] = x->endpoint->slot;
+    ledger_endpoint_attempt(&x->pw->ledger, x->endpoint->slot, 1, x->pw->w.now_ns);
+    x->endpoint_counted = true;
+    return true;
+}
+
+/* PICK: begins an attempt, or holds, or refuses. */
+static void pick(struct exchange *x)
+{
+    if (!choose_endpoint(x)) {
+        hold_or_refuse(x);
+        return;
+    }
+    x->pick_ns = x->pw->w.now_ns;
+    x->attempts++;
+    x->request_end_sent = false;
+    exchange_set_state(x, EXCHANGE_ATTEMPT);
+    count_as(x, LEDGER_SERVING);
+    enum reason why = x->back->start(x);
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (why != REASON_OK)
+        exchange_attempt_failed(x, why, false, false);
+    else
+        exchange_back_ready(x);
+}
+
+void exchange_retry_held(struct exchange *x)
+{
+    if (x->state == EXCHANGE_HOLD)
+        pick(x);
+}
+
+void exchange_collected(struct exchange *x)
+{
+    pick(x);
+}
+
+void exchange_endpoint_done(struct exchange *x)
+{
+    struct ledger_writer *l = &x->pw->ledger;
+    if (!x->endpoint_counted)
+        return;
+    x->endpoint_counted = false;
+    if (x->tunnel_counted)
+        ledger_endpoint_tunnel(l, x->endpoint->slot, -1, x->pw->w.now_ns);
+    else
+        ledger_endpoint_attempt(l, x->endpoint->slot, -1, x->pw->w.now_ns);
+    x->tunnel_counted = false;
+}
+
+void exchange_count_finishing(struct exchange *x)
+{
+    if (x->counted != LEDGER_COUNTS && x->counted != LEDGER_TUNNEL)
+        count_as(x, LEDGER_FINISHING);
+}
+
+void exchange_count_tunnel(struct exchange *x)
+{
+    count_as(x, LEDGER_TUNNEL);
+    if (x->endpoint_counted) {
+        ledger_endpoint_tunnel(&x->pw->ledger, x->endpoint->slot, 1, x->pw->w.now_ns);
+        x->tunnel_counted = true;
+    }
+}
+
+/* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still here. */
+static bool may_retry(const struct exchange *x, bool sent)
+{
+    if (x->head_forwarded || x->back == &back_files || x->attempts > x->opt->retries)
+        return false;
+    if (x->session->broken || !pipe_can_rewind(&x->req_body))
+        return false;
+    return !sent || method_is_idempotent(x->req.method);
+}
+
+static enum ledger_failure failure_kind(enum reason why)
+{
+    switch (why) {
+    case REASON_CONNECT_FAILED:
+    case REASON_CONNECT_TIMEOUT:
+        return LEDGER_FAIL_CONNECT;
+    case REASON_SERVER_TIMEOUT:
+    case REASON_SERVER_STALL:
+        return LEDGER_FAIL_TIMEOUT;
+    case REASON_NO_MEMORY:
+    case REASON_SPILL:
+    case REASON_INTERNAL:
+        return LEDGER_FAIL_INTERNAL;
+    default:
+        return LEDGER_FAIL_SERVER;
+    }
+}
+
+static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
+{
+    if (!x->endpoint)
+        return;
+    struct ledger_endpoint *cell = &x->pw->ledger.endpoints[x->endpoint->slot];
+    ledger_add(&cell->failures, kind == LEDGER_FAIL_CONNECT ? 1 : 1ull << 32);
+}
+
+void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, bool reused)
+{
+    if (x->state == EXCHANGE_DONE)
+        return;
+    exchange_endpoint_done(x);
+    x->last_failure = (uint8_t)why;
+    /* An idle uplink that the server closed in the same moment says nothing about the server. */
+    if (!reused) {
+        note_endpoint_failure(x, failure_kind(why));
+        log_debug("cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
+                  STR_ARG(x->endpoint ? x->endpoint->id : STR("-")), reason_text(why));
+    }
+    if (x->state == EXCHANGE_ATTEMPT && may_retry(x, sent)) {
+        ledger_add(&x->pw->ledger.clusters[x->cluster->slot].retries, 1);
+        if (reused && x->balance.tried_count) {
+            x->balance.tried_count--;
+            x->fresh_uplink = true;
+        }
+        pipe_rewind(&x->req_body);
+        pick(x);
+        return;
+    }
+    ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, failure_kind(why));
+    exchange_reply(x, why);
+}
+
+void exchange_switch_back(struct exchange *x, const struct back_ops *back)
+{
+    if (x->back_state)
+        x->back->abort(x);
+    exchange_endpoint_done(x);
+    x->back = back;
+    x->back_state = NULL;
+    x->redirected = true;
+}

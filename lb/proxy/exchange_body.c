@@ -1,0 +1,312 @@
+/* The two directions of an exchange: how payload moves, stops and ends. */
+#include "base/panic.h"
+#include "proxy/exchange_priv.h"
+#include "proxy/files.h"
+#include "proxy/proxy.h"
+
+/* ---- request: front → back ---- */
+
+static bool back_is_open(const struct exchange *x)
+{
+    return x->back_state && (x->state == EXCHANGE_ATTEMPT || x->state == EXCHANGE_RELAY || x->state == EXCHANGE_TUNNEL);
+}
+
+static void wake_front(struct exchange *x)
+{
+    if (!x->request_paused || !pipe_is_low(&x->req_body))
+        return;
+    x->request_paused = false;
+    x->front->want_request(x);
+}
+
+static void pump_request(struct exchange *x)
+{
+    struct pipe *p = &x->req_body;
+    bool ok = true;
+    while (back_is_open(x)) {
+        struct str s = pipe_peek(p, &ok);
+        if (!ok) {
+            exchange_reply(x, REASON_SPILL);
+            return;
+        }
+        if (!s.n)
+            break;
+        bool last = x->request_ended && pipe_queued(p) == s.n && !x->req_trailers;
+        size_t took = x->back->data(x, s.p, s.n, last);
+        if (!took)
+            break;
+        pipe_take(p, took);
+    }
+    if (!back_is_open(x))
+        return;
+    if (x->request_ended && !x->request_end_sent && pipe_queued(p) == 0) {
+        x->request_end_sent = true;
+        x->back->end(x, x->req_trailers);
+    }
+    wake_front(x);
+}
+
+void exchange_back_ready(struct exchange *x)
+{
+    if (x->state != EXCHANGE_DONE)
+        pump_request(x);
+}
+
+void exchange_connected(struct exchange *x)
+{
+    x->connect_ns = x->pw->w.now_ns;
+}
+
+/* Straight through when nothing is queued and the bytes need not be kept for a second attempt. */
+static bool pass_request(struct exchange *x, const char *p, size_t n)
+{
+    struct pipe *q = &x->req_body;
+    if (!back_is_open(x) || pipe_queued(q) || (q->keep && q->pushed_bytes + n <= q->keep_max))
+        return false;
+    if (x->back->data(x, p, n, false) == 0)
+        return false;
+    pipe_pass(q, n);
+    return true;
+}
+
+static void limit_keep(struct exchange *x, size_t n)
+{
+    struct pipe *q = &x->req_body;
+    if (q->keep && q->keep_max < UINT64_MAX && q->pushed_bytes + n > q->keep_max)
+        pipe_forget(q);
+}
+
+void exchange_request_data(struct exchange *x, const char *p, size_t n)
+{
+    uint64_t limit = x->session->listener->max_body_bytes;
+    if (x->state == EXCHANGE_DONE)
+        return;
+    x->rx_bytes += n;
+    if (limit && !x->is_tunnel && x->rx_bytes > limit) {
+        exchange_request_failed(x, REASON_BODY_LIMIT);
+        return;
+    }
+    if (pass_request(x, p, n))
+        return;
+    limit_keep(x, n);
+    if (!pipe_push(&x->req_body, p, n)) {
+        exchange_request_failed(x, REASON_SPILL);
+        return;
+    }
+    pump_request(x);
+}
+
+bool exchange_can_take(struct exchange *x)
+{
+    if (x->state == EXCHANGE_DONE)
+        return false;
+    bool full = pipe_is_full(&x->req_body);
+    if (x->state == EXCHANGE_COLLECT) {
+        if (full)
+            exchange_request_failed(x, REASON_BODY_LIMIT); /* the temporary file is at its limit */
+        return !full;
+    }
+    if (full || (pipe_queued(&x->req_body) && !x->req_body.keep)) {
+        x->request_paused = true;
+        return false;
+    }
+    return true;
+}
+
+void exchange_request_end(struct exchange *x, struct message *trailers)
+{
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (trailers && trailers->field_count) {
+        struct message *copy = arena_alloc(&x->arena, sizeof *copy);
+        if (copy) {
+            *copy = *trailers;
+            if (message_keep(copy, &x->arena))
+                x->req_trailers = copy;
+        }
+    }
+    x->request_ended = true;
+    x->req_body.ended = true;
+    if (x->state == EXCHANGE_COLLECT)
+        exchange_collected(x);
+    else
+        pump_request(x);
+    if (x->is_tunnel && x->state != EXCHANGE_DONE)
+        exchange_check_end(x);
+}
+
+/* ---- answer: back → front ---- */
+
+static void client_gone(struct exchange *x)
+{
+    exchange_request_failed(x, x->session->conn.broken || x->session->broken ? REASON_CLIENT_GONE : REASON_NO_MEMORY);
+}
+
+void exchange_interim(struct exchange *x, struct message *m)
+{
+    if (x->state != EXCHANGE_ATTEMPT)
+        return;
+    if (m->status == 100) {
+        bool wanted = (x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent;
+        x->continue_sent = true;
+        if (!wanted) /* the client did not ask, or has had one (H21) */
+            return;
+    }
+    if (!x->front->interim(x, m))
+        client_gone(x);
+}
+
+/* Event streams and answers that say so are never buffered; tunnels neither. */
+static bool wants_buffer(const struct exchange *x, const struct message *m)
+{
+    if (!x->opt->response_buffer || m->status == 101 || x->back == &back_files)
+        return false;
+    if (str_ieq(message_value(m, FIELD_X_ACCEL_BUFFERING), STR("no")))
+        return false;
+    struct str type = message_value(m, FIELD_CONTENT_TYPE);
+    return !(type.n >= 17 && str_ieq(str_make(type.p, 17), STR("text/event-stream")));
+}
+
+static bool begin_tunnel(struct exchange *x)
+{
+    x->is_tunnel = true;
+    exchange_set_state(x, EXCHANGE_TUNNEL);
+    exchange_count_tunnel(x);
+    /* The request head is all there was; what comes now is the tunnel's. */
+    x->request_ended = x->request_end_sent = false;
+    x->req_body.ended = false;
+    x->front->tunnel(x);
+    return x->state != EXCHANGE_DONE;
+}
+
+bool exchange_response(struct exchange *x, struct message *m)
+{
+    if (x->state != EXCHANGE_ATTEMPT)
+        return false;
+    bool accel = message_has(m, FIELD_X_ACCEL_REDIRECT) || message_has(m, FIELD_X_SENDFILE);
+    if (accel && !x->redirected && files_accel(x, m))
+        return false;
+    x->status = m->status;
+    x->first_byte_ns = x->pw->w.now_ns;
+    pipe_forget(&x->req_body);
+    x->buffered_response = wants_buffer(x, m);
+    if (x->buffered_response)
+        x->rsp_body.file_max = x->opt->buffer_file_bytes;
+    x->head_forwarded = true;
+    exchange_set_state(x, EXCHANGE_RELAY);
+    if (!x->front->head(x, m)) {
+        client_gone(x);
+        return false;
+    }
+    return m->status != 101 || begin_tunnel(x);
+}
+
+static void pump_response(struct exchange *x)
+{
+    struct pipe *p = &x->rsp_body;
+    bool ok = true;
+    for (;;) {
+        struct str s = pipe_peek(p, &ok);
+        if (!ok) {
+            exchange_reply(x, REASON_SPILL); /* cuts: the head is out */
+            return;
+        }
+        if (!s.n)
+            break;
+        ssize_t took = x->front->data(x, s.p, s.n, x->response_ended && pipe_queued(p) == s.n);
+        if (took < 0) {
+            client_gone(x);
+            return;
+        }
+        if (!took)
+            break;
+        x->tx_bytes += (size_t)took;
+        pipe_take(p, (size_t)took);
+    }
+    if (x->response_paused && pipe_is_low(p) && x->back_state) {
+        x->response_paused = false;
+        x->back->want_response(x);
+    }
+    exchange_check_end(x);
+}
+
+void exchange_front_ready(struct exchange *x)
+{
+    if (x->state == EXCHANGE_RELAY || x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_FINISH)
+        pump_response(x);
+}
+
+void exchange_response_data(struct exchange *x, const char *p, size_t n, bool last)
+{
+    if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
+        return;
+    if (pipe_queued(&x->rsp_body) == 0) {
+        ssize_t took = x->front->data(x, p, n, last);
+        if (took < 0) {
+            client_gone(x);
+            return;
+        }
+        if (took) {
+            ASSERT((size_t)took == n);
+            x->tx_bytes += n;
+            pipe_pass(&x->rsp_body, n);
+            return;
+        }
+    }
+    if (!pipe_push(&x->rsp_body, p, n))
+        exchange_reply(x, REASON_SPILL);
+}
+
+bool exchange_can_give(struct exchange *x)
+{
+    if (x->state == EXCHANGE_ATTEMPT)
+        return true;
+    if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
+        return false;
+    bool room = x->buffered_response ? !pipe_is_full(&x->rsp_body) : pipe_queued(&x->rsp_body) == 0;
+    if (room && !x->buffered_response)
+        room = x->front->is_flushed(x);
+    if (!room)
+        x->response_paused = true;
+    return room;
+}
+
+void exchange_response_end(struct exchange *x, struct message *trailers)
+{
+    if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
+        return;
+    x->response_ended = true;
+    x->rsp_body.ended = true;
+    x->server_done_ns = x->pw->w.now_ns;
+    if (pipe_queued(&x->rsp_body) == 0 && !x->response_end_sent) {
+        x->response_end_sent = true;
+        if (!x->front->end(x, trailers)) {
+            client_gone(x);
+            return;
+        }
+    } /* trailers behind a queued body are dropped, as RFC 9110 6.5.1 allows */
+    exchange_check_end(x);
+}
+
+void exchange_check_end(struct exchange *x)
+{
+    if (x->state == EXCHANGE_DONE || !x->response_ended || pipe_queued(&x->rsp_body))
+        return;
+    if (!x->response_end_sent) {
+        x->response_end_sent = true;
+        if (!x->front->end(x, NULL)) {
+            client_gone(x);
+            return;
+        }
+    }
+    if (x->is_tunnel && !(x->request_ended && x->request_end_sent))
+        return;
+    if (x->front->is_flushed(x)) {
+        exchange_finish(x, false);
+        return;
+    }
+    if (!x->is_tunnel) {
+        exchange_set_state(x, EXCHANGE_FINISH);
+        exchange_count_finishing(x);
+    }
+}

@@ -1,0 +1,86 @@
+/* How an exchange ends: local replies, failures of the client, and the accounts. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/exchange_priv.h"
+#include "proxy/hold.h"
+#include "proxy/proxy.h"
+#include "proxy/reply.h"
+
+static void account(struct exchange *x)
+{
+    struct ledger_writer *l = &x->pw->ledger;
+    uint64_t now = x->pw->w.now_ns;
+    exchange_endpoint_done(x);
+    if (!x->cluster || x->counted == LEDGER_COUNTS)
+        return;
+    struct ledger_cluster *cell = &l->clusters[x->cluster->slot];
+    ledger_cluster_move(l, x->cluster->slot, x->counted, LEDGER_COUNTS, now);
+    x->counted = LEDGER_COUNTS;
+    ledger_add(&cell->rx_bytes, x->rx_bytes + x->req.head_len);
+    ledger_add(&cell->tx_bytes, x->tx_bytes);
+    if (x->server_done_ns && x->pick_ns && !x->is_tunnel) {
+        ledger_add(&cell->service_sum_ns, x->server_done_ns - x->pick_ns);
+        ledger_add(&cell->service_count, 1);
+    }
+    ledger_cluster_done(l, x->cluster->slot, x->status, now - x->route_ns);
+}
+
+static void reclaim(struct parked *p)
+{
+    struct exchange *x = CONTAINER_OF(p, struct exchange, parked);
+    struct pworker *pw = x->pw;
+    arena_fini(&x->arena);
+    x->magic = 0;
+    pool_give(&pw->exchange_pool, x);
+}
+
+void exchange_finish(struct exchange *x, bool cut)
+{
+    CHECK_MAGIC(x, EXCHANGE_MAGIC);
+    ASSERT(x->state != EXCHANGE_DONE);
+    hold_remove(x);
+    if (x->back_state)
+        x->back->abort(x);
+    ASSERT(!x->back_state);
+    account(x);
+    if (x->reason == REASON_OK && cut)
+        x->reason = x->last_failure ? x->last_failure : REASON_CLIENT_GONE;
+    access_log(x);
+    exchange_set_state(x, EXCHANGE_DONE);
+    pipe_fini(&x->req_body);
+    pipe_fini(&x->rsp_body);
+    deadline_stop(&x->pw->w.wheel, &x->deadline);
+    x->front->done(x, cut);
+    if (x->view)
+        view_unref(x->pw, &x->view);
+    worker_park(&x->pw->w, &x->parked, reclaim);
+}
+
+void exchange_reply(struct exchange *x, enum reason why)
+{
+    if (x->state == EXCHANGE_DONE)
+        return;
+    x->reason = (uint8_t)why;
+    uint16_t status = reason_status(why);
+    if (x->back_state)
+        x->back->abort(x);
+    exchange_endpoint_done(x);
+    hold_remove(x);
+    if (x->head_forwarded || !status || x->session->broken) {
+        exchange_finish(x, true);
+        return;
+    }
+    reply_send(x, status);
+}
+
+void exchange_request_failed(struct exchange *x, enum reason why)
+{
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (x->cluster && x->counted != LEDGER_COUNTS)
+        ledger_cluster_failure(&x->pw->ledger, x->cluster->slot,
+                               why == REASON_SPILL || why == REASON_NO_MEMORY ? LEDGER_FAIL_INTERNAL : LEDGER_FAIL_CLIENT);
+    exchange_reply(x, why);
+}

@@ -1,0 +1,16 @@
+/* exchange_priv: what the parts of the exchange (exchange.c, exchange_body.c, exchange_end.c) share, and nobody else. */
+#ifndef COX_PROXY_EXCHANGE_PRIV_H
+#define COX_PROXY_EXCHANGE_PRIV_H
+
+#include "proxy/exchange.h"
+
+/* COLLECT is over: the whole request is in the pipe. */
+void exchange_collected(struct exchange *x);
+void exchange_count_finishing(struct exchange *x);
+void exchange_count_tunnel(struct exchange *x);
+/* Ends the exchange when both sides are through. */
+void exchange_check_end(struct exchange *x);
+/* DONE: counts, logs, lets go of everything, tells the front. cut: the answer is incomplete. */
+void exchange_finish(struct exchange *x, bool cut);
+
+#endif

@@ -1,0 +1,352 @@
+/* The reading half of the HTTP/1.x front: requests from the client. */
+#include "base/panic.h"
+#include "http/h1_parse.h"
+#include "proxy/proxy.h"
+
+/* Of one client in one turn of the loop; then others have theirs. */
+#define TURN_EXCHANGES 8
+#define TURN_BYTES     WORKER_SCRATCH_BYTES
+/* What is read and thrown away to keep a connection whose request was answered early (H20). */
+#define DRAIN_BYTES_MAX (256u << 10)
+#define LINGER_BYTES_MAX (1u << 20)
+
+static struct session *session_of_conn(struct conn *c)
+{
+    struct session *s = CONTAINER_OF(c, struct session, conn);
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    return s;
+}
+
+static struct h1_limits limits_of(const struct listener_settings *l)
+{
+    return (struct h1_limits){
+        .line_bytes = (uint32_t)l->max_line_bytes,
+        .head_bytes = (uint32_t)l->max_header_bytes,
+        .field_count = (uint16_t)l->max_header_count,
+    };
+}
+
+/* A refused head: answer and close; nothing behind it is ever parsed (H1 to H24). */
+static void refuse(struct session *s, enum reason why)
+{
+    s->close_after = true;
+    ledger_add(&s->pw->ledger.row->unrouted, 1);
+    exchange_reply(s->x, why);
+}
+
+static bool begin_exchange(struct session *s)
+{
+    s->x = exchange_create(s->pw, s, &front_h1);
+    if (!s->x) {
+        session_close(s, false);
+        return false;
+    }
+    s->parser = (struct h1_parser){0};
+    session_set_state(s, SESSION_HEAD);
+    return true;
+}
+
+/* The head is whole: its text moves into the exchange's arena, its body is set up, and off it goes. */
+static void start_exchange(struct session *s, const char *p, size_t head_bytes)
+{
+    struct exchange *x = s->x;
+    struct str text = arena_copy(&x->arena, str_make(p, head_bytes));
+    if (!text.p) {
+        refuse(s, REASON_NO_MEMORY);
+        return;
+    }
+    x->req.base = text.p;
+    x->req.head_len = (uint32_t)head_bytes;
+    s->request_count++;
+    h1_body_init(&s->body, &x->req);
+    s->body_bytes = 0;
+    s->body_started_ms = s->body_seen_ms = s->pw->w.now_ms;
+    session_set_state(s, s->body.done ? SESSION_WAIT : SESSION_BODY);
+    if (s->body.done)
+        x->request_ended = true; /* known before the answer: decides about keep-alive */
+    exchange_start(x);
+    if (s->x == x && x->state != EXCHANGE_DONE && s->state == SESSION_WAIT)
+        exchange_request_end(x, NULL);
+}
+
+/* Each consumer uses up some of p[0..n) and returns how much; 0: needs more bytes, or must wait. */
+static size_t take_head(struct session *s, const char *p, size_t n)
+{
+    struct h1_limits limits = limits_of(s->listener);
+    if (!s->x && !begin_exchange(s))
+        return n;
+    struct message *m = &s->x->req;
+    m->base = p;
+    int got = h1_parse_request(&s->parser, p, n, &limits, m);
+    if (got == H1_MORE)
+        return 0;
+    if (got < 0) {
+        m->base = "";
+        m->head_len = 0;
+        refuse(s, (enum reason)-got);
+        return n; /* never look at it again */
+    }
+    start_exchange(s, p, (size_t)got);
+    return (size_t)got;
+}
+
+static void body_failed(struct session *s, enum reason why)
+{
+    s->close_after = true;
+    if (s->x)
+        exchange_request_failed(s->x, why);
+    else
+        session_linger(s);
+}
+
+static size_t take_trailers(struct session *s, const char *p, size_t n)
+{
+    struct h1_limits limits = limits_of(s->listener);
+    struct message m;
+    struct h1_parser parser = {0};
+    message_init(&m, s->pw->fields, (uint16_t)s->listener->max_header_count);
+    m.base = p;
+    int got = h1_parse_fields(&parser, p, n, &limits, false, &m);
+    if (got == H1_MORE)
+        return 0;
+    if (got < 0) {
+        body_failed(s, got == -REASON_HEAD_LIMIT ? REASON_HEAD_LIMIT : REASON_TRAILER);
+        return n;
+    }
+    m.head_len = (uint32_t)got;
+    h1_body_trailers_done(&s->body);
+    if (s->state == SESSION_BODY) {
+        session_set_state(s, SESSION_WAIT);
+        exchange_request_end(s->x, &m);
+    }
+    return (size_t)got;
+}
+
+/* One run of payload. In SESSION_DRAIN it goes nowhere. */
+static size_t take_body(struct session *s, const char *p, size_t n)
+{
+    struct str data;
+    if (s->body.in_trailers)
+        return take_trailers(s, p, n);
+    ssize_t used = h1_body_step(&s->body, p, n, &data);
+    if (used < 0) {
+        body_failed(s, (enum reason)-used);
+        return n;
+    }
+    s->body_bytes += data.n;
+    s->body_seen_ms = s->pw->w.now_ms;
+    if (s->state == SESSION_DRAIN) {
+        s->drained_bytes += (uint64_t)used;
+    } else if (data.n) {
+        exchange_request_data(s->x, data.p, data.n);
+    }
+    if (s->body.done && s->state == SESSION_BODY && s->x) {
+        session_set_state(s, SESSION_WAIT);
+        exchange_request_end(s->x, NULL);
+    }
+    return (size_t)used;
+}
+
+static size_t drain_body(struct session *s, const char *p, size_t n)
+{
+    size_t used = take_body(s, p, n);
+    if (s->state != SESSION_DRAIN)
+        return used;
+    if (s->body.done)
+        front_h1_next(s);
+    else if (s->drained_bytes > DRAIN_BYTES_MAX)
+        session_linger(s);
+    return used;
+}
+
+static size_t take_tunnel(struct session *s, const char *p, size_t n)
+{
+    s->body_seen_ms = s->pw->w.now_ms;
+    exchange_request_data(s->x, p, n);
+    return n;
+}
+
+/* May bytes be used up in this state? */
+static bool is_hungry(struct session *s)
+{
+    switch (s->state) {
+    case SESSION_IDLE:
+    case SESSION_HEAD:
+    case SESSION_DRAIN:
+    case SESSION_LINGER:
+        return true;
+    case SESSION_BODY:
+    case SESSION_TUNNEL:
+        return exchange_can_take(s->x);
+    default:
+        return false;
+    }
+}
+
+static size_t consume_once(struct session *s, const char *p, size_t n)
+{
+    switch (s->state) {
+    case SESSION_IDLE:
+    case SESSION_HEAD:
+        return take_head(s, p, n);
+    case SESSION_BODY:
+        return take_body(s, p, n);
+    case SESSION_DRAIN:
+        return drain_body(s, p, n);
+    case SESSION_TUNNEL:
+        return take_tunnel(s, p, n);
+    default:
+        s->drained_bytes += n; /* LINGER, CLOSED */
+        return n;
+    }
+}
+
+/* Uses up what it can of p[0..n) within the budget; returns how much. */
+static size_t consume(struct session *s, const char *p, size_t n)
+{
+    size_t used = 0;
+    int budget = TURN_EXCHANGES;
+    while (used < n && is_hungry(s)) {
+        bool between = s->state == SESSION_IDLE;
+        if (between && budget-- == 0) {
+            front_h1_resume(s);
+            break;
+        }
+        size_t step = consume_once(s, p + used, n - used);
+        if (!step)
+            break;
+        used += step;
+    }
+    return used;
+}
+
+static void on_eof(struct session *s)
+{
+    switch (s->state) {
+    case SESSION_IDLE:
+    case SESSION_LINGER:
+    case SESSION_DRAIN:
+        session_close(s, false);
+        break;
+    case SESSION_HEAD:
+    case SESSION_BODY:
+        s->broken = true; /* no half request is ever answered: nobody waits for it */
+        exchange_request_failed(s->x, REASON_CLIENT_GONE);
+        break;
+    case SESSION_TUNNEL:
+        if (!s->x->request_ended)
+            exchange_request_end(s->x, NULL);
+        break;
+    default: /* WAIT: half-closed, the answer is still wanted (RFC 9112 9.6) */
+        s->close_after = true;
+    }
+}
+
+static void on_broken(struct session *s)
+{
+    s->broken = true;
+    if (s->x)
+        exchange_request_failed(s->x, REASON_CLIENT_GONE);
+    else
+        session_close(s, true);
+}
+
+/* Buffered bytes first, then one read behind them. */
+static void read_some(struct session *s)
+{
+    char *buf = s->pw->w.scratch;
+    size_t have = s->in_len;
+    ssize_t got = 0;
+    if (have)
+        memcpy(buf, s->in, have);
+    if (s->conn.may_read && have < TURN_BYTES) {
+        got = conn_read(&s->conn, buf + have, TURN_BYTES - have);
+        if (got > 0)
+            have += (size_t)got;
+    }
+    size_t used = have ? consume(s, buf, have) : 0;
+    if (s->state != SESSION_CLOSED && !session_keep_input(s, buf + used, have - used)) {
+        on_broken(s);
+        return;
+    }
+    if (s->state == SESSION_CLOSED)
+        return;
+    if (got == CONN_ERROR)
+        on_broken(s);
+    else if (s->conn.eof && (s->in_len == 0 || is_hungry(s)))
+        on_eof(s); /* what is buffered but has to wait goes first */
+    else if (s->state == SESSION_LINGER && s->drained_bytes > LINGER_BYTES_MAX)
+        session_close(s, true);
+    else if (s->conn.may_read && is_hungry(s))
+        front_h1_resume(s);
+}
+
+/* An event while nothing is to be read: is the client still there? */
+static void look(struct session *s)
+{
+    if (s->state == SESSION_WAIT && s->conn.may_read && conn_peek(&s->conn) == CONN_ERROR)
+        on_broken(s);
+}
+
+static void drain_sink(struct session *s)
+{
+    if (!sink_drain(&s->sink)) {
+        on_broken(s);
+        return;
+    }
+    if (sink_is_blocked(&s->sink))
+        return;
+    s->write_watched = false;
+    if (s->shut_pending)
+        conn_shutdown(&s->conn);
+}
+
+static void step(struct session *s)
+{
+    if (s->conn.may_write && sink_is_blocked(&s->sink))
+        drain_sink(s);
+    if (s->x && s->conn.may_write && !sink_is_blocked(&s->sink))
+        exchange_front_ready(s->x);
+    if (s->state == SESSION_CLOSED)
+        return;
+    if ((s->conn.may_read || s->in_len || s->conn.eof) && is_hungry(s))
+        read_some(s);
+    else
+        look(s);
+}
+
+void front_h1_on_ready(struct conn *c)
+{
+    struct session *s = session_of_conn(c);
+    struct worker *w = c->worker;
+    if (s->state != SESSION_CLOSED)
+        step(s);
+    cork_flush(w);
+}
+
+void front_h1_resume(struct session *s)
+{
+    if (s->state != SESSION_CLOSED)
+        run_queue_add(&s->pw->w, &s->run);
+}
+
+void front_h1_next(struct session *s)
+{
+    s->drained_bytes = 0;
+    if (s->conn.broken) {
+        session_close(s, true);
+        return;
+    }
+    if (!s->body.done && s->request_count && s->state == SESSION_BODY && !s->close_after) {
+        session_set_state(s, SESSION_DRAIN);
+        front_h1_resume(s);
+        return;
+    }
+    if (s->close_after) {
+        session_linger(s);
+        return;
+    }
+    session_set_state(s, SESSION_IDLE);
+    if (s->in_len || s->conn.may_read || s->conn.eof)
+        front_h1_resume(s);
+}

@@ -1,0 +1,137 @@
+/* proxy: one generation of the data plane: N workers and a control thread.
+ *
+ *   control thread (main): channels to master and orchestrator, topology building, access log writing, signals
+ *   workers: nothing but requests; get topologies, drain and log buffers back by mailbox
+ *
+ * Started by the master after a fork; ends when drained. The proxy never waits for the orchestrator. */
+#ifndef COX_PROXY_PROXY_H
+#define COX_PROXY_PROXY_H
+
+#include <stdatomic.h>
+
+#include "base/ledger.h"
+#include "proxy/exchange.h"
+#include "proxy/session.h"
+#include "proxy/uplink.h"
+#include "run/role.h"
+#include "run/worker.h"
+
+struct proxy;
+
+/* A worker's hold on a topology: counted without atomics by the exchanges that use it. */
+struct view {
+    struct topology *topology; /* counted reference */
+    uint32_t users;            /* exchanges, plus one while it is the current */
+};
+
+/* A listener's socket in one worker. The descriptor is the process's; several workers never share one unless there
+ * are fewer sockets than workers. */
+struct acceptor {
+    struct event ev;
+    struct pworker *pw;
+    const struct listener_settings *settings;
+    int fd; /* borrowed from the role */
+    bool added;
+};
+
+#define ACCESS_BUFFER_BYTES 65536
+#define ACCESS_BUFFERS_MAX  4 /* per worker; when all are on their way lines are dropped and counted */
+
+struct access_buffer {
+    struct mail mail;
+    struct pworker *pw;
+    struct access_buffer *next;
+    size_t len;
+    char data[ACCESS_BUFFER_BYTES];
+};
+
+struct pworker {
+    struct worker w; /* first */
+    struct proxy *proxy;
+    const struct settings *settings;
+    struct view *view; /* current; NULL before the first topology */
+    struct ledger_writer ledger;
+    struct pool exchange_pool, session_pool, uplink_pool_mem;
+    struct list sessions, idle_sessions; /* busy and idle, oldest first */
+    struct list uplinks;                 /* all */
+    struct list held;                    /* exchanges waiting for an endpoint, oldest first */
+    struct uplink_pool pool;
+    struct field *fields;                /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
+    uint32_t *cursors;                   /* round robin, one per cluster slot */
+    uint64_t random;
+    struct acceptor *acceptors;          /* owned */
+    int acceptor_count;
+    uint32_t session_count, uplink_count, held_count;
+    bool draining;      /* accepts no more; answers say Connection: close */
+    bool drain_final;   /* nobody comes after us: idle sessions are closed too */
+    bool accept_paused;
+    uint64_t drain_at_ms;                /* then what is left is cut */
+    struct access_buffer *log;           /* being filled; NULL: none yet */
+    struct access_buffer *log_free;
+    int log_made;
+    uint64_t log_second;                 /* date_text is of this one */
+    char date_text[32];
+    uint64_t wake_sent_ms;
+    struct deadline tick;                /* once a second: log flush, end of the drain */
+    /* Read by the other workers (hand-over) and the control thread. */
+    struct {
+        _Alignas(64) _Atomic uint32_t sessions;
+    } shared;
+};
+
+struct proxy {
+    const struct settings *settings;
+    struct proxy_role *role;
+    struct ledger ledger;
+    struct pworker *workers; /* owned */
+    int worker_count;
+    uint32_t max_sessions;   /* per worker */
+    struct loop loop;        /* of the control thread */
+    struct mailbox mailbox;  /* of the control thread */
+    struct channel *master, *orchestrator; /* owned; NULL: gone */
+    struct topology *topology; /* the newest, counted */
+    struct timer tick;
+    bool ready_sent, draining;
+    int workers_done;
+    int access_fd;           /* -1: off */
+    bool fail_ready;
+};
+
+static inline struct pworker *pworker_of(struct worker *w)
+{
+    return (struct pworker *)w;
+}
+
+/* view.c */
+struct view *view_ref(struct pworker *pw);
+void view_unref(struct pworker *pw, struct view **v);
+void view_replace(struct pworker *pw, struct topology *t); /* takes the reference */
+
+/* accept.c */
+bool acceptors_start(struct pworker *pw) __attribute__((warn_unused_result));
+void acceptors_stop(struct pworker *pw);
+/* Until a session ends. */
+void acceptors_pause(struct pworker *pw);
+void acceptors_resume(struct pworker *pw);
+
+/* pworker.c */
+bool pworker_init(struct pworker *pw, struct proxy *p, int index) __attribute__((warn_unused_result));
+void pworker_fini(struct pworker *pw);
+/* Its thread. */
+void *pworker_main(void *pw);
+/* Control thread: tells the worker. */
+void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final);
+
+/* proxy_topology.c, control thread */
+bool proxy_first_topology(struct proxy *p) __attribute__((warn_unused_result));
+void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff);
+/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint. */
+void proxy_wake(struct pworker *pw, struct str cluster);
+
+/* access.c: one line at DONE */
+void access_log(struct exchange *x);
+/* Hands the buffer to the control thread. */
+void access_flush(struct pworker *pw);
+void access_fini(struct pworker *pw);
+
+#endif

@@ -1,0 +1,160 @@
+/* Topologies in the control thread: taken from the master or the orchestrator, built, published to every worker. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/hold.h"
+#include "proxy/proxy.h"
+#include "run/channel.h"
+
+#define WAKE_EVERY_MS 10
+
+/* One publication: a mail for each worker, and one back when the last has taken it. */
+struct publication {
+    struct mail done;
+    struct proxy *proxy;
+    uint64_t epoch, number;
+    _Atomic int pending;
+};
+
+struct topology_mail {
+    struct mail mail;
+    struct topology *topology; /* a reference, passed on */
+    struct publication *publication;
+};
+
+static void on_all_taken(struct worker *none, struct mail *m)
+{
+    struct publication *pub = CONTAINER_OF(m, struct publication, done);
+    struct proxy *p = pub->proxy;
+    struct packer ack = {.len = 0};
+    (void)none;
+    pack_u64(&ack, pub->epoch);
+    pack_u64(&ack, pub->number);
+    if (p->orchestrator)
+        channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ACK, pack_result(&ack), NULL, 0);
+    if (!p->ready_sent && p->master) {
+        p->ready_sent = true;
+        channel_send(p->master, CHANNEL_READY, STR_NULL, NULL, 0);
+    }
+    free(pub);
+}
+
+/* Worker's thread: from now on requests are routed by it. */
+static void on_topology_mail(struct worker *w, struct mail *m)
+{
+    struct pworker *pw = pworker_of(w);
+    struct topology_mail *t = CONTAINER_OF(m, struct topology_mail, mail);
+    struct publication *pub = t->publication;
+    bool first = pw->view == NULL;
+    view_replace(pw, t->topology);
+    free(t);
+    if (first && !acceptors_start(pw))
+        PANIC("worker %d: listeners could not be registered", w->index);
+    uplink_pool_sweep(pw);
+    hold_release(pw);
+    if (atomic_fetch_sub_explicit(&pub->pending, 1, memory_order_acq_rel) == 1)
+        mailbox_send(&pw->proxy->mailbox, &pub->done);
+}
+
+static void publish(struct proxy *p, struct topology *t)
+{
+    struct publication *pub = must(malloc(sizeof *pub));
+    *pub = (struct publication){.done = {.fn = on_all_taken}, .proxy = p, .epoch = t->epoch, .number = t->number};
+    atomic_store(&pub->pending, p->worker_count);
+    for (int i = 0; i < p->worker_count; i++) {
+        struct topology_mail *m = must(malloc(sizeof *m));
+        *m = (struct topology_mail){.mail = {.fn = on_topology_mail}, .topology = t, .publication = pub};
+        topology_ref(t);
+        mailbox_send(&p->workers[i].w.mailbox, &m->mail);
+    }
+    if (p->topology)
+        topology_unref(&p->topology);
+    p->topology = t;
+}
+
+/* Slots index arrays: nothing from outside is trusted with them. */
+static bool slots_fit(const struct proxy *p, const struct topology *t)
+{
+    for (uint32_t c = 0; c < t->cluster_count; c++) {
+        const struct cluster *cl = t->clusters[c];
+        if (cl->slot >= p->ledger.header->max_clusters)
+            return false;
+        for (uint32_t e = 0; e < cl->endpoint_count; e++)
+            if (cl->endpoints[e].slot >= p->ledger.header->max_endpoints)
+                return false;
+    }
+    return true;
+}
+
+static bool take(struct proxy *p, struct topology *t, struct buf *error)
+{
+    if (t && slots_fit(p, t)) {
+        publish(p, t);
+        return true;
+    }
+    if (t)
+        topology_unref(&t);
+    log_warn("topology refused: %.*s", error->len ? (int)error->len : 18, error->len ? error->p : "slots out of range");
+    return false;
+}
+
+bool proxy_first_topology(struct proxy *p)
+{
+    struct str bytes;
+    struct buf error;
+    buf_init(&error);
+    if (!sealed_map(p->role->topology_fd, &bytes)) {
+        log_error("the first topology cannot be read");
+        return false;
+    }
+    bool ok = take(p, topology_decode(bytes, &error), &error);
+    sealed_unmap(bytes);
+    buf_fini(&error);
+    return ok;
+}
+
+void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff)
+{
+    struct buf error;
+    buf_init(&error);
+    struct topology *t = is_diff ? topology_diff_apply(p->topology, payload, &error) : topology_decode(payload, &error);
+    /* Whatever is wrong is put right by one whole topology; the old one serves meanwhile. */
+    if (!take(p, t, &error) && p->orchestrator)
+        channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ASK, STR_NULL, NULL, 0);
+    buf_fini(&error);
+}
+
+struct wake_mail {
+    struct mail mail;
+    struct proxy *proxy;
+    size_t len;
+    char id[256];
+};
+
+static void on_wake(struct worker *none, struct mail *m)
+{
+    struct wake_mail *w = CONTAINER_OF(m, struct wake_mail, mail);
+    (void)none;
+    if (w->proxy->orchestrator)
+        channel_send(w->proxy->orchestrator, CHANNEL_WAKE, str_make(w->id, w->len), NULL, 0);
+    free(w);
+}
+
+/* A hint: the held cell is the truth, so one lost for want of memory does no harm. */
+void proxy_wake(struct pworker *pw, struct str cluster)
+{
+    struct wake_mail *m;
+    if (pw->w.now_ms - pw->wake_sent_ms < WAKE_EVERY_MS || cluster.n > sizeof m->id)
+        return;
+    m = malloc(sizeof *m);
+    if (!m)
+        return;
+    pw->wake_sent_ms = pw->w.now_ms;
+    m->mail.fn = on_wake;
+    m->proxy = pw->proxy;
+    m->len = cluster.n;
+    memcpy(m->id, cluster.p, cluster.n);
+    mailbox_send(&pw->proxy->mailbox, &m->mail);
+}

@@ -1,0 +1,167 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/hold.h"
+#include "proxy/proxy.h"
+
+#define TICK_MS          1000
+#define DRAIN_TICK_MS    50
+#define EXCHANGES_KEPT   1024
+#define SESSIONS_KEPT    1024
+#define UPLINKS_KEPT     512
+
+struct drain_mail {
+    struct mail mail;
+    uint64_t timeout_ms;
+    bool final;
+};
+
+static void close_idle_uplinks(struct pworker *pw)
+{
+    struct list *node = pw->uplinks.next;
+    while (node != &pw->uplinks) {
+        struct uplink *u = CONTAINER_OF(node, struct uplink, all);
+        node = node->next;
+        if (!u->x)
+            uplink_close(u);
+    }
+}
+
+/* The time is up: what still runs is cut. */
+static void cut_all(struct pworker *pw)
+{
+    struct list *lists[] = {&pw->sessions, &pw->idle_sessions};
+    for (size_t i = 0; i < 2; i++)
+        while (!list_is_empty(lists[i])) {
+            struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);
+            if (s->x)
+                exchange_reply(s->x, REASON_SHUTDOWN);
+            if (s->state != SESSION_CLOSED)
+                session_close(s, false);
+        }
+}
+
+static void close_idle_sessions(struct pworker *pw)
+{
+    struct list *node = pw->idle_sessions.next;
+    while (node != &pw->idle_sessions) {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        node = node->next;
+        session_drain(s);
+    }
+}
+
+static void drain_step(struct pworker *pw)
+{
+    if (pw->drain_final)
+        close_idle_sessions(pw);
+    if (pw->w.now_ms >= pw->drain_at_ms)
+        cut_all(pw);
+    close_idle_uplinks(pw);
+    if (pw->session_count == 0 && pw->uplink_count == 0)
+        worker_stop(&pw->w);
+}
+
+static void on_tick(struct deadline *d)
+{
+    struct pworker *pw = CONTAINER_OF(d, struct pworker, tick);
+    access_flush(pw);
+    acceptors_resume(pw);
+    if (pw->draining)
+        drain_step(pw);
+    cork_flush(&pw->w);
+    worker_deadline(&pw->w, d, pw->draining ? DRAIN_TICK_MS : TICK_MS);
+}
+
+static void on_drain(struct worker *w, struct mail *m)
+{
+    struct pworker *pw = pworker_of(w);
+    struct drain_mail *d = CONTAINER_OF(m, struct drain_mail, mail);
+    pw->draining = true;
+    pw->drain_final |= d->final;
+    pw->drain_at_ms = w->now_ms + d->timeout_ms;
+    free(d);
+    acceptors_stop(pw);
+    drain_step(pw);
+    worker_deadline(w, &pw->tick, DRAIN_TICK_MS);
+}
+
+void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final)
+{
+    struct drain_mail *d = must(malloc(sizeof *d));
+    *d = (struct drain_mail){.mail = {.fn = on_drain}, .timeout_ms = timeout_ms, .final = final};
+    mailbox_send(&pw->w.mailbox, &d->mail);
+}
+
+bool pworker_init(struct pworker *pw, struct proxy *p, int index)
+{
+    memset(pw, 0, sizeof *pw);
+    if (!worker_init(&pw->w, index))
+        return false;
+    pw->proxy = p;
+    pw->settings = p->settings;
+    list_init(&pw->sessions);
+    list_init(&pw->idle_sessions);
+    list_init(&pw->uplinks);
+    list_init(&pw->held);
+    pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
+    pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
+    pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
+    pw->fields = malloc(MESSAGE_FIELDS_MAX * sizeof *pw->fields);
+    pw->cursors = calloc(p->ledger.header->max_clusters, sizeof *pw->cursors);
+    if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
+        pw->random = clock_now_ns() | 1;
+    ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
+    deadline_init(&pw->tick, on_tick);
+    worker_deadline(&pw->w, &pw->tick, TICK_MS);
+    return pw->fields && pw->cursors && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+}
+
+void pworker_fini(struct pworker *pw)
+{
+    access_fini(pw);
+    uplink_pool_fini(&pw->pool);
+    if (pw->view)
+        view_unref(pw, &pw->view);
+    free(pw->acceptors);
+    free(pw->fields);
+    free(pw->cursors);
+    deadline_stop(&pw->w.wheel, &pw->tick);
+    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem};
+    worker_fini(&pw->w);
+    for (size_t i = 0; i < 3; i++)
+        pool_fini(pools[i]);
+}
+
+static void on_worker_done(struct worker *none, struct mail *m)
+{
+    struct done_mail {
+        struct mail mail;
+        struct proxy *proxy;
+    } *d = (void *)m;
+    (void)none;
+    if (++d->proxy->workers_done == d->proxy->worker_count)
+        loop_stop(&d->proxy->loop);
+    free(d);
+}
+
+void *pworker_main(void *arg)
+{
+    struct pworker *pw = arg;
+    char name[16];
+    snprintf(name, sizeof name, "worker %d", pw->w.index);
+    pthread_setname_np(pthread_self(), name);
+    worker_run(&pw->w);
+    access_flush(pw);
+    struct done_mail {
+        struct mail mail;
+        struct proxy *proxy;
+    } *d = must(malloc(sizeof *d));
+    d->mail.fn = on_worker_done;
+    d->proxy = pw->proxy;
+    mailbox_send(&pw->proxy->mailbox, &d->mail);
+    return NULL;
+}

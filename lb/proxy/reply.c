@@ -1,0 +1,81 @@
+#include "proxy/reply.h"
+
+#include <stdio.h>
+
+#include "base/panic.h"
+#include "proxy/exchange_priv.h"
+#include "proxy/proxy.h"
+
+#define REPLY_HEAD_BYTES 512
+#define REPLY_FIELDS_MAX 8
+
+void reply_field(struct message *m, struct writer *w, struct str name, struct str value)
+{
+    if (m->field_count == m->field_max || w->cap - w->len < name.n + value.n) {
+        w->overflow = true;
+        return;
+    }
+    struct field *f = &m->fields[m->field_count++];
+    *f = (struct field){.name = (uint32_t)w->len, .name_len = (uint16_t)name.n, .id = (uint8_t)field_lookup(name)};
+    writer_str(w, name);
+    f->value = (uint32_t)w->len;
+    f->value_len = (uint32_t)value.n;
+    writer_str(w, value);
+    m->base = w->p;
+    m->present |= 1ull << f->id;
+}
+
+static void put_date(struct exchange *x, struct message *m, struct writer *w)
+{
+    char text[40];
+    struct tm tm;
+    time_t now = (time_t)(worker_wall_ns(&x->pw->w) / NS_PER_S);
+    gmtime_r(&now, &tm);
+    size_t n = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    reply_field(m, w, STR("Date"), str_make(text, n));
+}
+
+static void put_special(struct exchange *x, uint16_t status, struct message *m, struct writer *w)
+{
+    char text[24];
+    if (status == 503) {
+        uint64_t after = x->opt ? x->opt->retry_after_s : 5;
+        int n = snprintf(text, sizeof text, "%llu", (unsigned long long)after);
+        reply_field(m, w, STR("Retry-After"), str_make(text, (size_t)n));
+    }
+    if (status == 405)
+        reply_field(m, w, STR("Allow"), STR("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
+}
+
+void reply_send(struct exchange *x, uint16_t status)
+{
+    char head[REPLY_HEAD_BYTES], body[64];
+    struct field fields[REPLY_FIELDS_MAX];
+    struct message m;
+    struct writer w;
+    struct str phrase = status_phrase(status);
+    int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
+    message_init(&m, fields, REPLY_FIELDS_MAX);
+    writer_init(&w, head, sizeof head);
+    put_date(x, &m, &w);
+    reply_field(&m, &w, STR("Content-Type"), STR("text/plain; charset=utf-8"));
+    reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
+    put_special(x, status, &m, &w);
+    ASSERT(!w.overflow);
+    m.base = head;
+    m.status = x->status = status;
+    m.version = 11;
+    m.framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
+    m.content_length = (uint64_t)n;
+    x->pick_ns = 0; /* whatever a server did is not the service of this answer */
+    exchange_set_state(x, EXCHANGE_RELAY);
+    x->head_forwarded = true;
+    pipe_forget(&x->req_body);
+    if (!x->front->head(x, &m)) {
+        exchange_finish(x, true);
+        return;
+    }
+    if (m.framing == BODY_LENGTH)
+        exchange_response_data(x, body, (size_t)n, true);
+    exchange_response_end(x, NULL);
+}

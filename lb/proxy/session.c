@@ -1,0 +1,245 @@
+#include "proxy/session.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/panic.h"
+#include "proxy/proxy.h"
+
+#define LINGER_MS      2000
+#define BODY_RATE_GRACE_MS 10000
+
+static void on_run(struct run_node *n)
+{
+    front_h1_on_ready(&CONTAINER_OF(n, struct session, run)->conn);
+}
+
+/* No byte of the answer was taken for the whole time-out. */
+static bool write_is_stuck(struct session *s)
+{
+    if (!s->write_watched)
+        return false;
+    if (s->sink.sent_bytes != s->write_progress) {
+        s->write_progress = s->sink.sent_bytes;
+        return false;
+    }
+    return true;
+}
+
+static bool body_is_slow(const struct session *s)
+{
+    const struct listener_settings *l = s->listener;
+    uint64_t now = s->pw->w.now_ms, took = now - s->body_started_ms;
+    if (s->state != SESSION_BODY || !s->x || s->x->request_paused)
+        return false;
+    if (now - s->body_seen_ms >= l->client_body_timeout_ms)
+        return true;
+    return l->client_body_min_rate && took > BODY_RATE_GRACE_MS && s->body_bytes * 1000 / took < l->client_body_min_rate;
+}
+
+static void check_busy(struct session *s)
+{
+    const struct listener_settings *l = s->listener;
+    if (write_is_stuck(s)) {
+        s->broken = true;
+        exchange_request_failed(s->x, REASON_CLIENT_WRITE_TIMEOUT);
+        return;
+    }
+    if (body_is_slow(s)) {
+        s->close_after = true;
+        exchange_request_failed(s->x, REASON_CLIENT_BODY_TIMEOUT);
+        return;
+    }
+    uint64_t next = s->write_watched ? l->client_write_timeout_ms : l->client_body_timeout_ms;
+    if (s->state == SESSION_BODY && next > 1000)
+        next = 1000; /* the rate is looked at once a second */
+    if (s->state == SESSION_BODY || s->write_watched)
+        worker_deadline(&s->pw->w, &s->deadline, next);
+}
+
+static void on_timeout(struct deadline *d)
+{
+    struct session *s = CONTAINER_OF(d, struct session, deadline);
+    struct worker *w = &s->pw->w;
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    switch (s->state) {
+    case SESSION_HEAD:
+        s->close_after = true;
+        exchange_reply(s->x, REASON_CLIENT_HEADER_TIMEOUT);
+        break;
+    case SESSION_BODY:
+    case SESSION_WAIT:
+    case SESSION_TUNNEL:
+        if (s->x)
+            check_busy(s);
+        break;
+    case SESSION_IDLE:
+        session_linger(s);
+        break;
+    default: /* DRAIN, LINGER */
+        session_close(s, false);
+    }
+    cork_flush(w);
+}
+
+/* The time-out that belongs to a state. */
+static uint64_t timeout_of(const struct session *s)
+{
+    const struct listener_settings *l = s->listener;
+    switch (s->state) {
+    case SESSION_IDLE:
+        return l->client_idle_timeout_ms;
+    case SESSION_HEAD:
+        return l->client_header_timeout_ms;
+    case SESSION_BODY:
+        return l->client_body_timeout_ms < 1000 ? l->client_body_timeout_ms : 1000;
+    case SESSION_DRAIN:
+    case SESSION_LINGER:
+        return LINGER_MS;
+    default:
+        return 0;
+    }
+}
+
+static void move_list(struct session *s)
+{
+    struct pworker *pw = s->pw;
+    list_remove(&s->node);
+    if (s->state == SESSION_CLOSED)
+        return;
+    list_push(s->state == SESSION_IDLE ? &pw->idle_sessions : &pw->sessions, &s->node);
+}
+
+void session_set_state(struct session *s, enum session_state state)
+{
+    bool was_idle = s->state == SESSION_IDLE, is_idle = state == SESSION_IDLE;
+    ASSERT(s->state != SESSION_CLOSED);
+    s->state = (uint8_t)state;
+    if (was_idle != is_idle || state == SESSION_CLOSED)
+        move_list(s);
+    if (state != SESSION_CLOSED && !s->write_watched)
+        worker_deadline(&s->pw->w, &s->deadline, timeout_of(s));
+}
+
+static void set_peer(struct session *s, const struct addr *peer)
+{
+    struct addr local = {.len = sizeof local.un};
+    s->family = (uint8_t)peer->sa.sa_family;
+    s->port = addr_port(peer);
+    if (addr_ip16(peer, s->ip))
+        s->trusted = cidr_list_has(&s->listener->trusted, s->ip);
+    else
+        s->trusted = s->listener->trusted.count > 0; /* a unix socket is as local as loopback */
+    if (getsockname(s->conn.fd, &local.sa, &local.len) == 0)
+        s->local_port = addr_port(&local);
+}
+
+void session_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer)
+{
+    struct session *s = pool_take(&pw->session_pool);
+    if (!s) {
+        close(fd);
+        return;
+    }
+    memset(s, 0, sizeof *s);
+    s->magic = SESSION_MAGIC;
+    s->pw = pw;
+    s->listener = listener;
+    list_init(&s->node);
+    if (!conn_open(&s->conn, &pw->w, fd, front_h1_on_ready)) {
+        pool_give(&pw->session_pool, s);
+        return;
+    }
+    sink_init(&s->sink, &s->conn);
+    deadline_init(&s->deadline, on_timeout);
+    run_node_init(&s->run, on_run);
+    set_peer(s, peer);
+    list_push(&pw->idle_sessions, &s->node);
+    /* The first request has the time of a head, not of an idle keep-alive. */
+    worker_deadline(&pw->w, &s->deadline, listener->client_header_timeout_ms);
+    pw->session_count++;
+    ledger_set(&pw->ledger.row->sessions, pw->session_count);
+    ledger_add(&pw->ledger.row->accepted, 1);
+    atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);
+}
+
+static void reclaim(struct parked *p)
+{
+    struct session *s = CONTAINER_OF(p, struct session, parked);
+    s->magic = 0;
+    pool_give(&s->pw->session_pool, s);
+}
+
+void session_close(struct session *s, bool reset)
+{
+    struct pworker *pw = s->pw;
+    if (s->state == SESSION_CLOSED)
+        return;
+    ASSERT(!s->x);
+    session_set_state(s, SESSION_CLOSED);
+    deadline_stop(&pw->w.wheel, &s->deadline);
+    run_queue_remove(&s->run);
+    sink_fini(&s->sink);
+    if (reset)
+        conn_reset(&s->conn);
+    else
+        conn_close(&s->conn);
+    free(s->in);
+    s->in = NULL;
+    pw->session_count--;
+    ledger_set(&pw->ledger.row->sessions, pw->session_count);
+    atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);
+    acceptors_resume(pw);
+    worker_park(&pw->w, &s->parked, reclaim);
+}
+
+void session_linger(struct session *s)
+{
+    if (s->state == SESSION_CLOSED || s->state == SESSION_LINGER)
+        return;
+    ASSERT(!s->x);
+    if (s->conn.broken || s->broken) {
+        session_close(s, true);
+        return;
+    }
+    free(s->in);
+    s->in = NULL;
+    s->in_len = s->in_cap = 0;
+    s->drained_bytes = 0;
+    conn_shutdown(&s->conn);
+    if (s->conn.eof) {
+        session_close(s, false);
+        return;
+    }
+    session_set_state(s, SESSION_LINGER);
+    if (s->conn.may_read)
+        front_h1_resume(s);
+}
+
+void session_drain(struct session *s)
+{
+    if (s->state == SESSION_IDLE && !s->in_len && !s->conn.may_read)
+        session_linger(s);
+}
+
+bool session_keep_input(struct session *s, const char *p, size_t n)
+{
+    if (!n) {
+        free(s->in);
+        s->in = NULL;
+        s->in_len = s->in_cap = 0;
+        return true;
+    }
+    if (n > s->in_cap) {
+        uint32_t cap = (uint32_t)(n < 2048 ? 2048 : n < WORKER_SCRATCH_BYTES / 2 ? n * 2 : WORKER_SCRATCH_BYTES);
+        char *grown = realloc(s->in, cap);
+        if (!grown)
+            return false;
+        s->in = grown;
+        s->in_cap = cap;
+    }
+    memcpy(s->in, p, n); /* p lies in the scratch buffer */
+    s->in_len = (uint32_t)n;
+    return true;
+}

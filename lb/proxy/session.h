@@ -1,0 +1,87 @@
+/* session: one client connection of HTTP/1.x. The front_h1 codec works on it.
+ *
+ * Born by accept, or by a hand-over from another worker; owned by its worker; dies in session_close (after a
+ * lingering close: FIN first, then what the client still sends is discarded, so that it never sees a reset). An idle
+ * session holds no buffer and no exchange. States change in session_set_state alone, which also sets the time-out
+ * that belongs to the state. */
+#ifndef COX_PROXY_SESSION_H
+#define COX_PROXY_SESSION_H
+
+#include "conf/settings.h"
+#include "http/h1_body.h"
+#include "http/h1_parse.h"
+#include "net/sink.h"
+#include "proxy/exchange.h"
+
+#define SESSION_MAGIC 0x73657373u
+
+enum session_state {
+    SESSION_IDLE,   /* between requests */
+    SESSION_HEAD,   /* some bytes of a request head are there */
+    SESSION_BODY,   /* its body is being read */
+    SESSION_WAIT,   /* the request is complete, the answer is not */
+    SESSION_TUNNEL, /* raw bytes */
+    SESSION_DRAIN,  /* answered early: the rest of the request is discarded */
+    SESSION_LINGER, /* FIN sent, waiting for the client's */
+    SESSION_CLOSED
+};
+
+struct session {
+    struct parked parked;
+    uint32_t magic;
+    uint8_t state; /* enum session_state */
+    bool close_after;   /* no further request on this connection */
+    bool rsp_chunked;   /* the answer goes out chunked */
+    bool rsp_no_body;   /* HEAD, 204, 304 */
+    bool rsp_last_sent; /* the last chunk went out */
+    bool rsp_close_delimited;
+    bool shut_pending;  /* tunnel: FIN when the sink is empty */
+    bool write_watched; /* the deadline stands for the write time-out too */
+    bool broken;
+    uint8_t family;     /* AF_INET, AF_INET6, AF_UNIX */
+    bool trusted;       /* the peer is in listener.trusted */
+    uint16_t port;      /* of the client */
+    uint16_t local_port; /* that it connected to */
+    uint8_t ip[16];     /* of the client, v4-mapped */
+    struct conn conn;
+    struct sink sink;
+    struct deadline deadline;
+    struct run_node run;
+    struct list node;   /* in pworker.sessions (busy) or pworker.idle_sessions, oldest first */
+    struct pworker *pw;
+    const struct listener_settings *listener;
+    struct exchange *x; /* owned, NULL when idle */
+    char *in;           /* bytes read but not used up; owned, NULL when none */
+    uint32_t in_len, in_cap;
+    uint32_t request_count;
+    struct h1_parser parser;
+    struct h1_body body;
+    uint64_t body_started_ms, body_seen_ms, body_bytes, drained_bytes;
+    uint64_t write_progress; /* sink.sent_bytes at the last look of the write time-out */
+};
+
+/* Takes over fd. */
+void session_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer);
+/* At once, for a session without an exchange. reset: RST instead of FIN. */
+void session_close(struct session *s, bool reset);
+/* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for want of
+ * descriptors. A generation that drains after a reload leaves idle sessions alone: the answer to their next request
+ * says "Connection: close". */
+void session_drain(struct session *s);
+void session_set_state(struct session *s, enum session_state state);
+
+/* ---- front_h1: the codec ---- */
+
+extern const struct front_ops front_h1;
+/* conn.on_ready of a session: drains the sink, reads, parses, and ends with the cork empty. */
+void front_h1_on_ready(struct conn *c);
+/* Goes on with what is buffered or readable, in a later pass of the run queue. */
+void front_h1_resume(struct session *s);
+/* The exchange is over and the answer out: next request, drain, or close. */
+void front_h1_next(struct session *s);
+/* Keeps n unused bytes for later; p may point into s->in. False when memory is out. */
+bool session_keep_input(struct session *s, const char *p, size_t n) __attribute__((warn_unused_result));
+/* FIN now, then what still comes is discarded. */
+void session_linger(struct session *s);
+
+#endif

@@ -1,0 +1,320 @@
+#include "proxy/uplink.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/proxy.h"
+
+/* Uplinks that are not kept: the server may close first, so that TIME_WAIT is not ours. */
+#define UPLINK_CLOSE_WAIT_MS 1000
+
+static void count(struct pworker *pw, int delta)
+{
+    pw->uplink_count += (uint32_t)delta;
+    ledger_set(&pw->ledger.row->uplinks, pw->uplink_count);
+}
+
+static void reclaim(struct parked *p)
+{
+    struct uplink *u = CONTAINER_OF(p, struct uplink, parked);
+    u->magic = 0;
+    pool_give(&u->pw->uplink_pool_mem, u);
+}
+
+static void leave_pool(struct uplink *u)
+{
+    if (!u->idle)
+        return;
+    u->idle = false;
+    list_remove(&u->node);
+    u->pw->pool.by_slot[u->slot]->count--;
+}
+
+static void dispose(struct uplink *u)
+{
+    struct pworker *pw = u->pw;
+    if (!conn_is_open(&u->conn))
+        return;
+    leave_pool(u);
+    deadline_stop(&pw->w.wheel, &u->deadline);
+    run_queue_remove(&u->run);
+    sink_fini(&u->sink);
+    conn_close(&u->conn);
+    free(u->in);
+    u->in = NULL;
+    list_remove(&u->all);
+    count(pw, -1);
+    worker_park(&pw->w, &u->parked, reclaim);
+}
+
+static void detach(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    u->x = NULL;
+    if (!x)
+        return;
+    if (x->endpoint_counted) {
+        struct ledger_endpoint *cell = &u->pw->ledger.endpoints[u->slot];
+        ledger_add(&cell->tx_bytes, u->sink.sent_bytes - u->sent_before);
+        ledger_add(&cell->rx_bytes, u->received_bytes);
+    }
+    x->back_state = NULL;
+    exchange_endpoint_done(x);
+}
+
+void uplink_close(struct uplink *u)
+{
+    CHECK_MAGIC(u, UPLINK_MAGIC);
+    detach(u);
+    dispose(u);
+}
+
+bool uplink_has_sent(const struct uplink *u)
+{
+    return u->sink.sent_bytes > u->sent_before;
+}
+
+void uplink_fail(struct uplink *u, enum reason why)
+{
+    struct exchange *x = u->x;
+    bool sent = uplink_has_sent(u), stale = u->reused && !u->got_bytes && why != REASON_SERVER_TIMEOUT;
+    uplink_close(u);
+    if (x)
+        exchange_attempt_failed(x, why, sent, stale);
+}
+
+/* Nobody waits for it any more; the server closes, or we do a little later. */
+static void wait_for_close(struct uplink *u)
+{
+    u->closing = true;
+    if (u->conn.peer_done || u->conn.broken || sink_is_blocked(&u->sink)) {
+        dispose(u);
+        return;
+    }
+    worker_deadline(&u->pw->w, &u->deadline, UPLINK_CLOSE_WAIT_MS);
+}
+
+static bool may_pool(const struct uplink *u)
+{
+    const struct exchange *x = u->x;
+    const struct cluster_options *opt = x->opt;
+    if (u->conn.peer_done || u->conn.broken || !sink_is_empty(&u->sink) || u->pw->draining)
+        return false;
+    if (opt->max_uplink_requests && u->request_count >= opt->max_uplink_requests)
+        return false;
+    struct uplink_pool_entry *e = u->pw->pool.by_slot[u->slot];
+    return e && e->count < opt->max_idle && addr_eq(&e->addr, &u->addr);
+}
+
+void uplink_give(struct uplink *u, bool keep)
+{
+    CHECK_MAGIC(u, UPLINK_MAGIC);
+    struct pworker *pw = u->pw;
+    uint64_t idle_ms = u->x->opt->idle_timeout_ms;
+    keep = keep && may_pool(u);
+    bool polite = !keep && u->request_done && sink_is_empty(&u->sink);
+    detach(u);
+    free(u->in);
+    u->in = NULL;
+    u->in_len = u->in_cap = 0;
+    run_queue_remove(&u->run);
+    if (!keep) {
+        if (polite)
+            wait_for_close(u);
+        else
+            dispose(u);
+        return;
+    }
+    struct uplink_pool_entry *e = pw->pool.by_slot[u->slot];
+    u->idle = true;
+    e->count++;
+    list_push(&e->idle, &u->node);
+    worker_deadline(&pw->w, &u->deadline, idle_ms);
+}
+
+static void on_connected(struct uplink *u)
+{
+    int err = conn_connect_error(&u->conn);
+    if (err) {
+        log_debug("connect: errno %d", err);
+        uplink_fail(u, REASON_CONNECT_FAILED);
+        return;
+    }
+    u->connecting = false;
+    worker_deadline(&u->pw->w, &u->deadline, u->x->opt->response_timeout_ms);
+    exchange_connected(u->x);
+    u->ops->on_ready(u);
+}
+
+static void handle_ready(struct uplink *u)
+{
+    if (!conn_is_open(&u->conn))
+        return;
+    if (u->idle || u->closing) {
+        /* Bytes or FIN on an uplink that has no request: never reused (H29). A bare EPOLLOUT says nothing. */
+        if (u->conn.may_read || u->conn.peer_done)
+            dispose(u);
+    } else if (u->connecting) {
+        if (u->conn.may_write)
+            on_connected(u);
+    } else if (u->x)
+        u->ops->on_ready(u);
+}
+
+static void on_ready(struct conn *c)
+{
+    struct uplink *u = CONTAINER_OF(c, struct uplink, conn);
+    struct worker *w = c->worker;
+    CHECK_MAGIC(u, UPLINK_MAGIC);
+    handle_ready(u);
+    cork_flush(w);
+}
+
+static void on_run(struct run_node *n)
+{
+    on_ready(&CONTAINER_OF(n, struct uplink, run)->conn);
+}
+
+static void on_timeout(struct deadline *d)
+{
+    struct uplink *u = CONTAINER_OF(d, struct uplink, deadline);
+    struct worker *w = &u->pw->w;
+    CHECK_MAGIC(u, UPLINK_MAGIC);
+    if (u->idle || u->closing || !u->x)
+        dispose(u);
+    else if (u->connecting)
+        uplink_fail(u, REASON_CONNECT_TIMEOUT);
+    else
+        u->ops->on_timeout(u);
+    cork_flush(w);
+}
+
+static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct endpoint *e)
+{
+    struct uplink_pool_entry **slot = &pw->pool.by_slot[e->slot];
+    if (!*slot) {
+        *slot = malloc(sizeof **slot);
+        if (!*slot)
+            return NULL;
+        list_init(&(*slot)->idle);
+        (*slot)->count = 0;
+        (*slot)->slot = e->slot;
+        (*slot)->addr = e->addr;
+    }
+    return *slot;
+}
+
+/* The most recently used one: the others may grow old and close. */
+static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e)
+{
+    struct uplink_pool_entry *entry = pool_entry(pw, e);
+    while (entry && !list_is_empty(&entry->idle)) {
+        struct uplink *u = CONTAINER_OF(entry->idle.prev, struct uplink, node);
+        if (addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken) {
+            leave_pool(u);
+            return u;
+        }
+        dispose(u);
+    }
+    return NULL;
+}
+
+static struct uplink *open_uplink(struct pworker *pw, const struct endpoint *e, enum reason *out_why)
+{
+    struct uplink *u = pool_take(&pw->uplink_pool_mem);
+    if (!u) {
+        *out_why = REASON_NO_MEMORY;
+        return NULL;
+    }
+    memset(u, 0, sizeof *u);
+    u->magic = UPLINK_MAGIC;
+    u->pw = pw;
+    u->slot = e->slot;
+    u->addr = e->addr;
+    list_init(&u->node);
+    deadline_init(&u->deadline, on_timeout);
+    run_node_init(&u->run, on_run);
+    if (!conn_connect(&u->conn, &pw->w, &e->addr, on_ready)) {
+        *out_why = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? REASON_NO_MEMORY : REASON_CONNECT_FAILED;
+        pool_give(&pw->uplink_pool_mem, u);
+        return NULL;
+    }
+    sink_init(&u->sink, &u->conn);
+    u->connecting = !u->conn.may_write;
+    list_push(&pw->uplinks, &u->all);
+    count(pw, 1);
+    return u;
+}
+
+static void attach(struct uplink *u, struct exchange *x, const struct uplink_ops *ops)
+{
+    u->x = x;
+    u->ops = ops;
+    u->got_bytes = u->request_done = u->may_keep = u->head_done = u->chunked_out = u->last_sent = false;
+    u->shut_pending = u->want_read = u->broken_write = false;
+    u->request_count++;
+    u->sent_before = u->sink.sent_bytes;
+    u->received_bytes = 0;
+    x->back_state = u;
+    worker_deadline(&u->pw->w, &u->deadline,
+                    u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
+}
+
+struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, bool reuse, enum reason *out_why)
+{
+    struct uplink *u = reuse && !x->fresh_uplink ? take_idle(x->pw, x->endpoint) : NULL;
+    bool reused = u != NULL;
+    if (!u)
+        u = open_uplink(x->pw, x->endpoint, out_why);
+    if (!u)
+        return NULL;
+    (void)pool_entry(x->pw, x->endpoint);
+    attach(u, x, ops);
+    u->reused = reused;
+    if (!u->connecting)
+        exchange_connected(x);
+    ledger_add(&x->pw->ledger.endpoints[u->slot].requests, 1);
+    *out_why = REASON_OK;
+    return u;
+}
+
+bool uplink_keep_input(struct uplink *u, const char *p, size_t n, size_t max)
+{
+    if (!n) {
+        free(u->in);
+        u->in = NULL;
+        u->in_len = u->in_cap = 0;
+        return true;
+    }
+    if (n > max || n >= WORKER_SCRATCH_BYTES)
+        return false;
+    if (n > u->in_cap) {
+        uint32_t cap = (uint32_t)(n < 2048 ? 4096 : n * 2);
+        char *grown = realloc(u->in, cap);
+        if (!grown)
+            return false;
+        u->in = grown;
+        u->in_cap = cap;
+    }
+    memmove(u->in, p, n);
+    u->in_len = (uint32_t)n;
+    return true;
+}
+
+ssize_t uplink_read(struct uplink *u, struct str *out_all)
+{
+    char *buf = u->pw->w.scratch;
+    size_t have = u->in_len;
+    if (have)
+        memcpy(buf, u->in, have);
+    ssize_t got = conn_read(&u->conn, buf + have, WORKER_SCRATCH_BYTES - have);
+    if (got > 0) {
+        u->got_bytes = true;
+        u->received_bytes += (uint64_t)got;
+        have += (size_t)got;
+    }
+    *out_all = str_make(buf, have);
+    return got;
+}

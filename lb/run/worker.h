@@ -1,0 +1,122 @@
+/* worker: one data thread with its loop, run queue, deadlines, mailbox and lent buffers. Knows no HTTP.
+ *
+ * A loop turn: clock → mail → deadlines → events → run queue → parked objects are reclaimed → on_turn of the owner.
+ * The loop does not sleep while the run queue is not empty. Everything here is touched by the worker's thread only,
+ * but for the mailbox and `shared`.
+ *
+ * The scratch buffer and the cork are lent for one callback; nothing re-enters. */
+#ifndef COX_RUN_WORKER_H
+#define COX_RUN_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "run/deadline.h"
+#include "run/loop.h"
+#include "run/mailbox.h"
+
+#define WORKER_SCRATCH_BYTES  65536
+#define WORKER_CORK_BYTES     (WORKER_SCRATCH_BYTES + 8192) /* a head of the largest size and our own fields */
+#define WORKER_EVENTS_A_CLOCK 8 /* events between two readings of the clock */
+
+/* Something to go on with in the next pass of the run queue. Embedded; run_queue_add twice is harmless. */
+struct run_node {
+    struct list node;
+    void (*fn)(struct run_node *n);
+};
+
+/* An object that may still be named by an event of this turn; freed when it ends. */
+struct parked {
+    struct parked *next;
+    void (*reclaim)(struct parked *p);
+};
+
+/* A piece of a queue of bytes; from worker.chunks. */
+#define CHUNK_BYTES 16384
+struct chunk {
+    struct chunk *next;
+    uint32_t from, to; /* filled part of data */
+    char data[CHUNK_BYTES - 16];
+};
+
+struct sink;
+
+struct worker {
+    struct loop loop;
+    struct mailbox mailbox;
+    struct wheel wheel;
+    struct timer wheel_timer;
+    uint64_t wheel_timer_ms; /* when it is armed for; 0: not */
+    struct list run_queue;
+    struct parked *parked;
+    struct pool chunks;
+    uint64_t now_ns;     /* monotonic */
+    uint64_t now_ms;
+    int64_t wall_offset_ns; /* wall = now + offset; refreshed once a second */
+    uint64_t wall_read_ms;
+    uint32_t events_since_clock;
+    int index;
+    bool stop;
+    char *scratch;       /* lent, WORKER_SCRATCH_BYTES */
+    char *cork;          /* lent, WORKER_CORK_BYTES */
+    uint32_t cork_len;
+    struct sink *cork_owner; /* whose head waits in the cork, or NULL */
+    void (*on_turn)(struct worker *w); /* end of a turn; may be NULL */
+    pthread_t thread;
+    struct {
+        _Alignas(64) _Atomic uint64_t heartbeat_ms; /* written by the worker, read by the control thread */
+    } shared;
+};
+
+/* False when descriptors or memory are out. */
+bool worker_init(struct worker *w, int index) __attribute__((warn_unused_result));
+void worker_fini(struct worker *w);
+/* The body of the thread: turns until worker_stop. */
+void worker_run(struct worker *w);
+void worker_stop(struct worker *w);
+
+void worker_read_clock(struct worker *w);
+/* Called by every event callback before anything else. */
+static inline void worker_on_event(struct worker *w)
+{
+    if (++w->events_since_clock >= WORKER_EVENTS_A_CLOCK)
+        worker_read_clock(w);
+}
+
+static inline uint64_t worker_wall_ns(const struct worker *w)
+{
+    return (uint64_t)((int64_t)w->now_ns + w->wall_offset_ns);
+}
+
+void run_node_init(struct run_node *n, void (*fn)(struct run_node *n));
+static inline void run_queue_add(struct worker *w, struct run_node *n)
+{
+    if (list_is_empty(&n->node))
+        list_push(&w->run_queue, &n->node);
+}
+static inline void run_queue_remove(struct run_node *n)
+{
+    list_remove(&n->node);
+}
+
+void worker_park(struct worker *w, struct parked *p, void (*reclaim)(struct parked *p));
+
+/* Milliseconds from now; 0 clears. */
+static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_t after_ms)
+{
+    if (after_ms)
+        deadline_set(&w->wheel, d, w->now_ms + after_ms);
+    else
+        deadline_clear(d);
+}
+
+/* NULL when memory is out. */
+struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
+void chunk_give(struct worker *w, struct chunk *c);
+
+#endif

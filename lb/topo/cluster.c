@@ -1,0 +1,197 @@
+#include "topo/cluster.h"
+
+#include <stdlib.h>
+
+#include "base/panic.h"
+
+static const size_t text_offsets[ENDPOINT_TEXTS] = {
+    offsetof(struct endpoint, id),
+    offsetof(struct endpoint, owner),
+    offsetof(struct endpoint, member),
+    offsetof(struct endpoint, platform_uid),
+    offsetof(struct endpoint, revision),
+    offsetof(struct endpoint, partition),
+    offsetof(struct endpoint, network_partition),
+};
+
+struct str *endpoint_text(struct endpoint *e, unsigned n)
+{
+    ASSERT(n < ENDPOINT_TEXTS);
+    return (struct str *)(void *)((char *)e + text_offsets[n]);
+}
+
+int str_order(struct str a, struct str b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n ? memcmp(a.p, b.p, n) : 0;
+    return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+void text_move(struct str *s, char **at)
+{
+    char *to = *at;
+    if (s->n)
+        memcpy(to, s->p, s->n);
+    s->p = to;
+    *at = to + s->n;
+}
+
+enum endpoint_service endpoint_service_of(const struct endpoint *e)
+{
+    bool is_leaving = e->member.n && e->member_state == MEMBER_IN_MAINTENANCE;
+    if (e->member.n && e->member_state != MEMBER_ACTIVE && !is_leaving)
+        return SERVICE_OFF; /* not yet, or no more */
+    if (e->readiness != ENDPOINT_READY && e->readiness != ENDPOINT_TERMINATING)
+        return SERVICE_OFF;
+    if (is_leaving || e->admin_drain || e->readiness == ENDPOINT_TERMINATING)
+        return SERVICE_DRAINING;
+    return e->health == HEALTH_DOWN ? SERVICE_UNHEALTHY : SERVICE_ON;
+}
+
+/* ---- candidates ---- */
+
+#define RANK_NEVER UINT32_MAX
+
+/* Lower is better; only the best rank is picked from. */
+static uint32_t rank_of(const struct endpoint *e)
+{
+    static const uint32_t classes[] = {[SERVICE_ON] = 0, [SERVICE_UNHEALTHY] = 1, [SERVICE_DRAINING] = 2};
+    if (e->service == SERVICE_OFF)
+        return RANK_NEVER;
+    return ((e->weight ? 0u : 3u) + classes[e->service]) << 8 | e->priority;
+}
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* The golden section spreads any number of steps evenly over the circle; coprime, so that every place of it
+ * is visited exactly once in a round. */
+static uint32_t stride_for(uint32_t total)
+{
+    uint32_t stride = (uint32_t)((uint64_t)total * 618 / 1000);
+    if (stride < 1)
+        return 1;
+    while (gcd(stride, total) != 1)
+        stride++;
+    return stride;
+}
+
+static void find_candidates(struct cluster *c)
+{
+    uint32_t best = RANK_NEVER, shared = 0, sum = 0;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        uint32_t rank = rank_of(&c->endpoints[i]);
+        best = rank < best ? rank : best;
+    }
+    if (best == RANK_NEVER)
+        return;
+    c->candidates = must(malloc(c->endpoint_count * sizeof(*c->candidates)));
+    c->weight_sums = must(malloc(c->endpoint_count * sizeof(*c->weight_sums)));
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        const struct endpoint *e = &c->endpoints[i];
+        if (rank_of(e) != best)
+            continue;
+        c->candidates[c->candidate_count++] = i;
+        shared = gcd(shared, e->weight ? e->weight : 1);
+    }
+    for (uint32_t k = 0; k < c->candidate_count; k++) {
+        uint32_t weight = c->endpoints[c->candidates[k]].weight;
+        sum += (weight ? weight : 1) / shared; /* at most 1000 · 2^20: fits */
+        c->weight_sums[k] = sum;
+    }
+    c->stride = stride_for(sum);
+}
+
+/* ---- building ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return str_order(((const struct endpoint *)a)->id, ((const struct endpoint *)b)->id);
+}
+
+static void take_texts(struct cluster *c)
+{
+    size_t bytes = c->id.n + c->owner.n;
+    for (uint32_t i = 0; i < c->endpoint_count; i++)
+        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
+            bytes += endpoint_text(&c->endpoints[i], n)->n;
+    char *at = c->memory = must(malloc(bytes + 1));
+    text_move(&c->id, &at);
+    text_move(&c->owner, &at);
+    for (uint32_t i = 0; i < c->endpoint_count; i++)
+        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
+            text_move(endpoint_text(&c->endpoints[i], n), &at);
+}
+
+static bool is_sorted(const struct endpoint *endpoints, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (by_id(&endpoints[i - 1], &endpoints[i]) >= 0)
+            return false;
+    return true;
+}
+
+struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
+                              const struct cluster_options *options, const struct endpoint *endpoints,
+                              uint32_t count)
+{
+    struct cluster *c = must(calloc(1, sizeof(*c)));
+    atomic_init(&c->refs, 1);
+    c->slot = slot;
+    c->id = id;
+    c->owner = owner;
+    options_copy(&cluster_options_table, &c->options, options);
+    c->endpoint_count = count;
+    c->endpoints = must(calloc(count + 1u, sizeof(*c->endpoints)));
+    if (count)
+        memcpy(c->endpoints, endpoints, count * sizeof(*endpoints));
+    take_texts(c);
+    if (!is_sorted(c->endpoints, count))
+        qsort(c->endpoints, count, sizeof(*c->endpoints), by_id);
+    for (uint32_t i = 0; i < count; i++)
+        c->endpoints[i].service = (uint8_t)endpoint_service_of(&c->endpoints[i]);
+    find_candidates(c);
+    return c;
+}
+
+void cluster_ref(struct cluster *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void cluster_unref(struct cluster **cp)
+{
+    struct cluster *c = *cp;
+    *cp = NULL;
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    options_free(&cluster_options_table, &c->options);
+    free(c->endpoints);
+    free(c->candidates);
+    free(c->weight_sums);
+    free(c->memory);
+    free(c);
+}
+
+const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id)
+{
+    uint32_t low = 0, high = c->endpoint_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = str_order(c->endpoints[middle].id, id);
+        if (!order)
+            return &c->endpoints[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}

@@ -1,0 +1,37 @@
+/* cluster: building and sharing the clusters of a topology.
+ *
+ * A built cluster is immutable and counted: snapshots share it, any thread may let go of it. All texts lie in
+ * one block of its own, so that nothing of it depends on what it was built from. */
+#ifndef COX_TOPO_CLUSTER_H
+#define COX_TOPO_CLUSTER_H
+
+#include "topo/topology.h"
+
+/* Copies everything; one reference. `endpoints` may come in any order, their ids differ; `service` is
+ * derived. */
+struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
+                              const struct cluster_options *options, const struct endpoint *endpoints,
+                              uint32_t count) __attribute__((warn_unused_result));
+void cluster_ref(struct cluster *c);
+/* Any thread; the last one frees. *c becomes NULL. */
+void cluster_unref(struct cluster **c);
+/* By binary search; NULL when there is none. */
+const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id);
+/* What the balancer may do with an endpoint. */
+enum endpoint_service endpoint_service_of(const struct endpoint *e);
+
+/* The texts of an endpoint, for whoever copies, compares, writes or reads all of them: the n-th, from 0. */
+#define ENDPOINT_TEXTS 7
+struct str *endpoint_text(struct endpoint *e, unsigned n);
+static inline struct str endpoint_text_of(const struct endpoint *e, unsigned n)
+{
+    return *endpoint_text((struct endpoint *)(uintptr_t)e, n);
+}
+
+/* Bytewise; a prefix comes first. */
+int str_order(struct str a, struct str b);
+
+/* Copies *s to *at, moves *at behind it and points *s to the copy. The caller has made the room. */
+void text_move(struct str *s, char **at);
+
+#endif

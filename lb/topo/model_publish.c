@@ -1,0 +1,191 @@
+#include <stdlib.h>
+
+#include "base/ledger.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "topo/cluster.h"
+#include "topo/model_part.h"
+#include "topo/route.h"
+
+/* ---- publishing: rebuilds what is dirty, shares the rest ---- */
+
+static void build_cluster(struct model_cluster *c)
+{
+    struct endpoint *endpoints = must(malloc((c->endpoints.count + 1u) * sizeof(*endpoints)));
+    struct model_endpoint *e;
+    uint32_t n = 0;
+    for (uint32_t at = 0; (e = index_next(&c->endpoints, &at));)
+        endpoints[n++] = e->e;
+    cluster_unref(&c->built);
+    c->built = cluster_build(c->id, c->object.owner->name, c->slot, &c->options, endpoints, n);
+    free(endpoints);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return str_order((*(struct cluster *const *)a)->id, (*(struct cluster *const *)b)->id);
+}
+
+/* The pointers of the next snapshot, sorted, a reference each. While no cluster came or went the order is the
+ * last one's, and only changed clusters have to be found in it. */
+static struct cluster **next_clusters(struct model *m, uint32_t *out_count)
+{
+    struct cluster **all = must(malloc((m->clusters.count + 1u) * sizeof(struct cluster *)));
+    struct list *node;
+    uint32_t n = 0;
+    if (!m->order_changed)
+        for (; n < m->current->cluster_count; n++)
+            all[n] = m->current->clusters[n];
+    while ((node = list_shift(&m->dirty))) {
+        struct model_cluster *c = CONTAINER_OF(node, struct model_cluster, dirty_node);
+        build_cluster(c);
+        if (!m->order_changed)
+            all[topology_find(m->current, c->id)] = c->built;
+    }
+    if (m->order_changed) {
+        struct model_cluster *c;
+        for (uint32_t at = 0; (c = index_next(&m->clusters, &at));)
+            all[n++] = c->built;
+        qsort(all, n, sizeof(struct cluster *), by_id);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        cluster_ref(all[i]);
+    *out_count = n;
+    return all;
+}
+
+static struct route_table *next_routes(struct model *m, struct cluster *const *clusters, uint32_t count)
+{
+    if (!m->routes_changed && m->current &&
+        (!m->order_changed ||
+         topology_same_ids(m->current->clusters, m->current->cluster_count, clusters, count))) {
+        route_table_ref(m->current->routes);
+        return m->current->routes;
+    }
+    struct route *routes = must(malloc((m->routes.count + 1u) * sizeof(*routes)));
+    struct model_route *r;
+    uint32_t n = 0;
+    for (uint32_t at = 0; (r = index_next(&m->routes, &at));)
+        routes[n++] = (struct route){
+            .host = r->host, .path = r->path, .owner = r->object.owner->name, .cluster_id = r->cluster};
+    struct route_table *table = route_table_build(routes, n, clusters, count);
+    free(routes);
+    return table;
+}
+
+static struct member_table *next_members(struct model *m)
+{
+    if (!m->members_changed && m->current) {
+        member_table_ref(m->current->member_table);
+        return m->current->member_table;
+    }
+    struct member_info *members = must(malloc((m->members.count + 1u) * sizeof(*members)));
+    struct model_member *member;
+    uint32_t n = 0;
+    for (uint32_t at = 0; (member = index_next(&m->members, &at));)
+        members[n++] = member->info;
+    struct member_table *table = member_table_build(members, n);
+    free(members);
+    return table;
+}
+
+struct topology *model_publish(struct model *m)
+{
+    uint32_t count;
+    if (!m->is_changed)
+        return NULL;
+    struct cluster **clusters = next_clusters(m, &count);
+    struct route_table *routes = next_routes(m, clusters, count);
+    struct topology *t = topology_make(m->epoch, ++m->number, clusters, count, routes, next_members(m));
+    t->cluster_slots = m->cluster_slots.next;
+    t->endpoint_slots = m->endpoint_slots.next;
+    m->is_changed = m->order_changed = m->routes_changed = m->members_changed = false;
+    topology_unref(&m->current);
+    m->current = t;
+    topology_ref(t);
+    return t;
+}
+
+struct topology *model_current(struct model *m)
+{
+    return m->current;
+}
+
+void model_settled(struct model *m, uint64_t number,
+                   bool (*is_quiet)(void *ctx, bool is_cluster, uint32_t slot), void *ctx)
+{
+    slots_settle(&m->cluster_slots, number, true, is_quiet, ctx);
+    slots_settle(&m->endpoint_slots, number, false, is_quiet, ctx);
+}
+
+/* ---- loading ---- */
+
+/* Marks a slot as taken. A slot beyond this ledger, or one that two claim, cannot be kept: the object gets a
+ * new one. */
+static uint32_t keep_slot(bool *used, uint32_t given, uint32_t slot)
+{
+    if (slot >= given || used[slot])
+        return LEDGER_NO_SLOT;
+    used[slot] = true;
+    return slot;
+}
+
+struct loading {
+    struct model *m;
+    bool *cluster_used, *endpoint_used; /* owned; by slot */
+    uint32_t cluster_given, endpoint_given;
+};
+
+static void load_cluster(struct loading *l, struct cluster *from)
+{
+    struct model *m = l->m;
+    uint32_t slot = keep_slot(l->cluster_used, l->cluster_given, from->slot);
+    bool is_kept = slot != LEDGER_NO_SLOT;
+    struct model_cluster *c =
+        model_add_cluster(m, model_owner(m, from->owner), from->id, slot, &from->options);
+    if (!c) {
+        log_error("max_clusters is too low for cluster %.*s", STR_ARG(from->id));
+        return;
+    }
+    for (uint32_t i = 0; i < from->endpoint_count; i++) {
+        const struct endpoint *e = &from->endpoints[i];
+        slot = keep_slot(l->endpoint_used, l->endpoint_given, e->slot);
+        is_kept &= slot != LEDGER_NO_SLOT;
+        if (!model_add_endpoint(m, model_owner(m, e->owner), c, slot, e))
+            log_error("max_endpoints is too low for endpoint %.*s", STR_ARG(e->id));
+    }
+    if (is_kept) { /* equal in every field: share the built one */
+        list_remove(&c->dirty_node);
+        cluster_ref(from);
+        c->built = from;
+    }
+}
+
+static uint32_t lower_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+void model_load(struct model *m, const struct topology *from)
+{
+    struct loading l = {.m = m};
+    uint32_t route_count;
+    const struct route *routes = route_table_all(from->routes, &route_count);
+    ASSERT(!m->clusters.count && !m->routes.count && !m->current);
+    m->number = from->number;
+    l.cluster_given = m->cluster_slots.next = lower_of(from->cluster_slots, m->cluster_slots.max);
+    l.endpoint_given = m->endpoint_slots.next = lower_of(from->endpoint_slots, m->endpoint_slots.max);
+    l.cluster_used = must(calloc(l.cluster_given + 1u, sizeof(bool)));
+    l.endpoint_used = must(calloc(l.endpoint_given + 1u, sizeof(bool)));
+    for (uint32_t i = 0; i < from->cluster_count; i++)
+        load_cluster(&l, from->clusters[i]);
+    for (uint32_t i = 0; i < route_count; i++)
+        model_add_route(m, model_owner(m, routes[i].owner), routes[i].host, routes[i].path,
+                        routes[i].cluster_id);
+    for (uint32_t i = 0; i < from->member_count; i++)
+        model_put_member(m, &from->members[i]);
+    slots_restore(&m->cluster_slots, l.cluster_used, l.cluster_given, from->number);
+    slots_restore(&m->endpoint_slots, l.endpoint_used, l.endpoint_given, from->number);
+    free(l.cluster_used);
+    free(l.endpoint_used);
+}

@@ -1,0 +1,29 @@
+/* route: host and path to a cluster, built once and then only looked up.
+ *
+ *   host ──hash──► host entry ──► its paths, longest first (few), or hashed by prefix (many)
+ *   "*.x" entries stand in the same table under ".x"; "*" stands apart
+ *
+ * Immutable and counted; snapshots share it as long as neither routes nor the set of clusters change. A
+ * look-up reads, never allocates, and costs the same whether there are ten routes or ten thousand. Hosts
+ * above 255 bytes match "*" alone. */
+#ifndef COX_TOPO_ROUTE_H
+#define COX_TOPO_ROUTE_H
+
+#include "topo/topology.h"
+
+/* Copies the routes (any order; of two with the same host and path the first stays), lower-cases their hosts,
+ * and finds each one's place in `clusters`, which are sorted by id. One reference. */
+struct route_table *route_table_build(const struct route *routes, uint32_t count,
+                                      struct cluster *const *clusters, uint32_t cluster_count)
+    __attribute__((warn_unused_result));
+void route_table_ref(struct route_table *t);
+/* Any thread; the last one frees. *t becomes NULL. */
+void route_table_unref(struct route_table **t);
+/* The rules stand with topology_route; NULL when no route matches. */
+const struct route *route_table_find(const struct route_table *t, struct str host, struct str path);
+/* All routes, sorted by host and path; borrowed. */
+const struct route *route_table_all(const struct route_table *t, uint32_t *out_count);
+/* Whether a route may be put: "*", "*.x" or a host without wildcard; a path that begins with '/'; lengths. */
+bool route_is_valid(struct str host, struct str path);
+
+#endif

@@ -1,0 +1,140 @@
+/* topology: the immutable snapshot of clusters, endpoints and routes that a worker serves from.
+ *
+ *   topology ──► clusters[] (counted, shared between snapshots) ──► endpoints[]
+ *            └─► routes (counted, shared)                            members[] (for people only)
+ *
+ * Built by whoever publishes (orchestrator, or the master before the first) as a `model` (topo/model.h), sent as
+ * bytes, rebuilt in the proxy's control thread, published to workers by epoch, freed by the control thread when no
+ * worker looks at it. Workers only read. One change costs what changed: unchanged clusters and routes are shared
+ * with the snapshot before. */
+#ifndef COX_TOPO_TOPOLOGY_H
+#define COX_TOPO_TOPOLOGY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "conf/settings.h"
+#include "net/addr.h"
+
+/* Of the member; an endpoint without a member counts as active. Values are frozen: they travel. */
+enum member_state {
+    MEMBER_CREATED = 0,
+    MEMBER_INITIALIZED,
+    MEMBER_STARTING,
+    MEMBER_ACTIVE,
+    MEMBER_IN_MAINTENANCE, /* draining */
+    MEMBER_READY_TO_SHUT_DOWN,
+    MEMBER_TERMINATED,
+    MEMBER_SUSPENDED
+};
+
+/* As its source reports it. */
+enum endpoint_readiness { ENDPOINT_NOT_READY = 0, ENDPOINT_READY = 1, ENDPOINT_TERMINATING = 2 };
+enum endpoint_health { HEALTH_UNKNOWN = 0, HEALTH_UP = 1, HEALTH_DOWN = 2 };
+
+/* Derived, what the balancer looks at. */
+enum endpoint_service {
+    SERVICE_OFF,     /* not to be used */
+    SERVICE_ON,      /* serves */
+    SERVICE_UNHEALTHY, /* a probe failed: used only when no endpoint is ON */
+    SERVICE_DRAINING /* gets new requests only when there is nothing else */
+};
+
+struct endpoint {
+    uint32_t slot; /* in the ledger */
+    uint32_t weight; /* 0..1000, default 100 */
+    struct addr addr;
+    struct str id;     /* unique in its cluster: address text unless the source names it */
+    struct str owner;  /* who put it: a plugin instance or "config" */
+    struct str member; /* member id, or empty */
+    struct str platform_uid, revision, partition, network_partition;
+    uint8_t member_state, readiness, health; /* enums above */
+    uint8_t admin_drain;                     /* coxctl drain */
+    uint8_t priority;                        /* tier, 0 first */
+    uint8_t service;                         /* enum endpoint_service, derived by cluster_build */
+};
+
+struct cluster {
+    _Atomic uint32_t refs;
+    uint32_t slot;
+    struct str id;
+    struct str owner;
+    struct cluster_options options;
+    struct endpoint *endpoints; /* owned; sorted by id */
+    uint32_t endpoint_count;
+    /* What to pick from: indexes of the endpoints of the best non-empty class (ON, else UNHEALTHY, else
+     * DRAINING; weights of zero after all others; of a class the lowest priority number), and the running sums of
+     * their weights, divided by what all of them share. Empty: nothing can serve. */
+    uint32_t *candidates; /* owned */
+    uint32_t *weight_sums; /* owned; candidate_count of them */
+    uint32_t candidate_count;
+    uint32_t stride; /* step of the weighted round robin: coprime to the last of weight_sums */
+    void *memory; /* owned: one block that holds the texts */
+};
+
+struct route {
+    struct str host; /* lower case; "*" any; "*.x" wildcard */
+    struct str path; /* prefix */
+    struct str owner;
+    uint32_t cluster_index; /* in topology.clusters; UINT32_MAX: names a cluster that does not exist */
+    struct str cluster_id;
+};
+
+struct route_table; /* topo/route.h */
+
+/* For coxctl and observers; the proxy ignores them. */
+struct member_info {
+    struct str id, set, cartridge, address, partition, reason;
+    uint8_t state;
+    uint64_t since_wall_ns;
+    int64_t pid; /* process actuator, else 0 */
+};
+
+struct topology {
+    _Atomic uint32_t refs;
+    uint64_t epoch, number; /* sequence */
+    struct cluster **clusters; /* counted references, sorted by id */
+    uint32_t cluster_count;
+    struct route_table *routes; /* counted reference */
+    const struct member_info *members; /* sorted by id */
+    uint32_t member_count;
+    uint32_t cluster_slots, endpoint_slots; /* ledger slots from these numbers on were never given out */
+    struct member_table *member_table;      /* counted reference: what `members` points into */
+};
+
+/* What travels is bounded by these; a topology beyond them is malformed. */
+#define TOPOLOGY_ID_MAX        255u /* bytes of every id, host and short text */
+#define TOPOLOGY_PATH_MAX      1024u
+#define TOPOLOGY_TEXT_MAX      1024u /* a member's reason */
+#define TOPOLOGY_WEIGHT_MAX    1000u
+#define TOPOLOGY_CLUSTERS_MAX  (1u << 16)
+#define TOPOLOGY_ENDPOINTS_MAX (1u << 20) /* of one cluster */
+#define TOPOLOGY_ROUTES_MAX    (1u << 20)
+#define TOPOLOGY_MEMBERS_MAX   (1u << 20)
+
+void topology_ref(struct topology *t);
+/* Any thread; the last one frees. *t becomes NULL. */
+void topology_unref(struct topology **t);
+const struct cluster *topology_cluster(const struct topology *t, struct str id);
+
+/* Wire form of a whole topology (sealed memfd or message) and back. Reading is bounds-checked; NULL and a message
+ * in *error on malformed input. */
+void topology_encode(const struct topology *t, struct buf *out);
+struct topology *topology_decode(struct str bytes, struct buf *error) __attribute__((warn_unused_result));
+
+/* The difference from `from` to `to` (changed clusters whole, removed ids, routes and members if changed), and its
+ * application: shares what did not change; NULL when `base` is not the sequence the difference starts from. */
+void topology_diff_encode(const struct topology *from, const struct topology *to, struct buf *out);
+struct topology *topology_diff_apply(struct topology *base, struct str bytes, struct buf *error)
+    __attribute__((warn_unused_result));
+
+/* Host (as received, any case, may have a port) and normalised path to a cluster. Exact host, then the longest
+ * "*.suffix", then "*"; within the host the longest path prefix that ends at a segment boundary (so "/a" matches
+ * "/a" and "/a/b", not "/ab"; a prefix that ends in '/' matches what begins with it). When a host has no matching
+ * path, the next less exact host is tried. NULL and *out_known_route=false: 404; NULL with true: the cluster is
+ * missing, 503. */
+struct cluster *topology_route(const struct topology *t, struct str host, struct str path, bool *out_known_route);
+
+#endif

@@ -1,0 +1,16 @@
+unit_tests += tests/unit/http/test_cgi
+tests_unit_http_test_cgi_SOURCES = tests/unit/http/test_cgi.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_fcgi_codec
+tests_unit_http_test_fcgi_codec_SOURCES = tests/unit/http/test_fcgi_codec.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_forwarded
+tests_unit_http_test_forwarded_SOURCES = tests/unit/http/test_forwarded.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_h1_body
+tests_unit_http_test_h1_body_SOURCES = tests/unit/http/test_h1_body.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_h1_parse
+tests_unit_http_test_h1_parse_SOURCES = tests/unit/http/test_h1_parse.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_message
+tests_unit_http_test_message_SOURCES = tests/unit/http/test_message.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_rules
+tests_unit_http_test_rules_SOURCES = tests/unit/http/test_rules.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_scan
+tests_unit_http_test_scan_SOURCES = tests/unit/http/test_scan.c tests/unit/http/support.h

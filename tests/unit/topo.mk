@@ -1,0 +1,12 @@
+unit_tests += tests/unit/topo/test_ledger
+tests_unit_topo_test_ledger_SOURCES = tests/unit/topo/test_ledger.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_addr
+tests_unit_topo_test_addr_SOURCES = tests/unit/topo/test_addr.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_topology
+tests_unit_topo_test_topology_SOURCES = tests/unit/topo/test_topology.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_model
+tests_unit_topo_test_model_SOURCES = tests/unit/topo/test_model.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_route
+tests_unit_topo_test_route_SOURCES = tests/unit/topo/test_route.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_balance
+tests_unit_topo_test_balance_SOURCES = tests/unit/topo/test_balance.c tests/unit/topo/support.h
