@@ -14,9 +14,10 @@
  * 3. open makes the instance. It may look at its options and allocate; it should not talk to anything yet. When it
  *    fails it says why through host->error, frees what it made, and the program does not start (or keeps running
  *    with its old config after a reload).
- * 4. start begins the work: connect, watch, list. From now on its roles are called, always on the orchestrator's
- *    thread. A call that takes longer than 10 ms is logged with the plugin's name; what blocks goes to
- *    host->offload. Five seconds in one call, and the orchestrator is ended and started anew.
+ * 4. start begins the work: connect, watch, list. When it fails the instance is closed, and opened and started anew
+ *    after a while. From now on its roles are called, always on the orchestrator's thread. A call that takes longer
+ *    than 10 ms is logged with the plugin's name; what blocks goes to host->offload. Five seconds in one call, and
+ *    the orchestrator is ended and started anew.
  * 5. stop ends the work; results may still come in until close, and are ignored then. close frees everything. Every
  *    timer and watch must have been stopped by then.
  *

@@ -9,17 +9,6 @@
      BIT(FIELD_KEEP_ALIVE) | BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_TE) | BIT(FIELD_TRAILER) |              \
      BIT(FIELD_UPGRADE))
 
-void writer_put(struct writer *w, const char *p, size_t n)
-{
-    if (w->overflow || n > w->cap - w->len) {
-        w->overflow = true;
-        return;
-    }
-    if (n)
-        memcpy(w->p + w->len, p, n);
-    w->len += n;
-}
-
 void writer_u64(struct writer *w, uint64_t v)
 {
     char digits[20], *p = digits + sizeof digits;

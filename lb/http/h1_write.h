@@ -25,7 +25,17 @@ static inline void writer_init(struct writer *w, char *p, size_t cap)
     *w = (struct writer){.p = p, .cap = cap};
 }
 
-void writer_put(struct writer *w, const char *p, size_t n);
+static inline void writer_put(struct writer *w, const char *p, size_t n)
+{
+    if (w->overflow || n > w->cap - w->len) {
+        w->overflow = true;
+        return;
+    }
+    if (n)
+        memcpy(w->p + w->len, p, n);
+    w->len += n;
+}
+
 static inline void writer_str(struct writer *w, struct str s)
 {
     writer_put(w, s.p, s.n);

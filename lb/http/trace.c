@@ -1,5 +1,6 @@
 #include "http/trace.h"
 
+#include "base/hex.h"
 #include "http/scan.h"
 
 static bool is_lower_hex(struct str s)
@@ -31,13 +32,6 @@ bool traceparent_valid(struct str s)
     return s.n == TRACEPARENT_BYTES || (!is_zero(version) && s.p[TRACEPARENT_BYTES] == '-');
 }
 
-static char *put_hex(char *to, uint64_t v)
-{
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *to++ = "0123456789abcdef"[v >> shift & 15];
-    return to;
-}
-
 /* A one-to-one mixing of 64 bits (the finaliser of splitmix64). */
 static uint64_t mix(uint64_t v)
 {
@@ -50,11 +44,11 @@ void traceparent_make(char *to, uint64_t random_high, uint64_t random_low)
 {
     uint64_t parent = mix(random_high + mix(random_low + 0x9e3779b97f4a7c15u));
     memcpy(to, "00-", 3);
-    to = put_hex(to + 3, random_high);
-    to = put_hex(to, random_low || random_high ? random_low : 1); /* all zeros is no id */
-    *to++ = '-';
-    to = put_hex(to, parent ? parent : 1);
-    memcpy(to, "-01", 3);
+    hex_write(to + 3, random_high);
+    hex_write(to + 19, random_low || random_high ? random_low : 1); /* all zeros is no id */
+    to[35] = '-';
+    hex_write(to + 36, parent ? parent : 1);
+    memcpy(to + 52, "-01", 3);
 }
 
 bool request_id_valid(struct str s)

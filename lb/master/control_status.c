@@ -31,7 +31,7 @@ static void put_master(const struct master *m, struct buf *b)
     buf_printf(b, "version %s\n", master_version());
     buf_printf(b, "master %d %s %llu %llu\n", (int)getpid(), is_stopping(m) ? "stopping" : "running",
                (unsigned long long)m->started_wall_ns, (unsigned long long)m->upgrades);
-    buf_printf(b, "config %s\n", m->config_file);
+    buf_printf(b, "config %s\n", m->settings->file ? m->settings->file : m->config_file);
     if (m->reload.last_wall_ns)
         buf_printf(b, "reload %s %llu\n", m->reload.last_ok ? "ok" : "failed",
                    (unsigned long long)m->reload.last_wall_ns);

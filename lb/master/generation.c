@@ -211,7 +211,7 @@ void generation_adopt(struct master *m, uint64_t number, pid_t pid, int channel_
 
 /* ---- draining ---- */
 
-void generation_drain(struct generation *g, uint64_t drain_timeout_ms)
+void generation_drain(struct generation *g, uint64_t drain_timeout_ms, bool final)
 {
     struct packer p = {.len = 0};
     if (g->state != GENERATION_DRAINING)
@@ -222,6 +222,7 @@ void generation_drain(struct generation *g, uint64_t drain_timeout_ms)
         g->master->generations.starting = NULL;
     g->drain_timeout_ms = drain_timeout_ms;
     pack_u64(&p, drain_timeout_ms);
+    pack_u64(&p, final);
     if (g->channel)
         channel_send(g->channel, CHANNEL_DRAIN, pack_result(&p), NULL, 0);
 }
@@ -244,7 +245,7 @@ static void on_ready(struct generation *g)
     m->generations.starts_failed = 0;
     log_info("proxy %llu serves", (unsigned long long)g->number);
     if (before)
-        generation_drain(before, m->settings->drain_timeout_ms);
+        generation_drain(before, m->settings->drain_timeout_ms, false);
     reload_on_ready(m);
     master_on_serving(m);
 }

@@ -54,7 +54,7 @@ void generations_init(struct master *m);
 void generations_fini(struct master *m);
 /* Forks generation n+1; false with a line in the log. */
 bool generation_start(struct master *m, const struct settings *s);
-void generation_drain(struct generation *g, uint64_t drain_timeout_ms);
+void generation_drain(struct generation *g, uint64_t drain_timeout_ms, bool final);
 /* Its process ended. */
 void generation_on_exit(struct generation *g, int status);
 struct generation *generation_of_pid(struct master *m, pid_t pid);

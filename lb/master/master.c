@@ -296,10 +296,18 @@ static int start_adopting(struct master *m, const struct master_options *options
     state_each_fd(s, mark_close_on_exec, NULL);
     m->upgrades = s->restarts;
     m->launch->files = (struct rlimit){s->files_soft, s->files_hard};
+    if (s->executable && *s->executable) { /* the path, not the file that it named when we were started */
+        free(m->launch->executable);
+        m->launch->executable = str_dup(str_of(s->executable));
+    }
     for (size_t i = 0; i < s->listener_count; i++)
         listeners_adopt(&m->listeners, str_of(s->listeners[i].address), s->listeners[i].fds, s->listeners[i].count);
     adopt_memory(m, s);
     control_adopt(m, s->control_path, s->control_fd, s->waiter_fd);
+    if (getenv(UPGRADE_BACK_ENV)) {
+        unsetenv(UPGRADE_BACK_ENV);
+        control_on_upgrade_failed(m, "the new file could not take over; the former one goes on\n");
+    }
     adopt_children(m, s);
     const char *pid_file = options->pid_file ? options->pid_file : m->settings->pid_file;
     if (pid_file && *pid_file)

@@ -91,7 +91,7 @@ static void fail(struct master *m, const char *why)
         logs_close(&r->logs);
     }
     if (phase == RELOAD_PROXY && starting && m->generations.serving) {
-        generation_drain(starting, 0); /* it never served, so there is nothing to lose */
+        generation_drain(starting, 0, true); /* it never served, so there is nothing to lose */
         if (starting->pid > 0)
             kill(starting->pid, SIGKILL);
     }

@@ -14,7 +14,8 @@ enum state_tag {
     TAG_COUNTERS,
     TAG_DESCRIPTORS,
     TAG_CONTROL_PATH,
-    TAG_LIMITS
+    TAG_LIMITS,
+    TAG_EXECUTABLE
 };
 
 void state_init(struct upgrade_state *s)
@@ -38,6 +39,7 @@ void state_fini(struct upgrade_state *s)
     free(s->generations);
     free(s->members);
     free(s->control_path);
+    free(s->executable);
     state_init(s);
 }
 
@@ -127,6 +129,8 @@ static void put_singles(const struct upgrade_state *s, struct buf *b, struct buf
     put_record(out, TAG_DESCRIPTORS, b);
     buf_pack_str(b, str_of(s->control_path));
     put_record(out, TAG_CONTROL_PATH, b);
+    buf_pack_str(b, str_of(s->executable));
+    put_record(out, TAG_EXECUTABLE, b);
     buf_pack_u64(b, s->files_soft);
     buf_pack_u64(b, s->files_hard);
     put_record(out, TAG_LIMITS, b);
@@ -240,6 +244,9 @@ static bool take_record(uint64_t tag, struct str in, struct upgrade_state *s)
     case TAG_CONTROL_PATH:
         free(s->control_path);
         return take_text(&in, &s->control_path);
+    case TAG_EXECUTABLE:
+        free(s->executable);
+        return take_text(&in, &s->executable);
     case TAG_LIMITS:
         return unpack_u64(&in, &s->files_soft) && unpack_u64(&in, &s->files_hard);
     default:

@@ -48,6 +48,7 @@ struct upgrade_state {
     uint64_t last_generation, last_epoch;
     int past_fd, topology_fd, control_fd, waiter_fd; /* -1: none */
     char *control_path; /* owned */
+    char *executable;   /* owned; the path to upgrade from */
     uint64_t files_soft, files_hard;
     uint64_t restarts; /* executables before this one */
 };

@@ -92,6 +92,7 @@ static void collect(const struct master *m, struct upgrade_state *s)
     s->control_fd = m->control.fd;
     s->control_path = str_dup(str_of(m->control.path));
     s->waiter_fd = control_upgrade_waiter(m);
+    s->executable = str_dup(str_of(m->launch->executable));
     s->files_soft = m->launch->files.rlim_cur;
     s->files_hard = m->launch->files.rlim_max;
     s->restarts = m->upgrades + 1;
@@ -312,6 +313,7 @@ void upgrade_go_back(const struct launch *l, int state_fd, int old_fd)
         return;
     log_error("upgrade: going back to the former executable");
     set_env_fd(UPGRADE_STATE_ENV, state_fd);
+    setenv(UPGRADE_BACK_ENV, "1", 1);
     fcntl(state_fd, F_SETFD, 0);
     fexecve(old_fd, l->argv, environ);
     log_error("upgrade: cannot go back: %m");

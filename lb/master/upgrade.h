@@ -14,6 +14,7 @@
 
 #define UPGRADE_STATE_ENV "COXSWAIN_STATE_FD"
 #define UPGRADE_OLD_ENV   "COXSWAIN_OLD_FD"
+#define UPGRADE_BACK_ENV  "COXSWAIN_WENT_BACK" /* the state comes from a newer one that could not read it */
 
 struct master;
 

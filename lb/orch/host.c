@@ -9,8 +9,8 @@
 #include "base/panic.h"
 #include "orch/discovery.h"
 
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "0.1.0"
+#ifndef COX_VERSION
+#define COX_VERSION "0.1.0"
 #endif
 
 struct cox_timer {
@@ -257,7 +257,7 @@ void host_table_init(struct cox_host *table, const char *instance)
     *table = (struct cox_host){.size = sizeof *table,
                                .abi = COX_ABI,
                                .instance = instance,
-                               .version = PACKAGE_VERSION,
+                               .version = COX_VERSION,
                                .log = host_log,
                                .error = host_error,
                                .now_ns = host_now,

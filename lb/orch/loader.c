@@ -20,7 +20,8 @@
 
 const char *loader_dir(const char *configured)
 {
-    if (configured && *configured)
+    /* The settings hold the built-in folder when the file names none. */
+    if (configured && *configured && strcmp(configured, PLUGIN_DIR) != 0)
         return configured;
     const char *env = getenv("COXSWAIN_PLUGIN_DIR");
     return env && *env ? env : PLUGIN_DIR;

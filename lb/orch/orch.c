@@ -90,12 +90,28 @@ static void log_lines(struct buf *errors)
     errors->len = 0;
 }
 
-/* Opens and starts one instance. What fails is tried again later: the rest works meanwhile. */
+/* A plugin that cannot be loaded, whose options are wrong, or that cannot be opened is a wrong config. */
+static bool open_all(struct orch *o)
+{
+    struct buf errors;
+    bool all = true;
+    buf_init(&errors);
+    for (size_t i = 0; i < o->settings->plugins.count; i++)
+        all &= plugin_create(&o->host, SETTINGS_AT(o->settings->plugins, struct plugin_settings, i),
+                             loader_dir(o->settings->plugin_dir), &errors) != NULL;
+    log_lines(&errors);
+    buf_fini(&errors);
+    return all;
+}
+
+/* Starts one instance. What fails is closed and tried again later: the rest works meanwhile. */
 static bool bring_up(struct orch *o, const struct plugin_settings *s)
 {
     struct buf errors;
     buf_init(&errors);
-    struct plugin *p = plugin_create(&o->host, s, loader_dir(o->settings->plugin_dir), &errors);
+    struct plugin *p = host_find(&o->host, s->name);
+    if (!p)
+        p = plugin_create(&o->host, s, loader_dir(o->settings->plugin_dir), &errors);
     const bool ok = p && plugin_start(p, &errors);
     log_lines(&errors);
     buf_fini(&errors);
@@ -113,7 +129,8 @@ static void bring_all_up(struct orch *o)
     bool all = true;
     for (size_t i = 0; i < o->settings->plugins.count; i++) {
         const struct plugin_settings *s = SETTINGS_AT(o->settings->plugins, struct plugin_settings, i);
-        if (!host_find(&o->host, s->name))
+        const struct plugin *p = host_find(&o->host, s->name);
+        if (!p || !p->is_started)
             all &= bring_up(o, s);
     }
     if (!all)
@@ -241,14 +258,23 @@ static void load(struct orch *o)
     members_load_settings(&o->members, s);
 }
 
-static void start(struct orch *o)
+static void init(struct orch *o)
 {
+    load(o);
+    if (!host_init(&o->host, &o->loop, o->model, &orch_host_ops, o))
+        PANIC("no descriptor for the plugin host: %s", strerror(errno));
     timer_init(&o->publish, &o->loop, on_publish, o);
     timer_init(&o->tick, &o->loop, on_tick, o);
     timer_init(&o->beat, &o->loop, on_beat, o);
     timer_init(&o->retry, &o->loop, on_retry, o);
     o->proxies = proxies_create(&o->loop, o->master, &proxies_ops, o);
     o->probes = probes_create(&o->loop, &orch_probe_ops, o);
+}
+
+static void start(struct orch *o)
+{
+    log_info("orchestrator started: epoch %llu, %zu plugins", (unsigned long long)o->role->epoch,
+             o->settings->plugins.count);
     publish(o);
     bring_all_up(o);
     on_beat(o);
@@ -286,13 +312,13 @@ int orch_main(struct orch_role *role)
     }
     o->master = channel_create(&o->loop, role->master_fd, &master_ops, o);
     ASSERT(o->master != NULL);
-    load(o);
-    if (!host_init(&o->host, &o->loop, o->model, &orch_host_ops, o))
-        PANIC("no descriptor for the plugin host: %s", strerror(errno));
-    start(o);
-    log_info("orchestrator started: epoch %llu, %zu plugins", (unsigned long long)role->epoch,
-             o->settings->plugins.count);
-    loop_run(&o->loop);
+    init(o);
+    if (open_all(o)) {
+        start(o);
+        loop_run(&o->loop);
+    } else {
+        o->exit_code = EXIT_CONFIG;
+    }
     end(o);
     const int code = o->exit_code;
     o->magic = 0;

@@ -24,9 +24,20 @@ static void put(struct line *l, struct str s)
     l->at += n;
 }
 
-static bool is_plain(unsigned char c)
+/* Printable ASCII but the quote and the backslash. */
+static inline bool is_plain(unsigned char c)
 {
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    static const uint64_t plain[4] = {0xfffffffbffffffffull & ~0xffffffffull, 0x7fffffffefffffffull, 0, 0};
+    return plain[c >> 6] >> (c & 63) & 1;
+}
+
+/* Are all eight bytes plain? May say no to bytes that are (never the other way round), when a borrow runs on. */
+static inline bool are_plain(uint64_t v)
+{
+    const uint64_t ones = 0x0101010101010101ull, high = ones << 7;
+    uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\', del = v ^ ones * 0x7f;
+    uint64_t bad = (v - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones) | v;
+    return !(bad & high);
 }
 
 static void put_escaped(struct line *l, unsigned char c)
@@ -46,7 +57,13 @@ static void put_safe(struct line *l, struct str s)
     if (s.n > TEXT_MAX_BYTES)
         s.n = TEXT_MAX_BYTES;
     for (size_t i = 0, run; i < s.n; i = run + 1) {
-        for (run = i; run < s.n && is_plain((unsigned char)s.p[run]);)
+        run = i;
+        for (uint64_t v; run + 8 <= s.n; run += 8) {
+            memcpy(&v, s.p + run, 8);
+            if (!are_plain(v))
+                break;
+        }
+        while (run < s.n && is_plain((unsigned char)s.p[run]))
             run++;
         put(l, str_make(s.p + i, run - i));
         if (run < s.n)
@@ -127,7 +144,7 @@ static void put_line(struct exchange *x, struct line *l)
     put_span(l, x->pick_ns, x->first_byte_ns);
     put_span(l, x->start_ns, x->pw->w.now_ns);
     put(l, STR(" "));
-    put_safe(l, x->request_id);
+    put(l, x->request_id.n ? x->request_id : STR("-")); /* checked, or our own */
     put(l, STR("\n"));
 }
 

@@ -377,23 +377,6 @@ static void answer_done(struct uplink *u, bool keep, struct str last)
     exchange_response_end(x, NULL);
 }
 
-static void on_end(struct uplink *u, const struct fcgi_event *ev, struct str rest, struct str last)
-{
-    struct exchange *x = u->x;
-    bool untouched = ev->protocol_status == FCGI_OVERLOADED || ev->protocol_status == FCGI_CANT_MPX_CONN;
-    if (untouched && !u->head_done) {
-        /* FastCGI 1.0 5.5: refused before any work, so as good as not sent. */
-        uplink_close(u);
-        exchange_attempt_failed(x, REASON_SERVER_OVERLOADED, false, false);
-    } else if (!u->head_done || ev->protocol_status != FCGI_REQUEST_COMPLETE) {
-        uplink_fail(u, REASON_SERVER_PROTOCOL);
-    } else if (u->body.framing == BODY_LENGTH && u->body.left) {
-        uplink_fail(u, REASON_SERVER_BODY);
-    } else {
-        answer_done(u, rest.n == 0, last);
-    }
-}
-
 /* Hands `pending` on; false when the exchange went away meanwhile. */
 static bool hand_on(struct uplink *u, struct str pending)
 {
@@ -401,6 +384,31 @@ static bool hand_on(struct uplink *u, struct str pending)
     if (pending.n)
         exchange_response_data(x, pending.p, pending.n, u->body.framing == BODY_LENGTH && !u->body.left);
     return x->back_state == u;
+}
+
+/* What did come is handed on before the cut. */
+static void give_up(struct uplink *u, enum reason why, struct str pending)
+{
+    if (hand_on(u, pending))
+        uplink_fail(u, why);
+}
+
+static void on_end(struct uplink *u, const struct fcgi_event *ev, struct str rest, struct str last)
+{
+    struct exchange *x = u->x;
+    bool untouched = ev->protocol_status == FCGI_OVERLOADED || ev->protocol_status == FCGI_CANT_MPX_CONN;
+    if (untouched && !u->head_done) {
+        /* FastCGI 1.0 5.5: refused before any work, so as good as not sent. */
+        bool overloaded = ev->protocol_status == FCGI_OVERLOADED;
+        uplink_close(u);
+        exchange_attempt_failed(x, overloaded ? REASON_SERVER_OVERLOADED : REASON_SERVER_PROTOCOL, false, false);
+    } else if (!u->head_done || ev->protocol_status != FCGI_REQUEST_COMPLETE) {
+        give_up(u, REASON_SERVER_PROTOCOL, last);
+    } else if (u->body.framing == BODY_LENGTH && u->body.left) {
+        give_up(u, REASON_SERVER_BODY, last);
+    } else {
+        answer_done(u, rest.n == 0, last);
+    }
 }
 
 /* More than the script promised is not the client's: a second answer could hide in it. */
@@ -428,12 +436,12 @@ static enum step take_stdout(struct uplink *u, struct str data, struct str ahead
     return STEP_DONE;
 }
 
-static void on_error(struct uplink *u, const char *error)
+static void on_error(struct uplink *u, const char *error, struct str pending)
 {
     struct exchange *x = u->x;
     LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
                 STR_ARG(x->endpoint->id), error);
-    uplink_fail(u, REASON_SERVER_PROTOCOL);
+    give_up(u, REASON_SERVER_PROTOCOL, pending);
 }
 
 /* Payload is handed on one record behind, so that the last one goes out together with the end of the framing. */
@@ -456,7 +464,7 @@ static void take_bytes(struct uplink *u, struct str in)
             on_end(u, &ev, in, pending);
             return;
         case FCGI_EVENT_ERROR:
-            on_error(u, ev.error);
+            on_error(u, ev.error, pending);
             return;
         case FCGI_EVENT_MORE:
             hand_on(u, pending);

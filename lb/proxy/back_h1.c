@@ -20,22 +20,8 @@ static struct uplink *uplink_of(struct exchange *x)
 static void put_target(struct exchange *x, struct writer *w)
 {
     struct message *m = &x->req;
-    struct str target = message_str(m, m->path);
     struct str authority = x->opt->host ? str_of(x->opt->host) : message_str(m, m->authority);
-    if (m->query.off) {
-        /* path and query need not be neighbours any more: join them in the arena */
-        struct str query = message_str(m, m->query);
-        char *joined = arena_alloc(&x->arena, target.n + 1 + query.n);
-        if (!joined) {
-            w->overflow = true;
-            return;
-        }
-        memcpy(joined, target.p, target.n);
-        joined[target.n] = '?';
-        memcpy(joined + target.n + 1, query.p, query.n);
-        target = str_make(joined, target.n + 1 + query.n);
-    }
-    h1_write_request_line(w, m, target, authority);
+    h1_write_request_line(w, m, rules_target(m), authority);
 }
 
 static void put_framing(struct exchange *x, struct uplink *u, struct writer *w)

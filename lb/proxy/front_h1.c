@@ -59,19 +59,16 @@ static void decide_framing(struct exchange *x, struct session *s, const struct m
         s->close_after = s->rsp_close_delimited = true;
 }
 
-static void put_framing(struct exchange *x, struct session *s, const struct message *m, struct writer *w)
+static void put_framing(struct session *s, const struct message *m, struct writer *w)
 {
-    struct str length = message_value(m, FIELD_CONTENT_LENGTH);
     if (s->rsp_chunked)
         h1_write_framing(w, BODY_CHUNKED, 0);
     else if (m->framing == BODY_LENGTH)
         h1_write_framing(w, BODY_LENGTH, m->content_length);
-    else if (x->req.method == METHOD_HEAD && x->reason)
-        h1_write_framing(w, BODY_LENGTH, m->content_length);
-    else if (s->rsp_no_body && length.p && m->status != 204 && m->status != 101)
-        writer_field(w, STR("Content-Length"), length); /* of the body that GET would have had */
-    else if (m->framing == BODY_NONE && !s->rsp_no_body)
+    else if (!s->rsp_no_body && m->framing == BODY_NONE)
         h1_write_framing(w, BODY_LENGTH, 0);
+    else if (s->rsp_no_body && (m->flags & MSG_HAS_LENGTH) && m->status >= 200 && m->status != 204)
+        h1_write_framing(w, BODY_LENGTH, m->content_length); /* of the body that GET would have had */
 }
 
 static void put_connection(struct exchange *x, struct session *s, const struct message *m, struct writer *w)
@@ -100,7 +97,7 @@ static bool h1_head(struct exchange *x, struct message *m)
     writer_init(&w, sink_reserve(&s->sink, room), room);
     h1_write_status_line(&w, m);
     h1_write_fields(&w, m);
-    put_framing(x, s, m, &w);
+    put_framing(s, m, &w);
     put_connection(x, s, m, &w);
     if (x->pw->settings->via && !x->reason)
         writer_str(&w, STR("Via: 1.1 ")), writer_str(&w, str_of(x->pw->settings->server_name)), writer_str(&w, STR("\r\n"));

@@ -45,6 +45,16 @@ struct access_buffer {
     char data[ACCESS_BUFFER_BYTES];
 };
 
+/* Field lines that say where a request came from, kept for the next request of the same client to the same Host. */
+#define ORIGIN_ENTRIES    64
+#define ORIGIN_HOST_BYTES 64
+struct origin_entry {
+    uint8_t ip[16];
+    uint16_t port, text_len; /* text_len 0: empty */
+    uint8_t family, secure, trusted, host_len, ip_len;
+    char host[ORIGIN_HOST_BYTES], ip_text[46], text[384];
+};
+
 struct pworker {
     struct worker w; /* first */
     struct proxy *proxy;
@@ -69,6 +79,7 @@ struct pworker {
     struct access_buffer *log;           /* being filled; NULL: none yet */
     struct access_buffer *log_free;
     int log_made;
+    struct origin_entry *origins;        /* owned; ORIGIN_ENTRIES */
     uint64_t log_second;                 /* date_text is of this one */
     char date_text[32];
     uint64_t wake_sent_ms;

@@ -114,10 +114,11 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pw->cursors = calloc(p->ledger.header->max_clusters, sizeof *pw->cursors);
     if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
         pw->random = clock_now_ns() | 1;
+    pw->origins = calloc(ORIGIN_ENTRIES, sizeof *pw->origins);
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
-    return pw->fields && pw->cursors && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+    return pw->fields && pw->cursors && pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)
@@ -129,6 +130,7 @@ void pworker_fini(struct pworker *pw)
     free(pw->acceptors);
     free(pw->fields);
     free(pw->cursors);
+    free(pw->origins);
     deadline_stop(&pw->w.wheel, &pw->tick);
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem};
     worker_fini(&pw->w);

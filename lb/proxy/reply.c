@@ -67,6 +67,7 @@ void reply_send(struct exchange *x, uint16_t status)
     m.version = 11;
     m.framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
     m.content_length = (uint64_t)n;
+    m.flags = MSG_HAS_LENGTH;
     x->pick_ns = 0; /* whatever a server did is not the service of this answer */
     exchange_set_state(x, EXCHANGE_RELAY);
     x->head_forwarded = true;

@@ -1,5 +1,6 @@
 #include "proxy/rewrite.h"
 
+#include "base/hex.h"
 #include "http/forwarded.h"
 #include "http/rules.h"
 #include "http/trace.h"
@@ -7,6 +8,7 @@
 
 /* Our own lines without what trusted peers said before: that part is as long as the head at most. */
 #define OWN_FIELDS_BYTES 1024
+#define OWN_IDS_BYTES    (64 + 32 + TRACEPARENT_BYTES) /* X-Request-Id and traceparent, with their names */
 
 struct str rewrite_scheme(const struct exchange *x)
 {
@@ -35,12 +37,6 @@ static struct str peer_text(const struct session *s, char *to)
     return str_make(to, addr_print_ip(&a, to)); /* v4-mapped prints as IPv4 */
 }
 
-static void put_hex(char *to, uint64_t v)
-{
-    for (int i = 15; i >= 0; i--, v >>= 4)
-        to[i] = "0123456789abcdef"[v & 15];
-}
-
 static void put_request_id(struct exchange *x, struct writer *w)
 {
     struct message *m = &x->req;
@@ -57,8 +53,8 @@ static void put_request_id(struct exchange *x, struct writer *w)
     char *hex = arena_alloc(&x->arena, 32);
     if (!hex)
         return;
-    put_hex(hex, balance_random(&x->pw->random));
-    put_hex(hex + 16, balance_random(&x->pw->random));
+    hex_write(hex, balance_random(&x->pw->random));
+    hex_write(hex + 16, balance_random(&x->pw->random));
     x->request_id = str_make(hex, 32);
     writer_field(w, STR("X-Request-Id"), x->request_id);
 }
@@ -79,12 +75,10 @@ static void put_traceparent(struct exchange *x, struct writer *w)
     writer_field(w, STR("traceparent"), str_make(text, sizeof text));
 }
 
-static bool put_own_fields(struct exchange *x, struct str peer)
+/* What depends on the connection and the Host alone: the same for request after request, so it is kept. */
+static void put_origin_fields(struct exchange *x, struct writer *w, struct str peer)
 {
     const struct settings *s = x->pw->settings;
-    size_t cap = OWN_FIELDS_BYTES + x->req.head_len;
-    char *room = (char *)x->pw->w.cork; /* only lent while nothing is corked */
-    struct writer w;
     struct forwarded_info info = {
         .client_ip = peer,
         .client_is_v6 = peer.p && str_find(peer, ':') >= 0,
@@ -93,18 +87,87 @@ static bool put_own_fields(struct exchange *x, struct str peer)
         .port = x->session->local_port,
         .trusted_peer = x->session->trusted,
     };
-    cork_flush(&x->pw->w);
-    writer_init(&w, room, cap < WORKER_CORK_BYTES ? cap : WORKER_CORK_BYTES);
     if (s->forwarded)
-        forwarded_write_rfc7239(&x->req, &w, &info);
-    forwarded_write_for(&x->req, &w, &info);
-    forwarded_write_rest(&x->req, &w, &info);
+        forwarded_write_rfc7239(&x->req, w, &info);
+    forwarded_write_for(&x->req, w, &info);
+    forwarded_write_rest(&x->req, w, &info);
     if (s->via)
-        forwarded_write_via(&x->req, &w, str_of(s->server_name));
+        forwarded_write_via(&x->req, w, str_of(s->server_name));
+}
+
+static struct origin_entry *entry_of(struct exchange *x)
+{
+    const struct session *s = x->session;
+    struct str host = message_str(&x->req, x->req.authority);
+    uint32_t h = s->ip[15] + s->ip[14] * 31u + s->ip[13] * 17u + (uint32_t)host.n * 7u;
+    return host.n > ORIGIN_HOST_BYTES ? NULL : &x->pw->origins[h % ORIGIN_ENTRIES];
+}
+
+static bool entry_matches(const struct origin_entry *e, const struct exchange *x)
+{
+    const struct session *s = x->session;
+    struct str host = message_str(&x->req, x->req.authority);
+    return e->text_len && e->family == s->family && e->port == s->local_port && e->host_len == host.n &&
+           e->secure == !!(x->req.flags & MSG_SECURE) && e->trusted == s->trusted && memcmp(e->ip, s->ip, 16) == 0 &&
+           memcmp(e->host, host.p, host.n) == 0;
+}
+
+static void fill_entry(struct origin_entry *e, struct exchange *x)
+{
+    const struct session *s = x->session;
+    struct str host = message_str(&x->req, x->req.authority), peer;
+    struct writer w;
+    char text[ADDR_TEXT_BYTES];
+    e->text_len = 0;
+    peer = peer_text(s, text);
+    writer_init(&w, e->text, sizeof e->text);
+    put_origin_fields(x, &w, peer);
+    if (w.overflow || peer.n > sizeof e->ip_text)
+        return;
+    memcpy(e->ip, s->ip, 16);
+    memcpy(e->host, host.p, host.n);
+    memcpy(e->ip_text, peer.p ? peer.p : "", peer.n);
+    e->ip_len = (uint8_t)peer.n;
+    e->host_len = (uint8_t)host.n;
+    e->family = s->family;
+    e->port = s->local_port;
+    e->trusted = s->trusted;
+    e->secure = !!(x->req.flags & MSG_SECURE);
+    e->text_len = (uint16_t)w.len;
+}
+
+/* Fields of trusted proxies change from request to request, and are merged into ours. */
+static bool is_plain_origin(const struct exchange *x)
+{
+    const uint64_t claims = 1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_FOR | 1ull << FIELD_X_FORWARDED_PROTO |
+                            1ull << FIELD_X_FORWARDED_HOST | 1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_VIA;
+    return !x->session->trusted || !(x->req.present & claims);
+}
+
+static struct origin_entry *cached_origin(struct exchange *x)
+{
+    struct origin_entry *e = is_plain_origin(x) && !message_has(&x->req, FIELD_VIA) ? entry_of(x) : NULL;
+    if (e && !entry_matches(e, x))
+        fill_entry(e, x);
+    return e && e->text_len ? e : NULL;
+}
+
+static bool put_own_fields(struct exchange *x, const struct origin_entry *e, struct str peer)
+{
+    size_t cap = e ? (size_t)e->text_len + OWN_IDS_BYTES : OWN_FIELDS_BYTES + (size_t)x->req.head_len;
+    struct writer w;
+    char *room = arena_alloc(&x->arena, cap);
+    if (!room)
+        return false;
+    writer_init(&w, room, cap);
+    if (e)
+        writer_put(&w, e->text, e->text_len);
+    else
+        put_origin_fields(x, &w, peer);
     put_request_id(x, &w);
     put_traceparent(x, &w);
-    x->own_fields = arena_copy(&x->arena, str_make(w.p, w.len));
-    return !w.overflow && x->own_fields.p;
+    x->own_fields = str_make(w.p, w.len);
+    return !w.overflow;
 }
 
 enum reason rewrite_request(struct exchange *x)
@@ -117,11 +180,12 @@ enum reason rewrite_request(struct exchange *x)
     enum reason why = rules_normalise_path(m, &x->arena, s->listener->merge_slashes);
     if (why != REASON_OK)
         return why;
-    struct str peer = peer_text(s, text), client = peer;
+    const struct origin_entry *e = cached_origin(x);
+    struct str peer = e ? str_make(e->ip_text, e->ip_len) : peer_text(s, text), client = peer;
     if (s->trusted)
         client = forwarded_client(m, peer, is_trusted, (void *)(uintptr_t)&s->listener->trusted);
     x->client_ip = arena_copy(&x->arena, client);
-    if (!x->client_ip.p || !put_own_fields(x, peer))
+    if (!x->client_ip.p || !put_own_fields(x, e, peer))
         return REASON_NO_MEMORY;
     return REASON_OK;
 }

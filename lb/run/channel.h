@@ -43,7 +43,8 @@ enum channel_type {
     CHANNEL_DRAINED,           /* nothing is in flight any more, about to leave */
     CHANNEL_PROXY_HEARTBEAT,   /* once a second: all workers turned their loop */
     /* master → proxy */
-    CHANNEL_DRAIN = 40,        /* stop accepting, finish, leave; u64 drain_timeout_ms */
+    CHANNEL_DRAIN = 40,        /* stop accepting, finish, leave; u64 drain_timeout_ms, u64 final: nobody serves after us,
+                                  so idle client connections are closed at once */
     CHANNEL_ORCHESTRATOR_UP,   /* fd: new O-P channel */
     CHANNEL_LOG_FD,            /* fds: error log, access log (reopened) */
     CHANNEL_FAIL_READY,        /* /readyz answers 503 from now on (shutdown_delay) */

@@ -76,18 +76,25 @@ static void run_slot(struct wheel *w, uint32_t slot, uint64_t now_ms)
     }
 }
 
+/* The hand stood still for more than a turn: it jumps to now, and every slot is looked at once. What is not due yet is
+ * queued again from where the hand is now, so a stall displaces nothing. */
+static void run_all(struct wheel *w, uint64_t now_ms)
+{
+    w->done_ms = now_ms / WHEEL_TICK_MS * WHEEL_TICK_MS;
+    for (uint32_t i = 1; i <= WHEEL_SLOTS && w->count; i++)
+        run_slot(w, slot_of(w->done_ms + (uint64_t)i * WHEEL_TICK_MS), now_ms);
+}
+
 void wheel_run(struct wheel *w, uint64_t now_ms)
 {
-    uint32_t steps = 0;
+    if (now_ms >= w->done_ms + (uint64_t)WHEEL_SLOTS * WHEEL_TICK_MS)
+        run_all(w, now_ms);
     while (w->done_ms + WHEEL_TICK_MS <= now_ms) {
-        w->done_ms += WHEEL_TICK_MS;
-        if (!w->count || ++steps > WHEEL_SLOTS) {
-            /* nothing queued, or the whole wheel has been turned once: jump */
+        if (!w->count) {
             w->done_ms = now_ms / WHEEL_TICK_MS * WHEEL_TICK_MS;
-            if (!w->count)
-                return;
-            steps = 0;
+            return;
         }
+        w->done_ms += WHEEL_TICK_MS;
         run_slot(w, slot_of(w->done_ms), now_ms);
     }
 }

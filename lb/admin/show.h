@@ -1,0 +1,14 @@
+/* show: the view as text for people, and as JSON for programs. Returns false when standard output fails. */
+#ifndef COX_ADMIN_SHOW_H
+#define COX_ADMIN_SHOW_H
+
+#include <stdbool.h>
+
+#include "admin/view.h"
+
+bool show_status(const struct view *v);
+bool show_topology(const struct view *v);
+bool show_status_json(const struct view *v);
+bool show_topology_json(const struct view *v);
+
+#endif
