@@ -43,13 +43,18 @@ static bool wait_readable(int fd, int timeout_s)
     return rc > 0;
 }
 
-/* "ok TEXT" and "ok\nTEXT" both. */
+static bool is_separator(char c)
+{
+    return c == '\n' || c == ' ' || c == ':';
+}
+
+/* "ok TEXT", "ok: TEXT" and "ok\nTEXT" all. */
 static void split(struct client *c, size_t n)
 {
     struct str all = str_make(c->answer, n);
-    c->ok = str_starts(all, STR("ok")) && (n == 2 || all.p[2] == '\n' || all.p[2] == ' ');
+    c->ok = str_starts(all, STR("ok")) && (n == 2 || is_separator(all.p[2]));
     size_t head = c->ok ? 2 : str_starts(all, STR("error")) ? 5 : 0;
-    if (head < n && head && (all.p[head] == '\n' || all.p[head] == ' ' || all.p[head] == ':'))
+    while (head && head < n && is_separator(all.p[head]))
         head++;
     c->text = str_make(all.p + head, n - head);
 }

@@ -12,7 +12,7 @@ static const char *clean(struct str s, char *to)
 {
     size_t n = s.n < TEXT_BYTES - 1 ? s.n : TEXT_BYTES - 1;
     for (size_t i = 0; i < n; i++)
-        to[i] = s.p[i] > 0x20 && s.p[i] < 0x7f ? s.p[i] : '?';
+        to[i] = s.p[i] >= 0x20 && s.p[i] < 0x7f ? s.p[i] : '?';
     to[n] = 0;
     return to;
 }

@@ -32,9 +32,9 @@ static const struct option listener_rows[] = {
              "telephone line is faster; a client that holds uploads open on purpose is not."),
     ROW_DURATION("client_write_timeout", L(client_write_timeout_ms), "30s", MS(1), DAY,
                  "A client that takes no byte of its answer for so long is given up."),
-    ROW_SIZE("max_line_size", L(max_line_bytes), "8k", 256, MIB(1),
+    ROW_SIZE("max_line_size", L(max_line_bytes), "8k", 256, KIB(256),
              "Longest request line; more is a 414. What servers have agreed on for decades."),
-    ROW_SIZE("max_header_size", L(max_header_bytes), "32k", KIB(1), MIB(1),
+    ROW_SIZE("max_header_size", L(max_header_bytes), "32k", KIB(1), KIB(256),
              "Largest header section; more is a 431. Room for many cookies, and a bound on what one client "
              "can make "
              "us keep."),

@@ -186,7 +186,7 @@ static const struct option cluster_option_rows[] = {
              "Largest temporary file of one direction of one request; 0: memory only. Beyond it a request "
              "gets 413, "
              "and an answer waits for its client."),
-    ROW_SIZE("max_response_header_size", O(max_response_header_bytes), "64k", KIB(1), MIB(1),
+    ROW_SIZE("max_response_header_size", O(max_response_header_bytes), "64k", KIB(1), KIB(256),
              "Largest head of an answer; more is a 502. Twice what clients may send: applications with many "
              "cookies need it."),
     ROW_INT("hold_max", O(hold_max), "0", 0, 1000000,

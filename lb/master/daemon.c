@@ -20,43 +20,53 @@ static int wait_for_report(int fd, pid_t pid)
     return EXIT_FAILED;
 }
 
-int daemon_fork(void)
+/* Before any child exists: one that held the caller's pipe would keep the caller waiting for its end. */
+static void detach(bool keep_stderr)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    setsid();
+    if (null < 0)
+        return;
+    dup2(null, 0);
+    dup2(null, 1);
+    if (!keep_stderr)
+        dup2(null, 2);
+    if (null > 2)
+        close(null);
+}
+
+bool daemon_fork(struct daemon *d, bool keep_stderr)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
-        return -1;
+        return false;
     pid_t pid = fork();
     if (pid < 0) {
         close(ends[0]);
         close(ends[1]);
-        return -1;
+        return false;
     }
     if (pid > 0) {
         close(ends[1]);
         _exit(wait_for_report(ends[0], pid));
     }
     close(ends[0]);
-    setsid();
-    return ends[1];
+    d->report_fd = ends[1];
+    d->stderr_fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    detach(keep_stderr);
+    return true;
 }
 
-void daemon_ready(int *report_fd, bool keep_stderr)
+void daemon_ready(struct daemon *d)
 {
-    if (*report_fd < 0)
+    if (d->report_fd < 0)
         return;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-        if (!keep_stderr)
-            dup2(null, 2);
-        if (null > 2)
-            close(null);
-    }
-    ssize_t rc = write(*report_fd, "+", 1);
+    ssize_t rc = write(d->report_fd, "+", 1);
     (void)rc; /* nobody waits: as well */
-    close(*report_fd);
-    *report_fd = -1;
+    close(d->report_fd);
+    if (d->stderr_fd >= 0)
+        close(d->stderr_fd);
+    *d = (struct daemon){-1, -1};
 }
 
 bool pid_file_write(const char *path)

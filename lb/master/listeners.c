@@ -78,7 +78,7 @@ static void explain(const struct listener_settings *ls, struct buf *error)
     int why = errno;
     buf_printf(error, "listener \"%s\": cannot bind %s: ", ls->name, ls->address);
     if (why == EADDRINUSE)
-        buf_printf(error, "another program listens there already; stop it (`ss -ltnp` shows it) or choose another address\n");
+        buf_printf(error, "the address is in use: another program listens there already; stop it (`ss -ltnp` shows it) or choose another address\n");
     else if (why == EACCES)
         buf_printf(error, "ports below 1024 and foreign folders need root or CAP_NET_BIND_SERVICE\n");
     else if (why == EADDRNOTAVAIL)

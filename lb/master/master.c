@@ -13,7 +13,6 @@
 #include "base/panic.h"
 #include "base/paths.h"
 #include "master/check.h"
-#include "master/daemon.h"
 #include "master/processors.h"
 #include "master/sd_notify.h"
 #include "topo/model.h"
@@ -177,17 +176,20 @@ static bool make_past(struct master *m)
 
 void master_on_serving(struct master *m)
 {
-    daemon_ready(&m->daemon_fd, m->logs.error_fd == 2);
+    daemon_ready(&m->daemon);
     if (m->reload.phase == RELOAD_IDLE)
         sd_notify_ready("serving");
 }
 
-static int say_and_fail(struct buf *error, int code)
+static int say_and_fail(const struct master *m, const struct buf *error, int code)
 {
     struct str rest = buf_str(error), line;
     while (str_next(&rest, '\n', &line))
-        if (line.n)
+        if (line.n) {
             log_error("%.*s", STR_ARG(line));
+            if (m->daemon.stderr_fd >= 0 && m->logs.error_fd != 2)
+                dprintf(m->daemon.stderr_fd, "%.*s\n", STR_ARG(line));
+        }
     return code;
 }
 
@@ -313,7 +315,7 @@ static int start_adopting(struct master *m, const struct master_options *options
     if (pid_file && *pid_file)
         m->pid_file = str_dup(str_of(pid_file));
     if (!listeners_bind(&m->listeners, m->settings, sockets, error))
-        say_and_fail(error, EXIT_BIND); /* a new one that cannot be had is no reason to drop the others */
+        say_and_fail(m, error, EXIT_BIND); /* a new one that cannot be had is no reason to drop the others */
     log_info("upgrade: version %s took over %zu proxies and %zu members", master_version(), s->generation_count,
              s->member_count);
     reap(m); /* who died between the two executables */
@@ -357,7 +359,8 @@ static int start(struct master *m, const struct master_options *options, struct 
     int code = load(m, error);
     if (code != EXIT_OK)
         return code;
-    if (!adopting && (options->daemon || m->settings->daemon) && (m->daemon_fd = daemon_fork()) < 0)
+    bool wants_daemon = !adopting && (options->daemon || m->settings->daemon);
+    if (wants_daemon && !daemon_fork(&m->daemon, m->logs.error_fd == 2))
         return EXIT_OS;
     /* After the fork into the background: an epoll instance belongs to its process. */
     if (!loop_init(&m->loop))
@@ -380,7 +383,7 @@ int master_run(struct launch *launch, const struct master_options *options)
                        .past_fd = -1,
                        .topology_fd = -1,
                        .control = {.fd = -1},
-                       .daemon_fd = -1};
+                       .daemon = {-1, -1}};
     struct upgrade_state state;
     struct buf error;
     bool state_ok = false;
@@ -391,7 +394,7 @@ int master_run(struct launch *launch, const struct master_options *options)
         log_error("upgrade: the state of the former executable cannot be read");
     int code = adopting && !state_ok ? EXIT_FAILED : start(&m, options, &state, adopting, &error);
     if (code != EXIT_OK) {
-        say_and_fail(&error, code);
+        say_and_fail(&m, &error, code);
         if (adopting)
             upgrade_go_back(launch, state_fd, old_fd);
         if (m.loop.base)

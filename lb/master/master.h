@@ -12,6 +12,7 @@
 
 #include "base/ledger.h"
 #include "master/control.h"
+#include "master/daemon.h"
 #include "master/generation.h"
 #include "master/launch.h"
 #include "master/listeners.h"
@@ -54,7 +55,7 @@ struct master {
     uint64_t upgrades; /* executables before this one */
     uint64_t started_wall_ns;
     char *pid_file;  /* owned, or NULL */
-    int daemon_fd;   /* daemon.h, -1 */
+    struct daemon daemon;
     int exit_code;
 };
 

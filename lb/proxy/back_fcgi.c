@@ -1,20 +1,17 @@
-/* The FastCGI back: requests to a responder such as php-fpm, its answers back. One request at a time a connection. */
+/* The FastCGI back: requests to a responder such as php-fpm, its answers back. One request at a time a
+ * connection. */
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/panic.h"
 #include "http/cgi.h"
 #include "http/fcgi_codec.h"
-#include "http/rules.h"
-#include "proxy/fcgi_params.h"
+#include "proxy/fcgi_send.h"
 #include "proxy/proxy.h"
-#include "proxy/rewrite.h"
 
 #define TURN_READS        4 /* of one uplink in one turn of the loop */
-#define OWN_FIELDS_MAX    16
 #define STDERR_LINE_MAX   1024
 #define STDERR_PER_SECOND 20
-#define BEGIN_BYTES       (2 * FCGI_HEADER_BYTES)
 
 static struct uplink *uplink_of(struct exchange *x)
 {
@@ -25,178 +22,12 @@ static struct uplink *uplink_of(struct exchange *x)
 
 /* ---- request ---- */
 
-/* What fcgi_request borrows from. */
-struct build {
-    struct fcgi_request r;
-    char server_ip[ADDR_TEXT_BYTES];
-    char length[20];
-};
-
-struct collect {
-    struct fcgi_pair *pairs;
-    size_t count, max;
-};
-
-static void put_pair(void *ctx, struct str name, struct str value)
-{
-    struct collect *c = ctx;
-    if (c->count < c->max)
-        c->pairs[c->count++] = (struct fcgi_pair){.name = name, .value = value};
-}
-
-static bool collect_fields(struct exchange *x, struct fcgi_request *r)
-{
-    struct message *m = &x->req;
-    size_t max = m->field_count + OWN_FIELDS_MAX;
-    struct collect c = {.pairs = arena_alloc(&x->arena, max * sizeof(struct fcgi_pair)), .max = max};
-    if (!c.pairs)
-        return false;
-    for (uint16_t i = 0; i < m->field_count; i++)
-        if (!(m->fields[i].flags & FIELD_FLAG_DROP))
-            put_pair(&c, field_name_of(m, &m->fields[i]), field_value_of(m, &m->fields[i]));
-    rewrite_each(x, put_pair, &c);
-    r->fields = c.pairs;
-    r->field_count = c.count;
-    return fcgi_merge_fields(c.pairs, c.count, &x->arena);
-}
-
-/* Known before the first byte, or the request was collected (F12): PHP reads exactly so many bytes. */
-static struct str content_length(const struct exchange *x, char *to, size_t cap)
-{
-    struct writer w;
-    if (x->req.framing == BODY_NONE)
-        return STR("");
-    writer_init(&w, to, cap);
-    writer_u64(&w, x->req.framing == BODY_LENGTH ? x->req.content_length : x->req_body.pushed_bytes);
-    return str_make(to, w.len);
-}
-
-static struct str server_ip(const struct exchange *x, char *to)
-{
-    struct addr local = {.len = sizeof local.un};
-    if (x->session->family == AF_UNIX || getsockname(x->session->conn.fd, &local.sa, &local.len) != 0)
-        return STR("");
-    return str_make(to, addr_print_ip(&local, to));
-}
-
-static struct str protocol_of(const struct message *m)
-{
-    return m->version >= 20 ? STR("HTTP/2.0") : m->version == 10 ? STR("HTTP/1.0") : STR("HTTP/1.1");
-}
-
-static enum reason describe(struct exchange *x, struct build *b)
-{
-    struct message *m = &x->req;
-    struct fcgi_request *r = &b->r;
-    *r = (struct fcgi_request){
-        .settings = &x->opt->fastcgi,
-        .method = message_str(m, m->method_text),
-        .uri = rules_target(m),
-        .query = m->query.len ? message_str(m, m->query) : STR(""),
-        .protocol = protocol_of(m),
-        .scheme = rewrite_scheme(x),
-        .authority = x->opt->host ? str_of(x->opt->host) : message_str(m, m->authority),
-        .content_type = message_value(m, FIELD_CONTENT_TYPE),
-        .content_length = content_length(x, b->length, sizeof b->length),
-        .client_ip = x->client_ip,
-        .server_ip = server_ip(x, b->server_ip),
-        .client_port = x->session->port,
-        .server_port = x->session->local_port,
-    };
-    enum reason why = fcgi_find_script(r->settings, message_str(m, m->path), &x->arena, &r->script);
-    if (why == REASON_OK && !collect_fields(x, r))
-        why = REASON_NO_MEMORY;
-    return why;
-}
-
-static void write_failed(struct uplink *u)
-{
-    u->broken_write = true;
-    u->conn.may_read = true; /* an answer may have come before the reset; if not, the read says so */
-    run_queue_add(&u->pw->w, &u->run);
-}
-
-/* The usual case: everything in one record, in the cork, its length filled in behind. */
-static bool cork_head(struct uplink *u, const struct fcgi_request *r, bool keep, size_t bound)
-{
-    struct writer w, header;
-    size_t room = bound + BEGIN_BYTES + 2 * FCGI_HEADER_BYTES;
-    writer_init(&w, sink_reserve(&u->sink, room), room);
-    fcgi_put_begin(&w, keep);
-    size_t from = w.len;
-    w.len += FCGI_HEADER_BYTES;
-    fcgi_write_params(r, &w);
-    size_t content = w.len - from - FCGI_HEADER_BYTES;
-    writer_init(&header, w.p + from, FCGI_HEADER_BYTES);
-    fcgi_put_header(&header, FCGI_PARAMS, (uint16_t)content);
-    fcgi_put_header(&w, FCGI_PARAMS, 0);
-    if (w.overflow)
-        return false;
-    sink_commit(&u->sink, w.len);
-    return true;
-}
-
-static bool write_large_head(struct uplink *u, const struct fcgi_request *r, bool keep, size_t bound)
-{
-    struct arena *arena = &u->x->arena;
-    size_t room = bound + BEGIN_BYTES + (bound / FCGI_RECORD_MAX + 2) * FCGI_HEADER_BYTES;
-    char *params = arena_alloc(arena, bound), *framed = arena_alloc(arena, room);
-    struct writer w, out;
-    if (!params || !framed)
-        return false;
-    writer_init(&w, params, bound);
-    fcgi_write_params(r, &w);
-    writer_init(&out, framed, room);
-    fcgi_put_begin(&out, keep);
-    fcgi_put_params(&out, str_make(params, w.len));
-    if (w.overflow || out.overflow)
-        return false;
-    struct iovec iov = {framed, out.len};
-    if (!sink_write(&u->sink, &iov, 1))
-        write_failed(u);
-    return true;
-}
-
-static bool put_head(struct uplink *u, const struct fcgi_request *r)
-{
-    bool keep = r->settings->keep_conn;
-    size_t bound = fcgi_params_bound(r);
-    if (bound <= FCGI_RECORD_MAX && bound + BEGIN_BYTES + 2 * FCGI_HEADER_BYTES <= WORKER_CORK_BYTES)
-        return cork_head(u, r, keep, bound);
-    return write_large_head(u, r, keep, bound);
-}
-
-static struct iovec record_header(char *to, size_t content)
-{
-    struct writer w;
-    writer_init(&w, to, FCGI_HEADER_BYTES);
-    fcgi_put_header(&w, FCGI_STDIN, (uint16_t)content);
-    return (struct iovec){to, w.len};
-}
-
-static bool write_record(struct uplink *u, const char *p, size_t n, bool last)
-{
-    char head[FCGI_HEADER_BYTES], tail[FCGI_HEADER_BYTES];
-    struct iovec iov[3];
-    int count = 0;
-    iov[count++] = record_header(head, n);
-    iov[count++] = (struct iovec){(void *)(uintptr_t)p, n};
-    if (last)
-        iov[count++] = record_header(tail, 0);
-    return sink_write(&u->sink, iov, count);
-}
-
 static size_t fcgi_data(struct exchange *x, const char *p, size_t n, bool last)
 {
     struct uplink *u = uplink_of(x);
     if (u->connecting || sink_is_blocked(&u->sink))
         return 0;
-    for (size_t at = 0, step; at < n && !u->broken_write; at += step) {
-        step = n - at < FCGI_RECORD_MAX ? n - at : FCGI_RECORD_MAX;
-        if (!write_record(u, p + at, step, last && at + step == n))
-            write_failed(u);
-    }
-    u->last_sent = last;
+    fcgi_send_body(u, p, n, last);
     if (!u->head_done)
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     return n;
@@ -207,14 +38,10 @@ static void fcgi_end(struct exchange *x, struct message *trailers)
     struct uplink *u = uplink_of(x);
     (void)trailers; /* CGI knows none */
     u->request_done = true;
-    if (!u->last_sent && !u->broken_write) {
-        (void)record_header(sink_reserve(&u->sink, FCGI_HEADER_BYTES), 0);
-        sink_commit(&u->sink, FCGI_HEADER_BYTES);
-    }
-    if (!u->connecting && !u->broken_write && !sink_flush(&u->sink))
-        write_failed(u);
+    fcgi_send_end(u);
     if (!u->head_done)
-        worker_deadline(&u->pw->w, &u->deadline, u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
+        worker_deadline(&u->pw->w, &u->deadline,
+                        u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
 }
 
 static void fcgi_want_response(struct exchange *x)
@@ -238,8 +65,8 @@ static void log_line(const struct exchange *x, struct str line)
     if (line.n > STDERR_LINE_MAX)
         line.n = STDERR_LINE_MAX;
     if (line.n)
-        LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s says: %.*s", STR_ARG(x->cluster->id),
-                    STR_ARG(x->endpoint->id), STR_ARG(line));
+        LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s says: %.*s",
+                    STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id), STR_ARG(line));
 }
 
 /* The logger escapes what is not printable, so a script cannot forge a line. */
@@ -250,8 +77,8 @@ static void take_stderr(const struct exchange *x, struct str text)
         log_line(x, line);
 }
 
-/* Bytes of STDOUT up to the end of the request if all of that has been read already, else -1. `ahead` follows the
- * record being looked at. Saves the client chunked framing, and one more write. */
+/* Bytes of STDOUT up to the end of the request if all of that has been read already, else -1. `ahead` follows
+ * the record being looked at. Saves the client chunked framing, and one more write. */
 static int64_t bytes_until_end(const struct uplink *u, struct str ahead)
 {
     struct fcgi_decoder d = u->fcgi;
@@ -275,10 +102,12 @@ static struct h1_limits limits_of(const struct exchange *x)
     return (struct h1_limits){.line_bytes = max, .head_bytes = max, .field_count = MESSAGE_FIELDS_MAX};
 }
 
-/* Is there an empty line in p[0..n) that ends at or behind `from`? The head is parsed once, when it is whole. */
+/* Is there an empty line in p[0..n) that ends at or behind `from`? The head is parsed once, when it is whole.
+ */
 static bool has_empty_line(const char *p, size_t n, size_t from)
 {
-    for (const char *at = p + from, *end = p + n; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+    for (const char *at = p + from, *end = p + n; at < end && (at = memchr(at, '\n', (size_t)(end - at)));
+         at++) {
         size_t before = (size_t)(at - p);
         if (before && p[before - 1] == '\r')
             before--;
@@ -288,7 +117,8 @@ static bool has_empty_line(const char *p, size_t n, size_t from)
     return false;
 }
 
-/* Appends to the head that is being collected over several records; false when it is too large or memory is out. */
+/* Appends to the head that is being collected over several records; false when it is too large or memory is
+ * out. */
 static bool collect_head(struct uplink *u, struct str data, size_t max)
 {
     size_t n = u->in_len + data.n;
@@ -335,7 +165,7 @@ static enum step parse_head(struct uplink *u, struct str head, struct str ahead,
     if (got == H1_MORE)
         return STEP_MORE;
     if (got < 0) {
-        uplink_fail(u, (enum reason)-got);
+        uplink_fail(u, (enum reason) - got);
         return STEP_GONE;
     }
     m.head_len = (uint32_t)got;
@@ -401,7 +231,8 @@ static void on_end(struct uplink *u, const struct fcgi_event *ev, struct str res
         /* FastCGI 1.0 5.5: refused before any work, so as good as not sent. */
         bool overloaded = ev->protocol_status == FCGI_OVERLOADED;
         uplink_close(u);
-        exchange_attempt_failed(x, overloaded ? REASON_SERVER_OVERLOADED : REASON_SERVER_PROTOCOL, false, false);
+        exchange_attempt_failed(x, overloaded ? REASON_SERVER_OVERLOADED : REASON_SERVER_PROTOCOL, false,
+                                false);
     } else if (!u->head_done || ev->protocol_status != FCGI_REQUEST_COMPLETE) {
         give_up(u, REASON_SERVER_PROTOCOL, last);
     } else if (u->body.framing == BODY_LENGTH && u->body.left) {
@@ -444,7 +275,8 @@ static void on_error(struct uplink *u, const char *error, struct str pending)
     give_up(u, REASON_SERVER_PROTOCOL, pending);
 }
 
-/* Payload is handed on one record behind, so that the last one goes out together with the end of the framing. */
+/* Payload is handed on one record behind, so that the last one goes out together with the end of the framing.
+ */
 static void take_bytes(struct uplink *u, struct str in)
 {
     struct str pending = STR_NULL;
@@ -491,7 +323,7 @@ static bool read_once(struct uplink *u)
     struct worker *w = &u->pw->w;
     if (!u->conn.may_read || !exchange_can_give(x))
         return false;
-    ssize_t got = conn_read(&u->conn, w->scratch, WORKER_SCRATCH_BYTES);
+    ssize_t got = conn_read(&u->conn, w->scratch, WORKER_READ_BYTES);
     if (got > 0) {
         u->got_bytes = true;
         u->received_bytes += (uint64_t)got;
@@ -510,7 +342,7 @@ static void fcgi_on_ready(struct uplink *u)
     struct exchange *x = u->x;
     if (sink_is_blocked(&u->sink) && u->conn.may_write && !sink_drain(&u->sink)) {
         sink_fini(&u->sink);
-        write_failed(u);
+        fcgi_write_failed(u);
     }
     if (!sink_is_blocked(&u->sink))
         exchange_back_ready(x);
@@ -536,9 +368,9 @@ static const struct uplink_ops fcgi_uplink_ops = {.on_ready = fcgi_on_ready, .on
 
 static enum reason fcgi_start(struct exchange *x)
 {
-    struct build b;
+    struct fcgi_build b;
     enum reason why = x->req.framing == BODY_LENGTH || x->req.framing == BODY_NONE || x->request_ended
-                          ? describe(x, &b)
+                          ? fcgi_describe(x, &b)
                           : REASON_LENGTH_REQUIRED;
     if (why != REASON_OK) {
         /* The request's fault, not the endpoint's: no other one is tried and none is blamed. */
@@ -550,7 +382,7 @@ static enum reason fcgi_start(struct exchange *x)
         return why;
     u->fcgi = (struct fcgi_decoder){0};
     u->body = (struct h1_body){0};
-    if (!put_head(u, &b.r)) {
+    if (!fcgi_send_head(u, &b.r)) {
         uplink_close(u);
         return REASON_NO_MEMORY;
     }

@@ -1,4 +1,5 @@
-/* The back that answers from a file: head, conditions, ranges, and the bytes by sendfile where the front can. */
+/* The back that answers from a file: head, conditions, ranges, and the bytes by sendfile where the front can.
+ */
 #include <errno.h>
 #include <unistd.h>
 
@@ -104,7 +105,8 @@ static bool is_replaced(const struct message *m, const struct field *f)
     case FIELD_X_SENDFILE:
         return true;
     default:
-        return (f->flags & FIELD_FLAG_DROP) || (name.n > accel.n && str_ieq(str_make(name.p, accel.n), accel));
+        return (f->flags & FIELD_FLAG_DROP) ||
+               (name.n > accel.n && str_ieq(str_make(name.p, accel.n), accel));
     }
 }
 
@@ -267,7 +269,7 @@ static enum progress send_from_memory(struct files_answer *f, size_t *io_sent)
 {
     struct exchange *x = f->x;
     char *scratch = x->pw->w.scratch;
-    size_t n = f->left < WORKER_SCRATCH_BYTES ? (size_t)f->left : WORKER_SCRATCH_BYTES;
+    size_t n = f->left < WORKER_READ_BYTES ? (size_t)f->left : WORKER_READ_BYTES;
     ssize_t got;
     do
         got = pread(f->fd, scratch, n, f->at);

@@ -272,7 +272,7 @@ static void take_body(struct uplink *u, struct str in)
     else {
         if (pending.n)
             exchange_response_data(x, pending.p, pending.n, false);
-        if (x->back_state == u && !uplink_keep_input(u, in.p, in.n, WORKER_SCRATCH_BYTES))
+        if (x->back_state == u && !uplink_keep_input(u, in.p, in.n, WORKER_HEAD_BYTES))
             uplink_fail(u, REASON_SERVER_BODY);
     }
 }
@@ -328,7 +328,10 @@ static bool read_once(struct uplink *u)
         on_eof(u);
     else if (got == CONN_ERROR)
         uplink_fail(u, REASON_SERVER_RESET);
-    return got > 0 && x->back_state == u;
+    if (got <= 0 || x->back_state != u)
+        return false;
+    u->conn.may_read = true; /* a reset that came along is not announced again: see look_again of the front */
+    return true;
 }
 
 static void drain_sink(struct uplink *u)

@@ -61,7 +61,8 @@ static enum reason decode(struct str path, struct arena *arena, struct str *out)
 static enum reason finish(const struct fcgi_settings *s, struct arena *arena, struct fcgi_script *out)
 {
     out->file = join(arena, root_of(s), out->name, STR_NULL);
-    out->uri = out->info.n && s->mode == FCGI_MODE_SCRIPT ? join(arena, out->name, out->info, STR_NULL) : out->name;
+    out->uri =
+        out->info.n && s->mode == FCGI_MODE_SCRIPT ? join(arena, out->name, out->info, STR_NULL) : out->name;
     return out->file.p && out->name.p && out->uri.p ? REASON_OK : REASON_NO_MEMORY;
 }
 
@@ -78,19 +79,21 @@ static enum reason find_front(const struct fcgi_settings *s, struct str path, st
     return finish(s, arena, out);
 }
 
-/* End of the first segment that ends in ".php", or 0. Bytes are compared as they are: no case folding, no Unicode (F3),
- * no regular expression that a line end could stop (F1). */
+/* End of the first segment that ends in ".php", or 0. Bytes are compared as they are: no case folding, no
+ * Unicode (F3), no regular expression that a line end could stop (F1). */
 static size_t script_end(struct str path)
 {
     static const char tail[] = ".php";
     const size_t n = sizeof tail - 1;
     for (size_t i = n + 1; i <= path.n; i++)
-        if ((i == path.n || path.p[i] == '/') && memcmp(path.p + i - n, tail, n) == 0 && path.p[i - n - 1] != '/')
+        if ((i == path.n || path.p[i] == '/') && memcmp(path.p + i - n, tail, n) == 0 &&
+            path.p[i - n - 1] != '/')
             return i;
     return 0;
 }
 
-/* F5: rules_normalise_path has removed dot segments already; whoever calls us without it does not get past here. */
+/* F5: rules_normalise_path has removed dot segments already; whoever calls us without it does not get past
+ * here. */
 static bool leaves_root(struct str path)
 {
     struct str segment, rest = path;
@@ -308,8 +311,10 @@ size_t fcgi_params_bound(const struct fcgi_request *r)
 {
     const struct fcgi_settings *s = r->settings;
     size_t n = OWN_PAIRS * (PAIR_OVERHEAD + OWN_NAME_MAX) + 256;
-    n += r->script.file.n + r->script.name.n + r->script.uri.n + r->script.info.n + str_of(s->document_root).n;
-    n += r->method.n + r->uri.n + r->query.n + r->protocol.n + r->content_type.n + r->content_length.n + r->scheme.n;
+    n +=
+        r->script.file.n + r->script.name.n + r->script.uri.n + r->script.info.n + str_of(s->document_root).n;
+    n += r->method.n + r->uri.n + r->query.n + r->protocol.n + r->content_type.n + r->content_length.n +
+         r->scheme.n;
     n += 2 * r->authority.n + str_of(s->server_name).n + r->client_ip.n + r->server_ip.n;
     for (size_t i = 0; i < r->field_count; i++)
         n += r->fields[i].name.n + r->fields[i].value.n + PAIR_OVERHEAD + 5;

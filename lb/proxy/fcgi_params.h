@@ -1,7 +1,8 @@
-/* fcgi_params: what a FastCGI server is told about a request, as name-value pairs (RFC 3875 4.1 and what PHP expects).
+/* fcgi_params: what a FastCGI server is told about a request, as name-value pairs (RFC 3875 4.1 and what PHP
+ * expects).
  *
- * Rows F1 to F5, F8, F9 and H37 of the hostile-input table are decided here. Pure but for the arena of the exchange
- * that texts are made in; no socket, no clock. Worker's thread. */
+ * Rows F1 to F5, F8, F9 and H37 of the hostile-input table are decided here. Pure but for the arena of the
+ * exchange that texts are made in; no socket, no clock. Worker's thread. */
 #ifndef COX_PROXY_FCGI_PARAMS_H
 #define COX_PROXY_FCGI_PARAMS_H
 
@@ -21,10 +22,10 @@ struct fcgi_script {
 };
 
 /* Finds the script for a normalised path that is still percent-encoded.
- * Mode front: always the index; no byte of the path names a file. Mode script: the first segment that ends in ".php",
- * byte for byte, is the script and what follows PATH_INFO; a path that ends in '/' means the index there; a path
- * without a script means the index of the root.
- * REASON_OK, REASON_PATH (an escape that decodes to a control byte or, in mode script, to '?'), REASON_NO_MEMORY. */
+ * Mode front: always the index; no byte of the path names a file. Mode script: the first segment that ends in
+ * ".php", byte for byte, is the script and what follows PATH_INFO; a path that ends in '/' means the index
+ * there; a path without a script means the index of the root. REASON_OK, REASON_PATH (an escape that decodes
+ * to a control byte or, in mode script, to '?'), REASON_NO_MEMORY. */
 enum reason fcgi_find_script(const struct fcgi_settings *s, struct str path, struct arena *arena,
                              struct fcgi_script *out) __attribute__((warn_unused_result));
 
@@ -44,17 +45,20 @@ struct fcgi_request {
     size_t field_count;
 };
 
-/* Makes one of all fields of a name (F8), in order: joined by ", ", or "; " for Cookie (RFC 6265 5.4). False when the
- * arena is out. */
-bool fcgi_merge_fields(struct fcgi_pair *fields, size_t count, struct arena *arena) __attribute__((warn_unused_result));
+/* Makes one of all fields of a name (F8), in order: joined by ", ", or "; " for Cookie (RFC 6265 5.4). False
+ * when the arena is out. */
+bool fcgi_merge_fields(struct fcgi_pair *fields, size_t count, struct arena *arena)
+    __attribute__((warn_unused_result));
 
 /* Bytes that are surely enough for fcgi_write_params. */
 size_t fcgi_params_bound(const struct fcgi_request *r);
-/* Appends all pairs. The config's own params win over ours of the same name (F9: only the config names any). */
+/* Appends all pairs. The config's own params win over ours of the same name (F9: only the config names any).
+ */
 void fcgi_write_params(const struct fcgi_request *r, struct writer *w);
 
-/* Is this field told to the script as HTTP_*? Only names of letters, digits and '-' (H37: X_Y and X-Y would be one),
- * never Proxy (httpoxy), Content-Type, Content-Length, credentials for proxies, or what is the connection's own. */
+/* Is this field told to the script as HTTP_*? Only names of letters, digits and '-' (H37: X_Y and X-Y would
+ * be one), never Proxy (httpoxy), Content-Type, Content-Length, credentials for proxies, or what is the
+ * connection's own. */
 bool fcgi_field_passes(struct str name);
 
 #endif

@@ -1,7 +1,9 @@
-/* files_answer: one answer that comes from a file. Made by files_find.c (which file), carried out by back_files.c (how).
+/* files_answer: one answer that comes from a file. Made by files_find.c (which file), carried out by
+ * back_files.c (how).
  *
- * In the arena of its exchange, x->back_state until it is complete or aborted; then its descriptor is closed. It works
- * from the run queue alone: a file is never blocked for long, and the scratch buffer is free there. */
+ * In the arena of its exchange, x->back_state until it is complete or aborted; then its descriptor is closed.
+ * It works from the run queue alone: a file is never blocked for long, and the scratch buffer is free there.
+ */
 #ifndef COX_PROXY_FILES_ANSWER_H
 #define COX_PROXY_FILES_ANSWER_H
 
@@ -18,7 +20,8 @@ struct files_answer {
     struct run_node run;
     struct exchange *x;
     struct str type, location; /* static; in the arena */
-    struct message *kept;      /* X-Accel-Redirect: the server's answer whose fields go along; in the arena, or NULL */
+    struct message
+        *kept; /* X-Accel-Redirect: the server's answer whose fields go along; in the arena, or NULL */
     uint64_t modified_ns;
     struct files_facts facts;
     struct files_plan plan;

@@ -45,7 +45,8 @@ static void put_squeezed(struct writer *w, struct str s)
             writer_put(w, s.p + i, 1);
 }
 
-/* The path of a request or header, decoded once; .p is NULL when it cannot be a file name, or memory is out. */
+/* The path of a request or header, decoded once; .p is NULL when it cannot be a file name, or memory is out.
+ */
 static struct str decode_path(struct arena *arena, struct str encoded)
 {
     char *raw = arena_alloc(arena, encoded.n + 1), *text = arena_alloc(arena, encoded.n + 1);
@@ -116,7 +117,8 @@ static enum tried serve(struct search *s, int fd, const struct stat *st)
     return TRIED_SERVE;
 }
 
-/* A folder without its slash: relative links in its page would lead astray. The leading slash stays a single one, or
+/* A folder without its slash: relative links in its page would lead astray. The leading slash stays a single
+ * one, or
  * "//host" would be another site's address. */
 static enum tried redirect(struct search *s)
 {
@@ -335,7 +337,8 @@ static enum reason switch_to_file(struct exchange *x, struct message *m, const c
 bool files_accel(struct exchange *x, struct message *m)
 {
     const struct files_settings *s = &x->opt->files;
-    struct str redirected = message_value(m, FIELD_X_ACCEL_REDIRECT), sent = message_value(m, FIELD_X_SENDFILE);
+    struct str redirected = message_value(m, FIELD_X_ACCEL_REDIRECT),
+               sent = message_value(m, FIELD_X_SENDFILE);
     struct str rest = STR_NULL;
     const char *root = NULL;
     drop(m, FIELD_X_ACCEL_REDIRECT);

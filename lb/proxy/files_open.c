@@ -78,7 +78,8 @@ static int walk(int at, char *path)
         else if (!*path)
             next = last ? openat(at, ".", OPEN_FLAGS) : fcntl(at, F_DUPFD_CLOEXEC, 0);
         else
-            next = openat(at, path, last ? OPEN_FLAGS | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            next = openat(at, path,
+                          last ? OPEN_FLAGS | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int saved = errno;
         close(at);
         errno = saved;

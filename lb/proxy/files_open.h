@@ -1,8 +1,9 @@
 /* files_open: opens a file beneath a root, whatever its name says; and which names are never served.
  *
- * The kernel resolves the path (openat2, RESOLVE_BENEATH): neither "..", nor an absolute path, nor a symbolic link leads
- * out, also when somebody moves folders meanwhile. Links that stay inside are followed. Where the kernel has no
- * openat2 (or a sandbox forbids it) the path is walked folder by folder and no link is followed at all. Any thread. */
+ * The kernel resolves the path (openat2, RESOLVE_BENEATH): neither "..", nor an absolute path, nor a symbolic
+ * link leads out, also when somebody moves folders meanwhile. Links that stay inside are followed. Where the
+ * kernel has no openat2 (or a sandbox forbids it) the path is walked folder by folder and no link is followed
+ * at all. Any thread. */
 #ifndef COX_PROXY_FILES_OPEN_H
 #define COX_PROXY_FILES_OPEN_H
 
@@ -30,8 +31,8 @@ enum files_kind files_open(const char *root, struct str path, struct stat *out_s
 enum files_kind files_open_walk(const char *root, struct str path, struct stat *out_stat, int *out_fd)
     __attribute__((warn_unused_result));
 
-/* Never served: a segment that begins with a dot (but "/.well-known/…" of RFC 8615), or one of these suffixes in any
- * case of letters. path is decoded. */
+/* Never served: a segment that begins with a dot (but "/.well-known/…" of RFC 8615), or one of these suffixes
+ * in any case of letters. path is decoded. */
 bool files_is_denied(const struct strings *suffixes, struct str path);
 
 #endif

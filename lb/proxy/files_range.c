@@ -6,7 +6,8 @@
 /* ---- dates (RFC 9110 5.6.7) ---- */
 
 static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
 static void put_digits(char *to, int count, int value)
 {
@@ -54,8 +55,8 @@ static int month_at(const char *p)
 bool http_date_parse(struct str text, int64_t *out_unix_s)
 {
     const char *p = text.p;
-    if (text.n != HTTP_DATE_BYTES || memcmp(p + 3, ", ", 2) != 0 || p[7] != ' ' || p[11] != ' ' || p[16] != ' ' ||
-        p[19] != ':' || p[22] != ':' || memcmp(p + 25, " GMT", 4) != 0)
+    if (text.n != HTTP_DATE_BYTES || memcmp(p + 3, ", ", 2) != 0 || p[7] != ' ' || p[11] != ' ' ||
+        p[16] != ' ' || p[19] != ':' || p[22] != ':' || memcmp(p + 25, " GMT", 4) != 0)
         return false;
     struct tm tm = {.tm_mday = digits_at(p + 5, 2),
                     .tm_mon = month_at(p + 8),
@@ -63,8 +64,8 @@ bool http_date_parse(struct str text, int64_t *out_unix_s)
                     .tm_hour = digits_at(p + 17, 2),
                     .tm_min = digits_at(p + 20, 2),
                     .tm_sec = digits_at(p + 23, 2)};
-    if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_mon < 0 || tm.tm_year < -1900 || tm.tm_hour < 0 || tm.tm_hour > 23 ||
-        tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
+    if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_mon < 0 || tm.tm_year < -1900 || tm.tm_hour < 0 ||
+        tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
         return false;
     *out_unix_s = (int64_t)timegm(&tm);
     return true;
@@ -75,7 +76,8 @@ bool http_date_parse(struct str text, int64_t *out_unix_s)
 size_t files_etag(char *to, uint64_t modified_ns, uint64_t size)
 {
     char text[FILES_ETAG_MAX + 1];
-    int n = snprintf(text, sizeof text, "\"%llx-%llx\"", (unsigned long long)modified_ns, (unsigned long long)size);
+    int n = snprintf(text, sizeof text, "\"%llx-%llx\"", (unsigned long long)modified_ns,
+                     (unsigned long long)size);
     memcpy(to, text, (size_t)n);
     return (size_t)n;
 }
@@ -145,7 +147,8 @@ static uint16_t precondition(const struct message *req, const struct files_facts
     return 0;
 }
 
-/* RFC 9110 13.1.5: a tag is compared strongly; a date must be the very one, and old enough to be a strong validator. */
+/* RFC 9110 13.1.5: a tag is compared strongly; a date must be the very one, and old enough to be a strong
+ * validator. */
 static bool if_range_holds(const struct message *req, const struct files_facts *f)
 {
     if (!message_has(req, FIELD_IF_RANGE))
@@ -194,7 +197,8 @@ static enum range read_range(struct str spec, uint64_t size, struct files_plan *
     uint64_t first, last = UINT64_MAX;
     if (dash < 0)
         return RANGE_VOID;
-    struct str left = str_make(spec.p, (size_t)dash), right = str_make(spec.p + dash + 1, spec.n - (size_t)dash - 1);
+    struct str left = str_make(spec.p, (size_t)dash),
+               right = str_make(spec.p + dash + 1, spec.n - (size_t)dash - 1);
     if (!left.n)
         return suffix_range(right, size, out);
     if (!read_position(left, &first) || (right.n && !read_position(right, &last)) || last < first)

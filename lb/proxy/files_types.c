@@ -94,7 +94,8 @@ static const struct {
     {"zst", "application/zstd"},
 };
 
-/* Suffix of the last segment in lower case, without its dot; 0 when there is none, or a longer one than we know. */
+/* Suffix of the last segment in lower case, without its dot; 0 when there is none, or a longer one than we
+ * know. */
 static size_t lower_suffix(struct str path, char *to)
 {
     size_t n = 0;

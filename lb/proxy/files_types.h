@@ -4,8 +4,8 @@
 
 #include "base/str.h"
 
-/* Value of Content-Type; text is taken to be UTF-8. "application/octet-stream" for what is not known: guessing from
- * the content is how uploads become scripts. */
+/* Value of Content-Type; text is taken to be UTF-8. "application/octet-stream" for what is not known:
+ * guessing from the content is how uploads become scripts. */
 struct str files_type(struct str path);
 
 #endif

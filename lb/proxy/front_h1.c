@@ -110,8 +110,8 @@ static bool h1_head(struct exchange *x, struct message *m)
 
 static void watch_write(struct session *s)
 {
-    if (!sink_is_blocked(&s->sink) || s->write_watched)
-        return;
+    if (s->write_watched || (!sink_is_blocked(&s->sink) && s->conn.may_write))
+        return; /* a file waits in no sink, only for the socket */
     s->write_watched = true;
     s->write_progress = s->sink.sent_bytes;
     worker_deadline(&s->pw->w, &s->deadline, s->listener->client_write_timeout_ms);

@@ -5,7 +5,6 @@
 
 /* Of one client in one turn of the loop; then others have theirs. */
 #define TURN_EXCHANGES 8
-#define TURN_BYTES     WORKER_SCRATCH_BYTES
 /* What is read and thrown away to keep a connection whose request was answered early (H20). */
 #define DRAIN_BYTES_MAX (256u << 10)
 #define LINGER_BYTES_MAX (1u << 20)
@@ -122,6 +121,14 @@ static size_t take_trailers(struct session *s, const char *p, size_t n)
     return (size_t)got;
 }
 
+/* A chunk that announces more than may come is refused before its bytes are waited for. */
+static bool is_over_limit(const struct session *s, size_t more)
+{
+    uint64_t limit = s->listener->max_body_bytes;
+    return limit && s->state == SESSION_BODY && s->body.framing == BODY_CHUNKED &&
+           (s->body.left > limit || s->body_bytes + more > limit - s->body.left);
+}
+
 /* One run of payload. In SESSION_DRAIN it goes nowhere. */
 static size_t take_body(struct session *s, const char *p, size_t n)
 {
@@ -131,6 +138,10 @@ static size_t take_body(struct session *s, const char *p, size_t n)
     ssize_t used = h1_body_step(&s->body, p, n, &data);
     if (used < 0) {
         body_failed(s, (enum reason)-used);
+        return n;
+    }
+    if (is_over_limit(s, data.n)) {
+        body_failed(s, REASON_BODY_LIMIT);
         return n;
     }
     s->body_bytes += data.n;
@@ -251,6 +262,17 @@ static void on_broken(struct session *s)
         session_close(s, true);
 }
 
+/* A short read says that the socket is empty, but not that it is alive: a reset that came along with the data is not
+ * announced a second time (libevent shows EPOLLERR as readable and writable, nothing more). So whoever still waits for
+ * bytes of a request reads once more. */
+static bool look_again(struct session *s)
+{
+    if (s->state != SESSION_HEAD && s->state != SESSION_BODY && s->state != SESSION_TUNNEL)
+        return false;
+    s->conn.may_read = true;
+    return true;
+}
+
 /* Buffered bytes first, then one read behind them. */
 static void read_some(struct session *s)
 {
@@ -259,8 +281,8 @@ static void read_some(struct session *s)
     ssize_t got = 0;
     if (have)
         memcpy(buf, s->in, have);
-    if (s->conn.may_read && have < TURN_BYTES) {
-        got = conn_read(&s->conn, buf + have, TURN_BYTES - have);
+    if (s->conn.may_read && have < WORKER_SCRATCH_BYTES - WORKER_READ_BYTES) {
+        got = conn_read(&s->conn, buf + have, WORKER_READ_BYTES);
         if (got > 0)
             have += (size_t)got;
     }
@@ -277,7 +299,7 @@ static void read_some(struct session *s)
         on_eof(s); /* what is buffered but has to wait goes first */
     else if (s->state == SESSION_LINGER && s->drained_bytes > LINGER_BYTES_MAX)
         session_close(s, true);
-    else if (s->conn.may_read && is_hungry(s))
+    else if ((s->conn.may_read || (got > 0 && look_again(s))) && is_hungry(s))
         front_h1_resume(s);
 }
 
@@ -305,8 +327,10 @@ static void step(struct session *s)
 {
     if (s->conn.may_write && sink_is_blocked(&s->sink))
         drain_sink(s);
-    if (s->x && s->conn.may_write && !sink_is_blocked(&s->sink))
+    if (s->x && s->conn.may_write && !sink_is_blocked(&s->sink)) {
+        s->write_watched = false;
         exchange_front_ready(s->x);
+    }
     if (s->state == SESSION_CLOSED)
         return;
     if ((s->conn.may_read || s->in_len || s->conn.eof) && is_hungry(s))

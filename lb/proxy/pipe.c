@@ -96,7 +96,9 @@ static bool push_memory(struct pipe *p, const char *data, size_t n)
 
 bool pipe_push(struct pipe *p, const char *data, size_t n)
 {
-    bool to_file = p->file_max && (p->file_to > p->file_from || p->memory_bytes + n > p->memory_max);
+    /* What is kept will be read again from the start, memory first: so nothing may follow the file in memory. */
+    bool file_used = p->file_to > (p->keep ? 0 : p->file_from);
+    bool to_file = p->file_max && (file_used || p->memory_bytes + n > p->memory_max);
     if (to_file ? !spill(p, data, n) : !push_memory(p, data, n))
         return false;
     p->pushed_bytes += n;

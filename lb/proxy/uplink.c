@@ -288,7 +288,7 @@ bool uplink_keep_input(struct uplink *u, const char *p, size_t n, size_t max)
         u->in_len = u->in_cap = 0;
         return true;
     }
-    if (n > max || n >= WORKER_SCRATCH_BYTES)
+    if (n > max || n > WORKER_SCRATCH_BYTES - WORKER_READ_BYTES)
         return false;
     if (n > u->in_cap) {
         uint32_t cap = (uint32_t)(n < 2048 ? 4096 : n * 2);
@@ -309,7 +309,7 @@ ssize_t uplink_read(struct uplink *u, struct str *out_all)
     size_t have = u->in_len;
     if (have)
         memcpy(buf, u->in, have);
-    ssize_t got = conn_read(&u->conn, buf + have, WORKER_SCRATCH_BYTES - have);
+    ssize_t got = conn_read(&u->conn, buf + have, WORKER_READ_BYTES);
     if (got > 0) {
         u->got_bytes = true;
         u->received_bytes += (uint64_t)got;

@@ -20,8 +20,10 @@
 #include "run/loop.h"
 #include "run/mailbox.h"
 
-#define WORKER_SCRATCH_BYTES  65536
-#define WORKER_CORK_BYTES     (WORKER_SCRATCH_BYTES + 8192) /* a head of the largest size and our own fields */
+#define WORKER_READ_BYTES     65536 /* taken from one socket by one system call */
+#define WORKER_HEAD_BYTES     (256u << 10) /* the largest head that any limit allows */
+#define WORKER_SCRATCH_BYTES  (WORKER_HEAD_BYTES + WORKER_READ_BYTES)
+#define WORKER_CORK_BYTES     (WORKER_HEAD_BYTES + 65536) /* such a head and our own fields */
 #define WORKER_EVENTS_A_CLOCK 8 /* events between two readings of the clock */
 
 /* Something to go on with in the next pass of the run queue. Embedded; run_queue_add twice is harmless. */

@@ -30,7 +30,7 @@ static uint32_t draw_second(const struct cluster *c, struct balance_request *r, 
 static uint64_t load_of(const struct cluster *c, const struct balance_request *r, uint32_t candidate)
 {
     uint32_t slot = c->endpoints[c->candidates[candidate]].slot;
-    return (r->ledger ? ledger_endpoint_in_flight(r->ledger, slot) : 0) + 1ull;
+    return r->ledger ? ledger_endpoint_in_flight(r->ledger, slot) : 0;
 }
 
 uint32_t balance_p2c(const struct cluster *c, struct balance_request *r)
@@ -41,7 +41,7 @@ uint32_t balance_p2c(const struct cluster *c, struct balance_request *r)
     uint32_t second = draw_second(c, r, first);
     if (second == BALANCE_NONE)
         return first;
-    /* load/weight compared without dividing */
+    /* load/weight compared without dividing; idle ones are equal, and then the first draw, which is by weight, stands */
     uint64_t a = load_of(c, r, first) * balance_weight(c, second);
     uint64_t b = load_of(c, r, second) * balance_weight(c, first);
     return b < a ? second : first;

@@ -22,22 +22,27 @@ NET_AND_HTTP = {"proxy", "orch"}
 # Which folders of lb/ may include whose headers.
 DOORS = {"libconfig.h": {"conf"}, "event2/": {"run"}, "openssl/": {"net"}, "nghttp2/": {"http"}, "dlfcn.h": {"orch"},
          "jansson.h": {"admin"}, "curl/": set(), "jemalloc/": {"base"}, "cmocka.h": set()}
-BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "strtok", "strncat", "strncpy",
-          "alloca", "system", "popen", "tmpnam", "mktemp", "asctime", "ctime", "gmtime", "localtime"]
-BANNED_OUTSIDE_TESTS = ["rand", "random"]
+BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "strtok",
+          "alloca", "tmpnam", "mktemp", "asctime", "ctime", "gmtime", "localtime"]
+BANNED_OUTSIDE_TESTS = ["strncpy", "strncat", "rand", "random", "system", "popen"]
 # Machine paths and notes to ourselves have no place in the tree. Spelled in pieces: this file is checked too.
 WORDS = [r"(?<![\w.-])/wor" r"k/", r"\.\./shar" r"ed\b", r"/tmp/bri" r"ef", r"/ro" r"ot/", r"/ho" r"me/\w"]
 UNFINISHED = [r"\bTO" r"DO\b", r"\bFIX" r"ME\b", r"\bXX" r"X\b", r"^\s*#\s*if\s+0\b"]
 SKIPPED_FOLDERS = {".git", "m4", "build-aux", "autom4te.cache", "__pycache__", ".pytest_cache", ".hypothesis", "corpus"}
 GENERATED = {"configure", "configure~", "Makefile.in", "aclocal.m4", "config.log", "config.status", "libtool", "Makefile", "LICENSE"}
-LINES_MAX = 500        # of a file; the house aims at 150 to 400
+LINES_MAX = 600        # of a file; the house aims at 150 to 400
 FUNCTION_LINES = 45    # nine functions in ten are shorter
 # Writable data that outlives a call, each with its reason.
 GLOBALS = {
     "scan": "pointers to the scanner that suits the processor, set once before threads start",
     "log": "the error log's descriptor and level, set by the process before threads start",
-    "panic": "what the handler of a fatal signal must find without an argument",
+    "crash": "what the handler of a fatal signal must find without an argument",
 }
+
+
+def is_build_folder(place, name):
+    return (place == TOP and name.startswith(("build", "_", "coxswain-"))) or os.path.exists(
+        os.path.join(place, name, "config.status"))
 
 
 def walk(*folders, ends=None):
@@ -45,8 +50,7 @@ def walk(*folders, ends=None):
     found = []
     for folder in folders:
         for place, names, files in os.walk(os.path.normpath(os.path.join(TOP, folder))):
-            names[:] = [n for n in names if n not in SKIPPED_FOLDERS and not (place == TOP and n.startswith("build"))
-                        and not (place == TOP and n.startswith("coxswain-"))]
+            names[:] = [n for n in names if n not in SKIPPED_FOLDERS and not is_build_folder(place, n)]
             for name in files:
                 if (ends is None or name.endswith(ends)) and not (place == TOP and name in GENERATED):
                     found.append(os.path.relpath(os.path.join(place, name), TOP))

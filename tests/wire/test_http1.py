@@ -517,7 +517,7 @@ def test_client_resets(door, origin, when):
         c.send(build())
         c.head()
     c.reset()
-    if when != "head":
+    if when == "answer":
         poll(lambda: all(q.conn not in origin.living for q in origin.requests), message="uplink closed")
 
 
@@ -553,9 +553,8 @@ def test_slow_client_holds_back_a_fast_server(door, origin):
             conn.send(b"x" * 65536)
             sent[0] += 65536
 
+    assert fetch(door.port).status == 200
     origin.script(fast)
-    with Client(door.port) as warm:
-        warm.send(build(target="/warm"))
     before = door.rss()
     with Client(door.port, rcvbuf=4096) as c:
         c.send(build())
@@ -694,8 +693,6 @@ def test_fields_keep_order_and_spelling(door, origin):
 
 def test_own_replies_are_whole(door):
     """A reply that the proxy makes has a length, a type, and leaves the connection usable."""
-    d = fetch(door.port, host="nowhere.invalid", method="HEAD") if False else None
-    assert d is None
     with Client(door.port) as c:
         c.send(build("OPTIONS", "*", headers={"Expect": "nonsense"}))
         r = c.response()

@@ -1,4 +1,5 @@
-/* What a FastCGI server is told: script names (F1 to F5), HTTP_* names (F8, H37), the config's own params (F9). */
+/* What a FastCGI server is told: script names (F1 to F5), HTTP_* names (F8, H37), the config's own params
+ * (F9). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,8 +20,10 @@ struct fixture {
 
 static struct fcgi_settings settings(int mode, bool path_info)
 {
-    return (struct fcgi_settings){
-        .mode = mode, .document_root = (char *)"/srv/app/", .index = (char *)"index.php", .path_info = path_info};
+    return (struct fcgi_settings){.mode = mode,
+                                  .document_root = (char *)"/srv/app/",
+                                  .index = (char *)"index.php",
+                                  .path_info = path_info};
 }
 
 static int set_up(void **state)
@@ -83,10 +86,10 @@ static void script_mode_splits_at_the_first_script(void **state)
         {"/", "/index.php", ""},
         {"/blog/", "/blog/index.php", ""},
         {"/blog", "/index.php", ""},
-        {"/a.PHP", "/index.php", ""},     /* F3: byte for byte */
+        {"/a.PHP", "/index.php", ""}, /* F3: byte for byte */
         {"/a.phpx", "/index.php", ""},
         {"/a.php5", "/index.php", ""},
-        {"/.php", "/index.php", ""},      /* no name before the suffix */
+        {"/.php", "/index.php", ""}, /* no name before the suffix */
         {"/a%CC%81.php", "/a\xcc\x81.php", ""},
     };
     struct fcgi_settings s = settings(FCGI_MODE_SCRIPT, false);
@@ -104,8 +107,17 @@ static void script_mode_splits_at_the_first_script(void **state)
 static void script_mode_refuses_ambiguous_paths(void **state)
 {
     struct fixture *f = *state;
-    static const char *const paths[] = {"/a.php%0A/b", "/a.php%0D", "/a.php%00.jpg", "/a%3Fb.php", "/a.php/%3fx",
-                                        "/../a.php",  "/x/../../a.php", "/./a.php", "*", "/a%zz.php", ""};
+    static const char *const paths[] = {"/a.php%0A/b",
+                                        "/a.php%0D",
+                                        "/a.php%00.jpg",
+                                        "/a%3Fb.php",
+                                        "/a.php/%3fx",
+                                        "/../a.php",
+                                        "/x/../../a.php",
+                                        "/./a.php",
+                                        "*",
+                                        "/a%zz.php",
+                                        ""};
     struct fcgi_settings s = settings(FCGI_MODE_SCRIPT, false);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct fcgi_script script;
@@ -118,9 +130,22 @@ static void only_plain_names_become_http_params(void **state)
 {
     (void)state;
     static const char *const pass[] = {"Accept", "X-Forwarded-For", "Authorization", "Cookie", "x-1", "Via"};
-    static const char *const stay[] = {"X_Forwarded_For", "Proxy", "proxy", "Content-Length", "Content-Type", "Content_Length",
-                                       "Proxy-Authorization", "Host", "Transfer-Encoding", "Connection", "A.B", "A!", "",
-                                       "Upgrade", "TE", "Expect"};
+    static const char *const stay[] = {"X_Forwarded_For",
+                                       "Proxy",
+                                       "proxy",
+                                       "Content-Length",
+                                       "Content-Type",
+                                       "Content_Length",
+                                       "Proxy-Authorization",
+                                       "Host",
+                                       "Transfer-Encoding",
+                                       "Connection",
+                                       "A.B",
+                                       "A!",
+                                       "",
+                                       "Upgrade",
+                                       "TE",
+                                       "Expect"};
     for (size_t i = 0; i < sizeof pass / sizeof *pass; i++)
         assert_true(fcgi_field_passes(str_of(pass[i])));
     for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
@@ -226,8 +251,9 @@ static void fields_of_a_name_become_one(void **state)
     struct fcgi_settings s = settings(FCGI_MODE_FRONT, false);
     struct fcgi_request r = request(&s, f);
     struct fcgi_pair pairs[] = {
-        {STR("X-A"), STR("1"), false},   {STR("cookie"), STR("a=1"), false}, {STR("x-a"), STR(""), false},
-        {STR("Cookie"), STR("b=2"), false}, {STR("X-A"), STR("3"), false},   {STR("X_A"), STR("forged"), false},
+        {STR("X-A"), STR("1"), false},      {STR("cookie"), STR("a=1"), false},
+        {STR("x-a"), STR(""), false},       {STR("Cookie"), STR("b=2"), false},
+        {STR("X-A"), STR("3"), false},      {STR("X_A"), STR("forged"), false},
         {STR("Proxy"), STR("evil"), false}, {STR("Empty"), STR(""), false},
     };
     assert_true(fcgi_merge_fields(pairs, 8, &f->arena));

@@ -118,7 +118,8 @@ static void one_range_is_served(void **state)
         expect_plan("GET", fields, cases[i].size, cases[i].want);
         expect_plan("HEAD", fields, cases[i].size, (struct files_plan){.status = 200, .size = cases[i].size});
     }
-    expect_plan("GET", "Range: bytes=0-0\r\nRange: bytes=1-1\r\n", 100, (struct files_plan){.status = 200, .size = 100});
+    expect_plan("GET", "Range: bytes=0-0\r\nRange: bytes=1-1\r\n", 100,
+                (struct files_plan){.status = 200, .size = 100});
 }
 
 static void a_range_depends_on_if_range(void **state)
@@ -128,16 +129,18 @@ static void a_range_depends_on_if_range(void **state)
         const char *value;
         uint16_t status;
     } cases[] = {
-        {"\"abc\"", 206}, {"W/\"abc\"", 200}, {"\"x\"", 200},     {MODIFIED_T, 206},
+        {"\"abc\"", 206}, {"W/\"abc\"", 200}, {"\"x\"", 200},          {MODIFIED_T, 206},
         {BEFORE_T, 200},  {AFTER_T, 200},     {"\"x\", \"abc\"", 200},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char fields[128];
         snprintf(fields, sizeof fields, "Range: bytes=0-9\r\nIf-Range: %s\r\n", cases[i].value);
         uint16_t status = cases[i].status;
-        expect_plan("GET", fields, 100, (struct files_plan){.status = status, .size = status == 206 ? 10 : 100});
+        expect_plan("GET", fields, 100,
+                    (struct files_plan){.status = status, .size = status == 206 ? 10 : 100});
     }
-    expect_plan("GET", "Range: bytes=0-9\r\nIf-None-Match: \"abc\"\r\n", 100, (struct files_plan){.status = 304});
+    expect_plan("GET", "Range: bytes=0-9\r\nIf-None-Match: \"abc\"\r\n", 100,
+                (struct files_plan){.status = 304});
 }
 
 static void dates_are_written_and_read(void **state)
@@ -154,9 +157,13 @@ static void dates_are_written_and_read(void **state)
     char text[HTTP_DATE_BYTES];
     http_date_write(text, MODIFIED);
     assert_memory_equal(text, MODIFIED_T, HTTP_DATE_BYTES);
-    static const char *const wrong[] = {"", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
-                                        "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 00 Nov 1994 08:49:37 GMT",
-                                        "Sun, 06 Nix 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT"};
+    static const char *const wrong[] = {"",
+                                        "Sunday, 06-Nov-94 08:49:37 GMT",
+                                        "Sun Nov  6 08:49:37 1994",
+                                        "Sun, 06 Nov 1994 08:49:37 UTC",
+                                        "Sun, 00 Nov 1994 08:49:37 GMT",
+                                        "Sun, 06 Nix 1994 08:49:37 GMT",
+                                        "Sun, 06 Nov 1994 24:49:37 GMT"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         int64_t unused;
         assert_false(http_date_parse(str_of(wrong[i]), &unused));
@@ -179,11 +186,16 @@ static void suffixes_tell_the_type(void **state)
     static const struct {
         const char *path, *type;
     } cases[] = {
-        {"/a.html", "text/html; charset=utf-8"}, {"/A.HTML", "text/html; charset=utf-8"},
-        {"/7.7z", "application/x-7z-compressed"}, {"/x.zst", "application/zstd"},
-        {"/site.webmanifest", "application/manifest+json"}, {"/a.tar.gz", "application/gzip"},
-        {"/js", "application/octet-stream"}, {"/a.js/b", "application/octet-stream"},
-        {"/a.", "application/octet-stream"}, {"", "application/octet-stream"},
+        {"/a.html", "text/html; charset=utf-8"},
+        {"/A.HTML", "text/html; charset=utf-8"},
+        {"/7.7z", "application/x-7z-compressed"},
+        {"/x.zst", "application/zstd"},
+        {"/site.webmanifest", "application/manifest+json"},
+        {"/a.tar.gz", "application/gzip"},
+        {"/js", "application/octet-stream"},
+        {"/a.js/b", "application/octet-stream"},
+        {"/a.", "application/octet-stream"},
+        {"", "application/octet-stream"},
         {"/a.unknownsuffix", "application/octet-stream"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -195,9 +207,10 @@ static void scripts_and_dot_files_are_denied(void **state)
     (void)state;
     char *suffixes[] = {".php", ".inc"};
     const struct strings deny = {suffixes, 2};
-    static const char *const denied[] = {"/a.php", "/a.PHP", "/.git/config", "/a/.env", "/x/.well-known/y", "/a.inc",
-                                         "//.hidden"};
-    static const char *const allowed[] = {"/a.css", "/a.php.txt", "/.well-known/acme", "/", "/php", "/a.phpx"};
+    static const char *const denied[] = {"/a.php",           "/a.PHP", "/.git/config", "/a/.env",
+                                         "/x/.well-known/y", "/a.inc", "//.hidden"};
+    static const char *const allowed[] = {"/a.css", "/a.php.txt", "/.well-known/acme",
+                                          "/",      "/php",       "/a.phpx"};
     for (size_t i = 0; i < sizeof denied / sizeof *denied; i++)
         assert_true(files_is_denied(&deny, str_of(denied[i])));
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
@@ -221,7 +234,8 @@ static int make_root(void **state)
     if (!mkdtemp(root))
         return -1;
     shell("cd %s && mkdir -p in/sub && echo hello > in/f.txt && echo secret > secret && mkfifo in/fifo");
-    shell("cd %s/in && ln -s f.txt inside && ln -s ../secret outside && ln -s /etc absolute && ln -s loop loop");
+    shell("cd %s/in && ln -s f.txt inside && ln -s ../secret outside && ln -s /etc absolute && ln -s loop "
+          "loop");
     return 0;
 }
 
@@ -254,20 +268,13 @@ static void nothing_outside_the_root_is_opened(void **state)
         const char *path;
         enum files_kind beneath, walked; /* by the kernel; by the fallback, which follows no link */
     } cases[] = {
-        {"/f.txt", FILES_REGULAR, FILES_REGULAR},
-        {"//f.txt", FILES_REGULAR, FILES_REGULAR},
-        {"/", FILES_DIRECTORY, FILES_DIRECTORY},
-        {"/sub", FILES_DIRECTORY, FILES_DIRECTORY},
-        {"/sub/", FILES_DIRECTORY, FILES_DIRECTORY},
-        {"/inside", FILES_REGULAR, FILES_ABSENT},
-        {"/sub/../f.txt", FILES_REGULAR, FILES_ABSENT},
-        {"/../secret", FILES_ABSENT, FILES_ABSENT},
-        {"/outside", FILES_ABSENT, FILES_ABSENT},
-        {"/absolute/passwd", FILES_ABSENT, FILES_ABSENT},
-        {"/loop", FILES_ABSENT, FILES_ABSENT},
-        {"/fifo", FILES_ABSENT, FILES_ABSENT},
-        {"/f.txt/", FILES_ABSENT, FILES_ABSENT},
-        {"/f.txt/x", FILES_ABSENT, FILES_ABSENT},
+        {"/f.txt", FILES_REGULAR, FILES_REGULAR},       {"//f.txt", FILES_REGULAR, FILES_REGULAR},
+        {"/", FILES_DIRECTORY, FILES_DIRECTORY},        {"/sub", FILES_DIRECTORY, FILES_DIRECTORY},
+        {"/sub/", FILES_DIRECTORY, FILES_DIRECTORY},    {"/inside", FILES_REGULAR, FILES_ABSENT},
+        {"/sub/../f.txt", FILES_REGULAR, FILES_ABSENT}, {"/../secret", FILES_ABSENT, FILES_ABSENT},
+        {"/outside", FILES_ABSENT, FILES_ABSENT},       {"/absolute/passwd", FILES_ABSENT, FILES_ABSENT},
+        {"/loop", FILES_ABSENT, FILES_ABSENT},          {"/fifo", FILES_ABSENT, FILES_ABSENT},
+        {"/f.txt/", FILES_ABSENT, FILES_ABSENT},        {"/f.txt/x", FILES_ABSENT, FILES_ABSENT},
         {"/none", FILES_ABSENT, FILES_ABSENT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -19,10 +19,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/die":
             os._exit(3)
         body = ("%s %d %s" % (os.environ.get("MEMBER_ID", "?"), os.getpid(), os.environ.get("MARK", ""))).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # in one write: a member that is killed has answered, or it has not
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

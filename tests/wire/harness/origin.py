@@ -182,15 +182,19 @@ class Origin:
 
     def clear(self):
         """Forgets what was seen and goes back to the default script."""
+        self.forget()
+        self.handler, self.early, self.whole = None, False, None
+        self.trouble = []
+
+    def forget(self):
+        """Forgets what was seen."""
         with self.lock:
             self.requests = []
             self.conns = []
-            for c in getattr(self, "living", ()):
+            for c in self.living:
                 c.received.clear()
                 self.conns.append(c)
             self.accepted = 0
-            self.handler, self.early, self.whole = None, False, None
-            self.trouble = []
 
     def script(self, handler, early=False):
         self.handler, self.early = handler, early

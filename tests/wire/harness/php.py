@@ -29,12 +29,12 @@ pm.max_children = {children}
 pm.status_path = /status
 ping.path = /ping
 catch_workers_output = no
-clear_env = no
+clear_env = yes
 security.limit_extensions = .php
 php_admin_value[upload_max_filesize] = 64M
 php_admin_value[post_max_size] = 64M
 php_admin_value[memory_limit] = 256M
-php_admin_value[error_log] = /dev/stderr
+php_admin_flag[log_errors] = on
 php_admin_value[upload_tmp_dir] = {folder}
 """
 

@@ -63,7 +63,7 @@ case '/flush':
     echo "data: second\n\n";
     break;
 case '/exit':
-    posix_kill(getmypid(), 9);
+    exec('kill -9 ' . getmypid());
     break;
 case '/accel':
     header('X-Accel-Redirect: ' . $_GET['to']);

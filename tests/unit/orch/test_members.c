@@ -1,0 +1,520 @@
+/* The life of members on a scripted clock, with a scripted actuator and scripted counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "orch/members.h"
+
+#define MS 1000000ull
+#define S  (1000 * MS)
+
+/* One application "shop" with the alias "web" of the cartridge "php", two members, one port. */
+struct script {
+    struct settings settings;
+    struct application_settings app;
+    struct alias_settings alias;
+    struct cartridge_settings cartridge;
+    struct port_settings port;
+    struct model *model;
+    struct members *members; /* the one at work */
+    struct members first;
+    uint64_t now;
+    uint64_t in_flight;
+    uint64_t acknowledged;
+    bool refuses_start;
+    char started[64][64]; /* ids, in order */
+    uint64_t tickets[64];
+    int start_count, stop_count;
+    char stopped[64];
+    bool stop_was_drained;
+    char events[4096]; /* "starting>active " of every change */
+};
+
+static bool on_start(void *ctx, const struct member *m, uint64_t ticket)
+{
+    struct script *s = ctx;
+    if (s->refuses_start)
+        return false;
+    assert_in_range(s->start_count, 0, 63);
+    (void)snprintf(s->started[s->start_count], 64, "%s", m->id);
+    s->tickets[s->start_count++] = ticket;
+    return true;
+}
+
+static bool on_stop(void *ctx, const struct member *m, bool is_drained, uint64_t ticket)
+{
+    struct script *s = ctx;
+    (void)ticket;
+    s->stop_count++;
+    s->stop_was_drained = is_drained;
+    (void)snprintf(s->stopped, sizeof s->stopped, "%s", m->id);
+    return true;
+}
+
+static uint64_t on_in_flight(void *ctx, struct str cluster, struct str endpoint)
+{
+    const struct script *s = ctx;
+    assert_true(str_eq(cluster, STR("shop/1/1/web:http")));
+    assert_true(endpoint.n > 0);
+    return s->in_flight;
+}
+
+static bool on_acknowledged(void *ctx, uint64_t number)
+{
+    return ((const struct script *)ctx)->acknowledged >= number;
+}
+
+static uint64_t on_now(void *ctx)
+{
+    return ((const struct script *)ctx)->now;
+}
+
+static void on_touched(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_event(void *ctx, const struct member *m, enum member_state from)
+{
+    struct script *s = ctx;
+    const size_t at = strlen(s->events);
+    (void)snprintf(s->events + at, sizeof s->events - at, "%s>%s ", member_state_name(from), member_state_name(m->state));
+}
+
+static const struct members_ops ops = {.start = on_start,
+                                       .stop = on_stop,
+                                       .in_flight = on_in_flight,
+                                       .is_acknowledged = on_acknowledged,
+                                       .now_ns = on_now,
+                                       .touched = on_touched,
+                                       .event = on_event};
+
+#define TEXT(t) ((char *)(uintptr_t)(t))
+
+static int setup(void **state)
+{
+    static char *hosts[] = {TEXT("shop.example.com")};
+    struct script *s = must(calloc(1, sizeof *s));
+    log_init("test", 2, LOG_ERROR);
+    s->now = 1000 * S;
+    options_init(&settings_table, &s->settings);
+    options_init(&cluster_options_table, &s->port.options);
+    s->port.name = TEXT("http");
+    s->cartridge = (struct cartridge_settings){.name = TEXT("php"),
+                                               .actuator = TEXT("process"),
+                                               .ports = {&s->port, 1},
+                                               .start_timeout_ms = 5000,
+                                               .drain_timeout_ms = 20000};
+    s->alias = (struct alias_settings){.alias = TEXT("web"), .type = TEXT("php"), .min = 2, .max = 4, .path = TEXT("/")};
+    s->app = (struct application_settings){.name = TEXT("shop"), .hosts = {hosts, 1}, .cartridges = {&s->alias, 1}};
+    s->settings.cartridges = (struct option_list){&s->cartridge, 1};
+    s->settings.applications = (struct option_list){&s->app, 1};
+    s->model = model_create(1, 16, 64);
+    model_load_settings(s->model, &s->settings);
+    s->members = &s->first;
+    members_init(s->members, s->model, &ops, s);
+    members_load_settings(s->members, &s->settings);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct script *s = *state;
+    members_fini(s->members);
+    model_destroy(&s->model);
+    options_free(&cluster_options_table, &s->port.options);
+    s->settings.cartridges = s->settings.applications = (struct option_list){NULL, 0};
+    options_free(&settings_table, &s->settings);
+    free(s);
+    return 0;
+}
+
+/* ---- the script's verbs ---- */
+
+static void publish(struct script *s)
+{
+    struct topology *t = model_publish(s->model);
+    topology_unref(&t);
+    s->acknowledged = model_current(s->model)->number;
+    members_on_published(s->members, s->acknowledged);
+}
+
+static void turn(struct script *s)
+{
+    (void)members_tick(s->members);
+    publish(s);
+    (void)members_tick(s->members);
+    publish(s);
+}
+
+static void change(struct script *s, const char *id, uint32_t phase, const char *address)
+{
+    const struct cox_port_address a = {.size = sizeof a, .port = "http", .address = address};
+    const struct cox_member_change c = {.size = sizeof c,
+                                        .phase = phase,
+                                        .member = id,
+                                        .set = "shop/1/1/web",
+                                        .pid = 42,
+                                        .addresses = {&a, address ? 1u : 0u, (uint32_t)sizeof a}};
+    members_on_change(s->members, "process", &c);
+}
+
+static void runs(struct script *s, int which)
+{
+    char address[32];
+    (void)snprintf(address, sizeof address, "127.0.0.1:%d", 9000 + which);
+    members_on_ticket(s->members, s->tickets[which], COX_TICKET_DONE, "");
+    change(s, s->started[which], COX_PHASE_RUNNING, address);
+}
+
+static void answers(struct script *s, int which)
+{
+    members_on_probe(s->members, STR("shop/1/1/web:http"), str_of(s->started[which]), true);
+}
+
+static void comes_up(struct script *s, int which)
+{
+    runs(s, which);
+    answers(s, which);
+}
+
+static enum member_state state_of(struct script *s, int which)
+{
+    const struct member *m = members_find(s->members, s->started[which]);
+    return m ? m->state : MEMBER_TERMINATED;
+}
+
+/* Two active members. */
+static void begin(struct script *s)
+{
+    members_on_listed(s->members, "process");
+    turn(s);
+    comes_up(s, 0);
+    comes_up(s, 1);
+    turn(s);
+    s->events[0] = 0;
+}
+
+static const struct endpoint *endpoint_of(struct script *s, int which)
+{
+    publish(s);
+    const struct cluster *c = topology_cluster(model_current(s->model), STR("shop/1/1/web:http"));
+    assert_non_null(c);
+    for (uint32_t i = 0; i < c->endpoint_count; i++)
+        if (str_eq(c->endpoints[i].member, str_of(s->started[which])))
+            return &c->endpoints[i];
+    return NULL;
+}
+
+/* ---- tests ---- */
+
+static void test_nothing_before_the_list(void **state)
+{
+    struct script *s = *state;
+    turn(s);
+    assert_int_equal(s->start_count, 0);
+    members_on_listed(s->members, "another");
+    turn(s);
+    assert_int_equal(s->start_count, 0);
+    members_on_listed(s->members, "process");
+    turn(s);
+    assert_int_equal(s->start_count, 2);
+    assert_string_not_equal(s->started[0], s->started[1]);
+    assert_memory_equal(s->started[0], "shop-web-", 9);
+}
+
+static void test_life(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_INITIALIZED);
+    assert_null(endpoint_of(s, 0));
+    runs(s, 0);
+    assert_int_equal(state_of(s, 0), MEMBER_STARTING);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_OFF);
+    answers(s, 0);
+    assert_int_equal(state_of(s, 0), MEMBER_ACTIVE);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_ON);
+    assert_string_equal(s->events, "created>created created>initialized created>created created>initialized "
+                                   "initialized>starting starting>active ");
+    assert_int_equal(model_current(s->model)->member_count, 2);
+}
+
+static void test_not_active_before_its_port_answers(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    turn(s);
+    runs(s, 0);
+    members_on_probe(s->members, STR("shop/1/1/web:http"), str_of(s->started[0]), false);
+    members_on_probe(s->members, STR("shop/1/1/web:http"), STR("somebody"), true);
+    assert_int_equal(state_of(s, 0), MEMBER_STARTING);
+}
+
+static void test_start_timeout(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    turn(s);
+    runs(s, 0);
+    comes_up(s, 1);
+    s->now += 4999 * MS;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_STARTING);
+    assert_int_equal(s->stop_count, 0);
+    s->now += 1 * MS;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_string_equal(s->stopped, s->started[0]);
+    assert_false(s->stop_was_drained);
+    assert_int_equal(s->start_count, 2); /* after the back-off */
+    s->now += 100 * MS;
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+}
+
+static void test_back_off_doubles_to_its_limit(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    turn(s);
+    comes_up(s, 1);
+    int current = 0;
+    for (uint64_t wait_ms = 100; wait_ms <= 60000; wait_ms *= 2) {
+        const uint64_t expected = wait_ms < 30000 ? wait_ms : 30000;
+        change(s, s->started[current], COX_PHASE_TERMINATED, NULL);
+        s->now += (expected - 1) * MS;
+        turn(s);
+        const int before = s->start_count;
+        s->now += 1 * MS;
+        turn(s);
+        assert_int_equal(s->start_count, before + 1);
+        current = before;
+    }
+}
+
+static void test_proven_member_is_forgiven(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    for (int i = 0; i < 3; i++) { /* each lives for 30 s: each is replaced after 0.1 s */
+        const int which = s->start_count - 1;
+        s->now += 30 * S;
+        change(s, s->started[which], COX_PHASE_TERMINATED, NULL);
+        s->now += 100 * MS;
+        turn(s);
+        assert_int_equal(s->start_count, which + 2);
+        comes_up(s, which + 1);
+    }
+}
+
+static void test_refused_start_backs_off(void **state)
+{
+    struct script *s = *state;
+    s->refuses_start = true;
+    members_on_listed(s->members, "process");
+    turn(s);
+    turn(s);
+    assert_int_equal(members_tick(s->members), MEMBERS_TICK_MS);
+    assert_int_equal(model_current(s->model)->member_count, 0);
+    s->refuses_start = false;
+    turn(s);
+    assert_int_equal(s->start_count, 0);
+    s->now += 100 * MS;
+    turn(s);
+    assert_int_equal(s->start_count, 2);
+}
+
+static void test_failed_ticket(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    turn(s);
+    members_on_ticket(s->members, s->tickets[0], COX_TICKET_NO_CAPACITY, "full");
+    assert_int_equal(state_of(s, 0), MEMBER_TERMINATED);
+    members_on_ticket(s->members, s->tickets[0], COX_TICKET_DONE, ""); /* a second answer is nobody's */
+    s->now += 100 * MS;
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+}
+
+static void test_crash_takes_the_endpoint_away_at_once(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    assert_non_null(endpoint_of(s, 0));
+    change(s, s->started[0], COX_PHASE_TERMINATED, NULL);
+    assert_null(endpoint_of(s, 0));
+    assert_int_equal(model_current(s->model)->member_count, 1);
+}
+
+static void drain(struct script *s, int which)
+{
+    const char *why;
+    assert_true(members_drain(s->members, members_find(s->members, s->started[which]), &why));
+}
+
+static void test_drain(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    s->in_flight = 3;
+    drain(s, 0);
+    turn(s);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_DRAINING);
+    assert_int_equal(s->start_count, 3); /* a replacement at once */
+    s->in_flight = 0;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE); /* nobody covers yet */
+    comes_up(s, 2);
+    s->in_flight = 1;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE); /* one is still in flight */
+    s->in_flight = 0;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_true(s->stop_was_drained);
+    change(s, s->started[0], COX_PHASE_TERMINATED, NULL);
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_TERMINATED);
+    s->now += 60 * S;
+    turn(s);
+    assert_int_equal(s->start_count, 3); /* it was replaced already */
+}
+
+static void test_drain_waits_for_every_proxy(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    drain(s, 0);
+    turn(s);
+    comes_up(s, 2);
+    (void)members_tick(s->members);
+    const uint64_t before = s->acknowledged;
+    publish(s);
+    s->acknowledged = before; /* published, but a proxy has not answered */
+    (void)members_tick(s->members);
+    (void)members_tick(s->members);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    s->acknowledged = model_current(s->model)->number;
+    (void)members_tick(s->members);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+}
+
+static void test_drain_timeout(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    s->in_flight = 1;
+    drain(s, 0);
+    s->now += 19999 * MS;
+    (void)members_tick(s->members);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    s->now += 1 * MS;
+    (void)members_tick(s->members);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+}
+
+static void test_undrain(void **state)
+{
+    struct script *s = *state;
+    const char *why;
+    begin(s);
+    s->in_flight = 1;
+    drain(s, 0);
+    struct member *m = members_find(s->members, s->started[0]);
+    assert_false(members_drain(s->members, m, &why));
+    assert_true(members_undrain(s->members, m, &why));
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_ON);
+    turn(s);
+    assert_int_equal(s->start_count, 2);
+    assert_false(members_undrain(s->members, m, &why));
+    assert_string_equal(why, "it is not draining");
+}
+
+static void test_surplus_goes(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    CONTAINER_OF(s->members->sets.next, struct member_set, node)->min = 1;
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_ACTIVE);
+    assert_int_equal(state_of(s, 1), MEMBER_READY_TO_SHUT_DOWN); /* the youngest; nothing was in flight */
+    assert_true(s->stop_was_drained);
+}
+
+static void test_find_by_the_end_of_an_id(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    assert_ptr_equal(members_find(s->members, s->started[0] + 9), members_find(s->members, s->started[0]));
+    assert_null(members_find(s->members, "nobody"));
+    assert_null(members_find(s->members, ""));
+}
+
+/* A new orchestrator: one member lives, the other died meanwhile. */
+static void test_adoption(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    publish(s);
+    struct topology *loaded = model_current(s->model);
+    topology_ref(loaded);
+    struct model *model = model_create(2, 16, 64);
+    model_load(model, loaded);
+    model_load_settings(model, &s->settings);
+    struct members fresh;
+    members_init(&fresh, model, &ops, s);
+    fresh.loaded = loaded;
+    members_load_settings(&fresh, &s->settings);
+    s->members = &fresh;
+    const int starts = s->start_count;
+    change(s, s->started[0], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    assert_int_equal(state_of(s, 0), MEMBER_ACTIVE); /* it serves on, without a probe first */
+    members_on_listed(&fresh, "process");
+    struct topology *t = model_publish(model);
+    const struct cluster *c = topology_cluster(t, STR("shop/1/1/web:http"));
+    assert_int_equal(c->endpoint_count, 1);
+    assert_int_equal(c->endpoints[0].service, SERVICE_ON);
+    assert_int_equal(t->member_count, 1);
+    topology_unref(&t);
+    (void)members_tick(&fresh);
+    assert_int_equal(s->start_count, starts + 1); /* only the dead one */
+    members_fini(&fresh);
+    model_destroy(&model);
+    topology_unref(&loaded);
+    s->members = &s->first;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_nothing_before_the_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_life, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_active_before_its_port_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_back_off_doubles_to_its_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_proven_member_is_forgiven, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_start_backs_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failed_ticket, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_crash_takes_the_endpoint_away_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain_waits_for_every_proxy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_undrain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_surplus_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_find_by_the_end_of_an_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
