@@ -73,6 +73,7 @@ def environment(args):
                COX_BUILD_DIR=build, COX_SOURCE_DIR=os.path.abspath(args.srcdir), COX_CC=args.cc,
                srcdir=os.path.abspath(args.srcdir))
     env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+    env.setdefault("LSAN_OPTIONS", f"suppressions={os.path.abspath(args.srcdir)}/tests/lsan.supp:print_suppressions=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
     return env

@@ -38,7 +38,7 @@ static const struct option listener_rows[] = {
              "Largest header section; more is a 431. Room for many cookies, and a bound on what one client "
              "can make "
              "us keep."),
-    ROW_INT("max_header_count", L(max_header_count), "100", 1, 10000,
+    ROW_INT("max_header_count", L(max_header_count), "100", 1, 512,
             "Most fields in a header section; more is a 431."),
     ROW_SIZE("max_body_size", L(max_body_bytes), "100m", 0, TIB(1024),
              "Largest request body; more is a 413. 0: no limit. PHP itself has a limit for uploads below "

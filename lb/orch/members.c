@@ -50,7 +50,10 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
         m->active_ns = m->since_ns;
     (void)model_set_member_state(ms->model, str_of(m->id), state); /* false: its endpoints are not known yet */
     describe(ms, m);
-    log_info("member %s: %s -> %s (%s)", m->id, member_state_name(from), member_state_name(state), reason);
+    if (from == state) /* its birth */
+        log_info("member %s: %s (%s)", m->id, member_state_name(state), reason);
+    else
+        log_info("member %s: %s -> %s (%s)", m->id, member_state_name(from), member_state_name(state), reason);
     ms->ops->event(ms->ctx, m, from);
 }
 

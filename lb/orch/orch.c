@@ -1,12 +1,15 @@
 #include "orch/orch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "topo/route.h"
 
 /* ---- publishing ---- */
 
@@ -70,9 +73,38 @@ static bool is_quiet(void *ctx, bool is_cluster, uint32_t slot)
     return proxies_endpoint(o->proxies, slot, &sum) && sum.attempts == 0 && sum.tunnels == 0;
 }
 
+/* Resident bytes of this process, 0 when the system does not say. */
+static uint64_t resident_bytes(void)
+{
+    char text[128];
+    const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    struct str rest = str_make(text, n > 0 ? (size_t)n : 0), word;
+    uint64_t pages = 0;
+    if (!str_next(&rest, ' ', &word) || !str_next(&rest, ' ', &word) || !str_to_u64(word, &pages))
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A plugin that leaks ends this process in order, long before it could end the machine: the master starts the next
+ * one at once, which goes on where this one was. */
+static void check_memory(struct orch *o)
+{
+    const uint64_t bytes = resident_bytes();
+    if (bytes <= ORCH_MEMORY_MAX)
+        return;
+    log_error("%llu MiB of memory, the limit is %llu: a plugin leaks; the orchestrator starts anew",
+              (unsigned long long)(bytes >> 20), (unsigned long long)(ORCH_MEMORY_MAX >> 20));
+    o->exit_code = EXIT_FAILED;
+    loop_stop(&o->loop);
+}
+
 static void on_beat(void *ctx)
 {
     struct orch *o = ctx;
+    check_memory(o);
     timer_arm(&o->beat, ORCH_HEARTBEAT_MS);
     (void)channel_send(o->master, CHANNEL_ORCH_HEARTBEAT, STR_NULL, NULL, 0); /* false: on_gone follows */
     const uint64_t acknowledged = proxies_acknowledged(o->proxies), current = model_current(o->model)->number;
@@ -240,6 +272,10 @@ static void drop_owners(struct orch *o)
         for (uint32_t k = 0; k < c->endpoint_count; k++)
             drop_owner(o, c->endpoints[k].owner);
     }
+    uint32_t count;
+    const struct route *routes = route_table_all(o->loaded->routes, &count);
+    for (uint32_t i = 0; i < count; i++)
+        drop_owner(o, routes[i].owner);
 }
 
 static void load(struct orch *o)

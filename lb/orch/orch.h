@@ -25,6 +25,7 @@
 #define ORCH_PUBLISH_MS   5
 #define ORCH_HEARTBEAT_MS 1000
 #define ORCH_RETRY_MS     10000
+#define ORCH_MEMORY_MAX   (1024ull << 20) /* above: it starts anew */
 
 struct orch {
     uint32_t magic;

@@ -12,6 +12,8 @@
 /* A worker with this many more sessions than the least loaded one hands a new one over (few connections spread badly
  * by hash). */
 #define HANDOVER_MARGIN 2
+#define EVICT_LOOKS     16
+#define DRAIN_ACCEPTS   4096
 
 struct handover {
     struct mail mail;
@@ -33,10 +35,11 @@ static struct pworker *least_loaded(struct pworker *pw)
     struct pworker *best = pw;
     uint32_t mine = pw->session_count, least = mine;
     for (int i = 0; i < p->worker_count; i++) {
-        uint32_t n = atomic_load_explicit(&p->workers[i].shared.sessions, memory_order_relaxed);
-        if (n < least) {
+        struct pworker *other = &p->workers[i];
+        uint32_t n = atomic_load_explicit(&other->shared.sessions, memory_order_relaxed);
+        if (n < least && atomic_load_explicit(&other->shared.serving, memory_order_relaxed)) {
             least = n;
-            best = &p->workers[i];
+            best = other;
         }
     }
     return mine - least >= HANDOVER_MARGIN ? best : pw;
@@ -58,10 +61,15 @@ static void place(struct acceptor *a, int fd, const struct addr *peer)
 /* Room for one more by closing the session that has been idle longest. */
 static bool evict_idle(struct pworker *pw)
 {
-    if (list_is_empty(&pw->idle_sessions))
-        return false;
-    session_close(CONTAINER_OF(pw->idle_sessions.next, struct session, node), false);
-    return true;
+    struct list *node = pw->idle_sessions.next;
+    for (int i = 0; i < EVICT_LOOKS && node != &pw->idle_sessions; i++, node = node->next) {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->in_len || s->conn.may_read)
+            continue; /* its next request is here already */
+        session_close(s, false);
+        return true;
+    }
+    return false;
 }
 
 static void on_accept_error(struct pworker *pw, int err)
@@ -77,10 +85,6 @@ static bool accept_one(struct acceptor *a)
 {
     struct pworker *pw = a->pw;
     struct addr peer = {.len = sizeof(struct sockaddr_un)};
-    if (pw->session_count >= pw->proxy->max_sessions && !evict_idle(pw)) {
-        acceptors_pause(pw);
-        return false;
-    }
     int fd = accept4(a->fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR)
@@ -91,6 +95,10 @@ static bool accept_one(struct acceptor *a)
     if (peer.sa.sa_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     place(a, fd, &peer);
+    if (pw->session_count >= pw->proxy->max_sessions && !evict_idle(pw)) {
+        acceptors_pause(pw);
+        return false;
+    }
     return true;
 }
 
@@ -154,6 +162,25 @@ void acceptors_stop(struct pworker *pw)
             event_del(&pw->acceptors[i].ev);
         pw->acceptors[i].added = false;
     }
+}
+
+void acceptors_empty(struct pworker *pw)
+{
+    for (int i = 0; i < pw->acceptor_count; i++)
+        for (int n = 0; n < DRAIN_ACCEPTS && accept_one(&pw->acceptors[i]); n++)
+            continue;
+}
+
+void proxy_close_listeners(struct proxy *p, bool final)
+{
+    for (size_t l = 0; l < p->settings->listeners.count; l++)
+        for (int i = 0; i < p->role->listeners[l].count; i++) {
+            int *fd = &p->role->listeners[l].fds[i];
+            if (final)
+                shutdown(*fd, SHUT_RD);
+            close(*fd);
+            *fd = -1;
+        }
 }
 
 void acceptors_pause(struct pworker *pw)

@@ -80,6 +80,7 @@ static void write_failed(struct uplink *u)
 
 static size_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
 {
+    ASSERT(n > 0); /* an empty chunk would end the body */
     struct uplink *u = uplink_of(x);
     struct iovec iov[3];
     char head[24];
@@ -132,6 +133,11 @@ static void h1_end(struct exchange *x, struct message *trailers)
         write_failed(u);
     if (!u->head_done)
         worker_deadline(&u->pw->w, &u->deadline, u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
+}
+
+static bool h1_is_flushed(struct exchange *x)
+{
+    return !x->back_state || !sink_is_blocked(&uplink_of(x)->sink);
 }
 
 static void h1_want_response(struct exchange *x)
@@ -353,9 +359,13 @@ static void h1_on_ready(struct uplink *u)
         exchange_back_ready(x);
     for (int i = 0; i < TURN_READS && x->back_state == u; i++)
         if (!read_once(u))
-            return;
+            break;
+    if (x->back_state == u && x->response_paused)
+        return; /* woken by want_response */
     if (x->back_state == u && u->conn.may_read)
         run_queue_add(&u->pw->w, &u->run);
+    else if (x->back_state == u && x->is_tunnel && u->broken_write)
+        uplink_fail(u, REASON_SERVER_RESET); /* nothing more to read, and what the client sends goes nowhere */
 }
 
 static void h1_on_timeout(struct uplink *u)
@@ -370,7 +380,7 @@ static void h1_on_timeout(struct uplink *u)
             worker_deadline(&u->pw->w, &u->deadline, x->opt->tunnel_timeout_ms);
     } else if (!u->head_done)
         uplink_fail(u, REASON_SERVER_TIMEOUT);
-    else if (x->response_paused) /* the client is slow, not the server */
+    else if (x->response_paused || !x->request_end_sent) /* the client is slow, not the server */
         worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
     else
         uplink_fail(u, REASON_SERVER_STALL);
@@ -396,6 +406,7 @@ const struct back_ops back_h1 = {
     .start = h1_start,
     .data = h1_data,
     .end = h1_end,
+    .is_flushed = h1_is_flushed,
     .want_response = h1_want_response,
     .abort = h1_abort,
 };

@@ -76,9 +76,9 @@ static enum reason route(struct exchange *x)
     return REASON_OK;
 }
 
-static const struct back_ops *back_of(const struct cluster_options *opt)
+const struct back_ops *exchange_back_of(const struct exchange *x)
 {
-    switch (opt->protocol) {
+    switch (x->opt->protocol) {
     case PROTOCOL_FASTCGI:
         return &back_fcgi;
     case PROTOCOL_FILES:
@@ -151,7 +151,7 @@ void exchange_start(struct exchange *x)
         return;
     }
     setup_pipes(x);
-    x->back = back_of(x->opt);
+    x->back = exchange_back_of(x);
     if (x->opt->files.root || x->opt->protocol == PROTOCOL_FILES) {
         enum files_found found = files_try(x);
         if (found == FILES_NOT_FOUND) {
@@ -214,10 +214,13 @@ static void pick(struct exchange *x)
     enum reason why = x->back->start(x);
     if (x->state == EXCHANGE_DONE)
         return;
-    if (why != REASON_OK)
+    if (why != REASON_OK) {
         exchange_attempt_failed(x, why, false, false);
-    else
-        exchange_back_ready(x);
+        return;
+    }
+    if (x->back == &back_fcgi && has_body(x))
+        send_continue(x); /* a script never sends one */
+    exchange_back_ready(x);
 }
 
 void exchange_retry_held(struct exchange *x)
@@ -260,8 +263,11 @@ void exchange_count_tunnel(struct exchange *x)
 }
 
 /* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still here. */
-static bool may_retry(const struct exchange *x, bool sent)
+static bool may_retry(const struct exchange *x, enum reason why, bool sent)
 {
+    /* A server that is too slow is not helped by doing it all again elsewhere. */
+    if (sent && (why == REASON_SERVER_TIMEOUT || why == REASON_SERVER_STALL))
+        return false;
     if (x->head_forwarded || x->back == &back_files || x->attempts > x->opt->retries)
         return false;
     if (x->session->broken || !pipe_can_rewind(&x->req_body))
@@ -307,7 +313,7 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
         log_debug("cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
                   STR_ARG(x->endpoint ? x->endpoint->id : STR("-")), reason_text(why));
     }
-    if (x->state == EXCHANGE_ATTEMPT && may_retry(x, sent)) {
+    if (x->state == EXCHANGE_ATTEMPT && may_retry(x, why, sent)) {
         ledger_add(&x->pw->ledger.clusters[x->cluster->slot].retries, 1);
         if (reused && x->balance.tried_count) {
             x->balance.tried_count--;

@@ -65,6 +65,8 @@ struct front_ops {
     bool (*end)(struct exchange *x, struct message *trailers);
     /* Everything handed over has left, or been taken by the kernel. */
     bool (*is_flushed)(struct exchange *x);
+    /* Call exchange_front_ready again in a later turn: the budget of this one is used up. */
+    void (*again)(struct exchange *x);
     /* There is room in the request pipe again: read on. */
     void (*want_request)(struct exchange *x);
     /* The answer was 101 and has been sent: bytes from now on are raw both ways. */
@@ -86,7 +88,9 @@ struct back_ops {
     /* The request is complete; in a tunnel: the client sent FIN, pass it on. trailers may be NULL. Called once an
      * attempt, and not while `data` would return 0. */
     void (*end)(struct exchange *x, struct message *trailers);
-    /* There is room in the answer's pipe again: read on. */
+    /* All that was handed over was taken by the kernel. Asked in tunnels only. */
+    bool (*is_flushed)(struct exchange *x);
+    /* There is room in the answer's pipe again: read on; and call exchange_back_ready, in a later turn. */
     void (*want_response)(struct exchange *x);
     /* Give up this attempt: closes or returns the uplink. x->back_state is NULL afterwards. Never reports. */
     void (*abort)(struct exchange *x);

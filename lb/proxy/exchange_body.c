@@ -4,6 +4,9 @@
 #include "proxy/files.h"
 #include "proxy/proxy.h"
 
+/* Of one exchange in one go; then others have their turn. */
+#define PUMP_BYTES (256u << 10)
+
 /* ---- request: front → back ---- */
 
 static bool back_is_open(const struct exchange *x)
@@ -23,8 +26,13 @@ static void pump_request(struct exchange *x)
 {
     struct pipe *p = &x->req_body;
     bool ok = true;
+    uint64_t stop_at = p->taken_bytes + PUMP_BYTES;
     while (back_is_open(x)) {
         struct str s = pipe_peek(p, &ok);
+        if (s.n && p->taken_bytes >= stop_at) {
+            x->back->want_response(x); /* comes back here from the run queue */
+            break;
+        }
         if (!ok) {
             exchange_reply(x, REASON_SPILL);
             return;
@@ -44,6 +52,8 @@ static void pump_request(struct exchange *x)
         x->back->end(x, x->req_trailers);
     }
     wake_front(x);
+    if (x->is_tunnel)
+        exchange_check_end(x);
 }
 
 void exchange_back_ready(struct exchange *x)
@@ -76,12 +86,20 @@ static void limit_keep(struct exchange *x, size_t n)
         pipe_forget(q);
 }
 
+/* The server answered early and has gone, and we still pass its answer on. */
+static bool answer_is_all_ours(const struct exchange *x)
+{
+    return x->head_forwarded && !x->back_state && !x->is_tunnel;
+}
+
 void exchange_request_data(struct exchange *x, const char *p, size_t n)
 {
     uint64_t limit = x->session->listener->max_body_bytes;
     if (x->state == EXCHANGE_DONE)
         return;
     x->rx_bytes += n;
+    if (answer_is_all_ours(x))
+        return; /* nobody is left to take it; the client reads its answer once it has sent all */
     if (limit && !x->is_tunnel && x->rx_bytes > limit) {
         exchange_request_failed(x, REASON_BODY_LIMIT);
         return;
@@ -96,16 +114,28 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n)
     pump_request(x);
 }
 
+/* The temporary file is at its limit. What has a length, or a back that needs none, goes on unbuffered: the rest waits
+ * at the client. */
+static bool stop_collecting(struct exchange *x)
+{
+    if (x->req.framing != BODY_LENGTH && x->opt->protocol == PROTOCOL_FASTCGI) {
+        exchange_request_failed(x, REASON_BODY_LIMIT);
+        return false;
+    }
+    pipe_forget(&x->req_body);
+    exchange_collected(x);
+    return x->state != EXCHANGE_DONE;
+}
+
 bool exchange_can_take(struct exchange *x)
 {
     if (x->state == EXCHANGE_DONE)
         return false;
+    if (x->state == EXCHANGE_COLLECT && pipe_is_full(&x->req_body) && !stop_collecting(x))
+        return false;
+    if (x->state == EXCHANGE_COLLECT || answer_is_all_ours(x))
+        return true;
     bool full = pipe_is_full(&x->req_body);
-    if (x->state == EXCHANGE_COLLECT) {
-        if (full)
-            exchange_request_failed(x, REASON_BODY_LIMIT); /* the temporary file is at its limit */
-        return !full;
-    }
     if (full || (pipe_queued(&x->req_body) && !x->req_body.keep)) {
         x->request_paused = true;
         return false;
@@ -131,8 +161,6 @@ void exchange_request_end(struct exchange *x, struct message *trailers)
         exchange_collected(x);
     else
         pump_request(x);
-    if (x->is_tunnel && x->state != EXCHANGE_DONE)
-        exchange_check_end(x);
 }
 
 /* ---- answer: back → front ---- */
@@ -192,12 +220,12 @@ bool exchange_response(struct exchange *x, struct message *m)
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)
         x->rsp_body.file_max = x->opt->buffer_file_bytes;
-    x->head_forwarded = true;
     exchange_set_state(x, EXCHANGE_RELAY);
-    if (!x->front->head(x, m)) {
-        client_gone(x);
+    if (!x->front->head(x, m)) { /* too large for us, unless the client is gone */
+        exchange_request_failed(x, x->session->conn.broken ? REASON_CLIENT_GONE : REASON_SERVER_HEAD_LIMIT);
         return false;
     }
+    x->head_forwarded = true;
     return m->status != 101 || begin_tunnel(x);
 }
 
@@ -205,8 +233,13 @@ static void pump_response(struct exchange *x)
 {
     struct pipe *p = &x->rsp_body;
     bool ok = true;
+    uint64_t stop_at = p->taken_bytes + PUMP_BYTES;
     for (;;) {
         struct str s = pipe_peek(p, &ok);
+        if (s.n && p->taken_bytes >= stop_at) {
+            x->front->again(x);
+            break;
+        }
         if (!ok) {
             exchange_reply(x, REASON_SPILL); /* cuts: the head is out */
             return;
@@ -290,8 +323,13 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
 
 void exchange_check_end(struct exchange *x)
 {
-    if (x->state == EXCHANGE_DONE || !x->response_ended || pipe_queued(&x->rsp_body))
+    if (x->state == EXCHANGE_DONE || !x->response_ended)
         return;
+    if (pipe_queued(&x->rsp_body)) {
+        if (!x->is_tunnel)
+            exchange_count_finishing(x); /* the server is through; the rest is between the client and us */
+        return;
+    }
     if (!x->response_end_sent) {
         x->response_end_sent = true;
         if (!x->front->end(x, NULL)) {
@@ -299,7 +337,7 @@ void exchange_check_end(struct exchange *x)
             return;
         }
     }
-    if (x->is_tunnel && !(x->request_ended && x->request_end_sent))
+    if (x->is_tunnel && !(x->request_end_sent && x->back->is_flushed(x)))
         return;
     if (x->front->is_flushed(x)) {
         exchange_finish(x, false);

@@ -6,6 +6,8 @@
 
 /* COLLECT is over: the whole request is in the pipe. */
 void exchange_collected(struct exchange *x);
+/* The back that its cluster's protocol asks for. */
+const struct back_ops *exchange_back_of(const struct exchange *x);
 void exchange_count_finishing(struct exchange *x);
 void exchange_count_tunnel(struct exchange *x);
 /* Ends the exchange when both sides are through. */

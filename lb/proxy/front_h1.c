@@ -17,12 +17,21 @@ static bool client_is_11(const struct exchange *x)
     return x->req.version >= 11;
 }
 
+/* The time it was not allowed to send is not the client's. */
+static void restart_body_clock(struct session *s)
+{
+    s->body_seen_ms = s->body_started_ms = s->pw->w.now_ms;
+    s->body_bytes = 0;
+}
+
 static bool h1_interim(struct exchange *x, struct message *m)
 {
     struct session *s = session_of(x);
     struct writer w;
     if (!client_is_11(x) || m->status == 101)
         return true; /* RFC 9110 15.2: never to an HTTP/1.0 client */
+    if (m->status == 100)
+        restart_body_clock(s);
     rules_drop_hop_by_hop(m);
     writer_init(&w, sink_reserve(&s->sink, m->head_len + 1024u), m->head_len + 1024u);
     h1_write_status_line(&w, m);
@@ -114,6 +123,7 @@ static void watch_write(struct session *s)
         return; /* a file waits in no sink, only for the socket */
     s->write_watched = true;
     s->write_progress = s->sink.sent_bytes;
+    s->write_seen_ms = s->pw->w.now_ms;
     worker_deadline(&s->pw->w, &s->deadline, s->listener->client_write_timeout_ms);
 }
 
@@ -123,8 +133,11 @@ static ssize_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
     struct iovec iov[3];
     char head[24];
     int count = 0;
-    if (sink_is_blocked(&s->sink))
+    ASSERT(n > 0); /* an empty chunk would end the body */
+    if (sink_is_blocked(&s->sink)) {
+        watch_write(s);
         return 0;
+    }
     if (s->rsp_no_body && s->state != SESSION_TUNNEL)
         return (ssize_t)n;
     if (s->rsp_chunked)
@@ -154,7 +167,10 @@ static ssize_t h1_file(struct exchange *x, int fd, off_t *offset, size_t n, bool
     ssize_t put = s->conn.ops->send_file(&s->conn, fd, offset, n);
     if (put > 0)
         s->sink.sent_bytes += (uint64_t)put;
-    return put == CONN_AGAIN ? 0 : put;
+    if (put != CONN_AGAIN)
+        return put;
+    watch_write(s);
+    return 0;
 }
 
 static void put_trailers(struct message *m, struct writer *w)
@@ -206,6 +222,12 @@ static bool h1_is_flushed(struct exchange *x)
 
 static void h1_want_request(struct exchange *x)
 {
+    restart_body_clock(session_of(x));
+    front_h1_resume(session_of(x));
+}
+
+static void h1_again(struct exchange *x)
+{
     front_h1_resume(session_of(x));
 }
 
@@ -240,6 +262,7 @@ const struct front_ops front_h1 = {
     .file = h1_file,
     .end = h1_end,
     .is_flushed = h1_is_flushed,
+    .again = h1_again,
     .want_request = h1_want_request,
     .tunnel = h1_tunnel,
     .done = h1_done,

@@ -7,7 +7,6 @@
 #define TURN_EXCHANGES 8
 /* What is read and thrown away to keep a connection whose request was answered early (H20). */
 #define DRAIN_BYTES_MAX (256u << 10)
-#define LINGER_BYTES_MAX (1u << 20)
 
 static struct session *session_of_conn(struct conn *c)
 {
@@ -29,6 +28,7 @@ static struct h1_limits limits_of(const struct listener_settings *l)
 static void refuse(struct session *s, enum reason why)
 {
     s->close_after = true;
+    session_set_state(s, SESSION_WAIT); /* whatever comes is not looked at, even if the answer has to wait */
     ledger_add(&s->pw->ledger.row->unrouted, 1);
     exchange_reply(s->x, why);
 }
@@ -92,10 +92,12 @@ static size_t take_head(struct session *s, const char *p, size_t n)
 static void body_failed(struct session *s, enum reason why)
 {
     s->close_after = true;
-    if (s->x)
-        exchange_request_failed(s->x, why);
-    else
+    if (!s->x) {
         session_linger(s);
+        return;
+    }
+    session_set_state(s, SESSION_WAIT); /* nothing behind the fault is parsed */
+    exchange_request_failed(s->x, why);
 }
 
 static size_t take_trailers(struct session *s, const char *p, size_t n)
@@ -126,7 +128,7 @@ static bool is_over_limit(const struct session *s, size_t more)
 {
     uint64_t limit = s->listener->max_body_bytes;
     return limit && s->state == SESSION_BODY && s->body.framing == BODY_CHUNKED &&
-           (s->body.left > limit || s->body_bytes + more > limit - s->body.left);
+           (s->body.left > limit || s->x->rx_bytes + more > limit - s->body.left);
 }
 
 /* One run of payload. In SESSION_DRAIN it goes nowhere. */
@@ -295,10 +297,10 @@ static void read_some(struct session *s)
         return;
     if (got == CONN_ERROR)
         on_broken(s);
-    else if (s->conn.eof && (s->in_len == 0 || is_hungry(s)))
+    else if (s->conn.eof && (s->in_len == 0 || (is_hungry(s) && list_is_empty(&s->run.node))))
         on_eof(s); /* what is buffered but has to wait goes first */
-    else if (s->state == SESSION_LINGER && s->drained_bytes > LINGER_BYTES_MAX)
-        session_close(s, true);
+    else if (s->state == SESSION_LINGER)
+        session_go_on_lingering(s, got > 0);
     else if ((s->conn.may_read || (got > 0 && look_again(s))) && is_hungry(s))
         front_h1_resume(s);
 }
@@ -306,7 +308,12 @@ static void read_some(struct session *s)
 /* An event while nothing is to be read: is the client still there? */
 static void look(struct session *s)
 {
-    if (s->state == SESSION_WAIT && s->conn.may_read && conn_peek(&s->conn) == CONN_ERROR)
+    if (!s->conn.may_read || !s->x)
+        return;
+    int seen = conn_peek(&s->conn);
+    /* A FIN alone may be a half-close, and then the answer is still wanted; but nobody keeps a place in a waiting room
+     * for a client that has most likely left it. */
+    if (seen == CONN_ERROR || (seen == 0 && s->x->state == EXCHANGE_HOLD))
         on_broken(s);
 }
 

@@ -1,5 +1,6 @@
 #include "proxy/hold.h"
 
+#include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
 
 static void on_timeout(struct deadline *d)
@@ -11,38 +12,42 @@ static void on_timeout(struct deadline *d)
     cork_flush(w);
 }
 
-static uint32_t held_in_cluster(const struct pworker *pw, uint32_t slot)
+/* Never overshot: a place is taken before it is known to be there, and given back. */
+static bool take_place(struct pworker *pw, uint32_t slot, int64_t max)
 {
-    uint64_t held = 0;
-    const struct ledger *l = &pw->proxy->ledger;
-    for (uint32_t i = 0; i < l->header->workers; i++) {
-        const struct ledger_cluster *cells =
-            (const void *)(l->base + l->header->header_bytes + i * l->header->row_bytes + l->header->clusters_off);
-        held += ledger_get(&cells[slot].count[LEDGER_HELD]);
-    }
-    return (uint32_t)held;
+    _Atomic uint32_t *n = &pw->proxy->holding[slot];
+    if (atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < max)
+        return true;
+    atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+    return false;
+}
+
+static void leave(struct exchange *x)
+{
+    struct pworker *pw = x->pw;
+    list_remove(&x->node);
+    pw->held_count--;
+    atomic_fetch_sub_explicit(&pw->proxy->holding[x->cluster->slot], 1, memory_order_relaxed);
+    deadline_stop(&pw->w.wheel, &x->deadline);
 }
 
 bool hold_add(struct exchange *x)
 {
     struct pworker *pw = x->pw;
-    /* This exchange is counted as held already. */
-    if (held_in_cluster(pw, x->cluster->slot) > (uint64_t)x->opt->hold_max)
+    if (!take_place(pw, x->cluster->slot, x->opt->hold_max))
         return false;
     list_push(&pw->held, &x->node);
     pw->held_count++;
     deadline_init(&x->deadline, on_timeout);
     worker_deadline(&pw->w, &x->deadline, x->opt->hold_timeout_ms);
+    proxy_wake(pw, x->cluster->id);
     return true;
 }
 
 void hold_remove(struct exchange *x)
 {
-    if (list_is_empty(&x->node))
-        return;
-    list_remove(&x->node);
-    x->pw->held_count--;
-    deadline_stop(&x->pw->w.wheel, &x->deadline);
+    if (!list_is_empty(&x->node))
+        leave(x);
 }
 
 /* The exchange moves to the current topology: its cluster may have endpoints there. */
@@ -56,6 +61,7 @@ static bool adopt_view(struct exchange *x)
     x->view = view_ref(pw);
     x->cluster = (struct cluster *)found;
     x->opt = &found->options;
+    x->back = exchange_back_of(x);
     return true;
 }
 
@@ -67,12 +73,10 @@ void hold_release(struct pworker *pw)
     list_splice(&all, &pw->held);
     while ((node = list_shift(&all))) {
         struct exchange *x = CONTAINER_OF(node, struct exchange, node);
-        if (!adopt_view(x)) {
-            list_push(&pw->held, &x->node);
+        list_push(&pw->held, &x->node);
+        if (!adopt_view(x))
             continue;
-        }
-        pw->held_count--;
-        deadline_stop(&pw->w.wheel, &x->deadline);
+        leave(x);
         exchange_retry_held(x);
     }
     cork_flush(&pw->w);

@@ -54,13 +54,16 @@ static inline uint64_t pipe_queued(const struct pipe *p)
 }
 /* With a file the file alone decides: what is in memory was pushed before it and need not fill memory_max exactly. The
  * file shrinks only when everything was taken, so that its size is bounded and not only what is unread in it. */
+/* While the file holds something, what comes goes there too, so that order is kept; it is emptied as a whole. */
 static inline bool pipe_is_full(const struct pipe *p)
 {
-    return p->file_max ? p->file_to >= p->file_max : p->memory_bytes >= p->memory_max;
+    if (p->file_to > p->file_from)
+        return p->file_to >= p->file_max;
+    return p->memory_bytes >= p->memory_max && !p->file_max;
 }
 static inline bool pipe_is_low(const struct pipe *p)
 {
-    return p->file_max ? p->file_to < p->file_max : p->memory_bytes <= p->memory_max / 2;
+    return p->file_max ? !pipe_is_full(p) : p->memory_bytes <= p->memory_max / 2;
 }
 /* Everything was delivered and taken. */
 static inline bool pipe_is_done(const struct pipe *p)

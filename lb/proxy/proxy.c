@@ -176,6 +176,9 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
         log_error("the ledger segment cannot be used");
         return false;
     }
+    p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
+    if (!p->holding)
+        return false;
     set_session_limit(p);
     timer_init(&p->tick, &p->loop, on_tick, p);
     timer_arm(&p->tick, TICK_MS);
@@ -193,6 +196,7 @@ static void tear_down(struct proxy *p)
         pworker_fini(&p->workers[i]);
     }
     free(p->workers);
+    free(p->holding);
     if (p->topology)
         topology_unref(&p->topology);
     if (p->orchestrator)

@@ -87,6 +87,7 @@ struct pworker {
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
         _Alignas(64) _Atomic uint32_t sessions;
+        _Atomic bool serving; /* has a topology and accepts: connections may be handed to it */
     } shared;
 };
 
@@ -105,6 +106,11 @@ struct proxy {
     bool ready_sent, draining;
     int workers_done;
     int access_fd;           /* -1: off */
+    _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written only when
+                                  something has to wait) */
+    struct {
+        _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */
+    } shared;
     bool fail_ready;
 };
 
@@ -121,6 +127,11 @@ void view_replace(struct pworker *pw, struct topology *t); /* takes the referenc
 /* accept.c */
 bool acceptors_start(struct pworker *pw) __attribute__((warn_unused_result));
 void acceptors_stop(struct pworker *pw);
+/* Takes what waits in the queues, before they are closed for good. */
+void acceptors_empty(struct pworker *pw);
+/* When no worker accepts any more: lets go of the sockets, so that a listener that the new config does not have is gone.
+ * final: a shutdown, connecting is refused from now on, whoever else has them. */
+void proxy_close_listeners(struct proxy *p, bool final);
 /* Until a session ends. */
 void acceptors_pause(struct pworker *pw);
 void acceptors_resume(struct pworker *pw);

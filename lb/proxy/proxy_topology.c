@@ -52,6 +52,8 @@ static void on_topology_mail(struct worker *w, struct mail *m)
     free(t);
     if (first && !acceptors_start(pw))
         PANIC("worker %d: listeners could not be registered", w->index);
+    if (first)
+        atomic_store_explicit(&pw->shared.serving, true, memory_order_release);
     uplink_pool_sweep(pw);
     hold_release(pw);
     if (atomic_fetch_sub_explicit(&pub->pending, 1, memory_order_acq_rel) == 1)

@@ -61,7 +61,10 @@ static void drain_step(struct pworker *pw)
     if (pw->w.now_ms >= pw->drain_at_ms)
         cut_all(pw);
     close_idle_uplinks(pw);
-    if (pw->session_count == 0 && pw->uplink_count == 0)
+    /* Not before no worker can hand one more connection over, and the last that was is counted. */
+    bool all = atomic_load_explicit(&pw->proxy->shared.draining, memory_order_acquire) == pw->proxy->worker_count;
+    bool mail = atomic_load_explicit(&pw->w.mailbox.shared.head, memory_order_acquire) != NULL;
+    if (all && !mail && pw->session_count == 0 && pw->uplink_count == 0)
         worker_stop(&pw->w);
 }
 
@@ -80,11 +83,19 @@ static void on_drain(struct worker *w, struct mail *m)
 {
     struct pworker *pw = pworker_of(w);
     struct drain_mail *d = CONTAINER_OF(m, struct drain_mail, mail);
+    bool first = !pw->draining;
     pw->draining = true;
     pw->drain_final |= d->final;
     pw->drain_at_ms = w->now_ms + d->timeout_ms;
+    bool d_final = d->final;
     free(d);
+    atomic_store_explicit(&pw->shared.serving, false, memory_order_relaxed);
+    if (d_final && first)
+        acceptors_empty(pw);
     acceptors_stop(pw);
+    if (first && atomic_fetch_add_explicit(&pw->proxy->shared.draining, 1, memory_order_acq_rel) + 1 ==
+                     pw->proxy->worker_count)
+        proxy_close_listeners(pw->proxy, d_final);
     drain_step(pw);
     worker_deadline(w, &pw->tick, DRAIN_TICK_MS);
 }

@@ -7,7 +7,8 @@
 #include "base/panic.h"
 #include "proxy/proxy.h"
 
-#define LINGER_MS      2000
+#define LINGER_MS       2000  /* without a byte from the client */
+#define LINGER_TOTAL_MS 30000 /* an uploader gets this long to see our early answer before the reset */
 #define BODY_RATE_GRACE_MS 10000
 
 static void on_run(struct run_node *n)
@@ -22,9 +23,9 @@ static bool write_is_stuck(struct session *s)
         return false;
     if (s->sink.sent_bytes != s->write_progress) {
         s->write_progress = s->sink.sent_bytes;
-        return false;
+        s->write_seen_ms = s->pw->w.now_ms;
     }
-    return true;
+    return s->pw->w.now_ms - s->write_seen_ms >= s->listener->client_write_timeout_ms;
 }
 
 static bool body_is_slow(const struct session *s)
@@ -33,6 +34,8 @@ static bool body_is_slow(const struct session *s)
     uint64_t now = s->pw->w.now_ms, took = now - s->body_started_ms;
     if (s->state != SESSION_BODY || !s->x || s->x->request_paused)
         return false;
+    if ((s->x->req.flags & MSG_EXPECT_CONTINUE) && !s->x->continue_sent && !s->x->rx_bytes)
+        return false; /* it waits for a 100 of the server, which has its own time-out */
     if (now - s->body_seen_ms >= l->client_body_timeout_ms)
         return true;
     return l->client_body_min_rate && took > BODY_RATE_GRACE_MS && s->body_bytes * 1000 / took < l->client_body_min_rate;
@@ -58,6 +61,18 @@ static void check_busy(struct session *s)
         worker_deadline(&s->pw->w, &s->deadline, next);
 }
 
+/* 408, but not for stray line ends behind a request: nobody waits for an answer to those. */
+static void on_head_timeout(struct session *s)
+{
+    bool stray = s->request_count > 0;
+    for (uint32_t i = 0; stray && i < s->in_len; i++)
+        stray = s->in[i] == '\r' || s->in[i] == '\n';
+    s->close_after = true;
+    s->broken |= stray;
+    session_set_state(s, SESSION_WAIT);
+    exchange_reply(s->x, REASON_CLIENT_HEADER_TIMEOUT);
+}
+
 static void on_timeout(struct deadline *d)
 {
     struct session *s = CONTAINER_OF(d, struct session, deadline);
@@ -65,8 +80,7 @@ static void on_timeout(struct deadline *d)
     CHECK_MAGIC(s, SESSION_MAGIC);
     switch (s->state) {
     case SESSION_HEAD:
-        s->close_after = true;
-        exchange_reply(s->x, REASON_CLIENT_HEADER_TIMEOUT);
+        on_head_timeout(s);
         break;
     case SESSION_BODY:
     case SESSION_WAIT:
@@ -75,9 +89,10 @@ static void on_timeout(struct deadline *d)
             check_busy(s);
         break;
     case SESSION_IDLE:
+    case SESSION_DRAIN:
         session_linger(s);
         break;
-    default: /* DRAIN, LINGER */
+    default: /* LINGER */
         session_close(s, false);
     }
     cork_flush(w);
@@ -207,12 +222,25 @@ void session_linger(struct session *s)
     s->in = NULL;
     s->in_len = s->in_cap = 0;
     s->drained_bytes = 0;
+    s->linger_until_ms = s->pw->w.now_ms + LINGER_TOTAL_MS;
     conn_shutdown(&s->conn);
     if (s->conn.eof) {
         session_close(s, false);
         return;
     }
     session_set_state(s, SESSION_LINGER);
+    if (s->conn.may_read)
+        front_h1_resume(s);
+}
+
+void session_go_on_lingering(struct session *s, bool got_some)
+{
+    if (s->pw->w.now_ms >= s->linger_until_ms) {
+        session_close(s, true);
+        return;
+    }
+    if (got_some)
+        worker_deadline(&s->pw->w, &s->deadline, LINGER_MS);
     if (s->conn.may_read)
         front_h1_resume(s);
 }

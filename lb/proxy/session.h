@@ -57,7 +57,8 @@ struct session {
     struct h1_parser parser;
     struct h1_body body;
     uint64_t body_started_ms, body_seen_ms, body_bytes, drained_bytes;
-    uint64_t write_progress; /* sink.sent_bytes at the last look of the write time-out */
+    uint64_t write_progress, write_seen_ms; /* sink.sent_bytes when it last moved, and when that was */
+    uint64_t linger_until_ms;
 };
 
 /* Takes over fd. */
@@ -83,5 +84,7 @@ void front_h1_next(struct session *s);
 bool session_keep_input(struct session *s, const char *p, size_t n) __attribute__((warn_unused_result));
 /* FIN now, then what still comes is discarded. */
 void session_linger(struct session *s);
+/* Something (or nothing) came while it lingers: waits on, within bounds, or closes. */
+void session_go_on_lingering(struct session *s, bool got_some);
 
 #endif

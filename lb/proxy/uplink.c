@@ -202,7 +202,8 @@ static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct end
         (*slot)->count = 0;
         (*slot)->slot = e->slot;
         (*slot)->addr = e->addr;
-    }
+    } else if (list_is_empty(&(*slot)->idle))
+        (*slot)->addr = e->addr; /* the endpoint moved while none was idle */
     return *slot;
 }
 

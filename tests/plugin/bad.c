@@ -1,5 +1,6 @@
 /* One source, many plugins that are each wrong in one way, or well-behaved ones that tests can look into. What it
  * becomes is decided by BAD_KIND and BAD_NAME on the compiler's command line. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +18,8 @@
 #define KIND_ROLE      7 /* an actuator without functions */
 #define KIND_SCHEMA    8
 #define KIND_LEFTOVER  9 /* leaves timers behind */
+#define KIND_CRASH     10 /* dies 300 ms after its start, every time: for the wire tests */
+#define KIND_LEAK      11 /* takes 64 MiB every 10 ms and never gives them back: for the wire tests */
 
 #if BAD_KIND == KIND_SYMBOL
 COX_EXPORT int something_else;
@@ -50,6 +53,23 @@ static void on_nothing(void *ctx)
     (void)ctx;
 }
 
+static void on_crash(void *ctx)
+{
+    (void)ctx;
+    raise(SIGSEGV);
+}
+
+static void on_leak(void *ctx)
+{
+    const size_t bytes = 64u << 20;
+    void **block = malloc(bytes);
+    if (!block)
+        return;
+    memset(block, 1, bytes);
+    *block = *(void **)ctx; /* a chain, so that the compiler cannot leave it out */
+    *(void **)ctx = block;
+}
+
 static int32_t bad_start(void *instance)
 {
     const struct cox_host *host = instance;
@@ -57,6 +77,11 @@ static int32_t bad_start(void *instance)
         nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
     if (BAD_KIND == KIND_LEFTOVER)
         (void)host->timer_start(host, 3600000, 0, on_nothing, NULL);
+    if (BAD_KIND == KIND_CRASH)
+        (void)host->timer_start(host, 300, 0, on_crash, NULL);
+    static void *leaked;
+    if (BAD_KIND == KIND_LEAK)
+        (void)host->timer_start(host, 10, 10, on_leak, &leaked);
     return COX_OK;
 }
 

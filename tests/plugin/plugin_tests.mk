@@ -62,6 +62,18 @@ tests_plugin_bad_leftover_la_SOURCES = tests/plugin/bad.c
 tests_plugin_bad_leftover_la_CPPFLAGS = $(bad_plugin_flags) -DBAD_KIND=9 -DBAD_NAME='"bad_leftover"'
 tests_plugin_bad_leftover_la_LDFLAGS = $(bad_plugin_ldflags)
 tests_plugin_bad_leftover_la_LIBADD =
+check_LTLIBRARIES += tests/plugin/bad_crash.la
+tests_plugin_bad_crash_la_SOURCES = tests/plugin/bad.c
+tests_plugin_bad_crash_la_CPPFLAGS = $(bad_plugin_flags) -DBAD_KIND=10 -DBAD_NAME='"bad_crash"'
+tests_plugin_bad_crash_la_LDFLAGS = $(bad_plugin_ldflags)
+tests_plugin_bad_crash_la_LIBADD =
+
+check_LTLIBRARIES += tests/plugin/bad_leak.la
+tests_plugin_bad_leak_la_SOURCES = tests/plugin/bad.c
+tests_plugin_bad_leak_la_CPPFLAGS = $(bad_plugin_flags) -DBAD_KIND=11 -DBAD_NAME='"bad_leak"'
+tests_plugin_bad_leak_la_LDFLAGS = $(bad_plugin_ldflags)
+tests_plugin_bad_leak_la_LIBADD =
+
 
 plugin_tests += tests/plugin/test_loader
 tests_plugin_test_loader_SOURCES = tests/plugin/test_loader.c tests/plugin/support.h

@@ -149,11 +149,12 @@ static inline const char *test_dir(void)
     const char *env = getenv("COX_TEST_PLUGIN_DIR");
     if (env)
         return env;
-    const ssize_t n = readlink("/proc/self/exe", dir, sizeof dir - 16);
+    char self[4000];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(n > 0);
-    dir[n] = 0;
-    *strrchr(dir, '/') = 0;
-    strcat(dir, "/.libs"); /* 16 bytes were left */
+    self[n] = 0;
+    *strrchr(self, '/') = 0;
+    (void)snprintf(dir, sizeof dir, "%s/.libs", self);
     return dir;
 }
 

@@ -14,7 +14,7 @@ static int setup_files(void **state)
     if (setup(&fixture))
         return -1;
     fs = (struct files){.f = fixture};
-    strcpy(fs.dir, "/tmp/coxswain-file-XXXXXX");
+    (void)snprintf(fs.dir, sizeof fs.dir, "/tmp/coxswain-file-XXXXXX");
     assert_non_null(mkdtemp(fs.dir));
     *state = &fs;
     return 0;

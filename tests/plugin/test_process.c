@@ -205,8 +205,8 @@ static void test_orphan_is_stopped(void **state)
     struct section s = section_of("local", "process");
     (void)begin(f, &s);
     struct start orphan = {.cartridge = "php", .member = "old", .count = 1};
-    strcpy(orphan.names[0], "ACTUATOR");
-    strcpy(orphan.values[0], "gone");
+    (void)snprintf(orphan.names[0], sizeof orphan.names[0], "ACTUATOR");
+    (void)snprintf(orphan.values[0], sizeof orphan.values[0], "gone");
     list_of(f, &orphan, 4711);
     assert_string_equal(f->told.text, "");
     assert_int_equal(f->told.last_type, CHANNEL_MEMBER_STOP);

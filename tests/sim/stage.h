@@ -39,7 +39,9 @@ struct attempt {
     uint64_t got_bytes;
     int ends, aborts;
     bool has_trailers;
-    bool wants;        /* want_response was called since the last look */
+    bool stopped;      /* it was told not to go on … */
+    bool wants;        /* … and want_response was called since */
+    bool turn;         /* want_response: exchange_back_ready in the next turn */
     uint64_t sent_bytes; /* of the answer's body */
 };
 
@@ -57,7 +59,10 @@ struct client {
     uint16_t status, last_interim;
     bool cut, has_trailers, local; /* local: the answer was made by the proxy */
     uint8_t reason;         /* of the exchange */
-    bool wants;             /* want_request was called since the last look */
+    bool stopped;           /* it was told not to go on … */
+    bool wants;             /* … and want_request was called since */
+    int again;              /* front_ops.again: exchange_front_ready in the next turn */
+    uint64_t longest_go;    /* most bytes of an answer in one go */
     uint64_t got_bytes, sent_bytes;
 };
 
@@ -79,7 +84,7 @@ struct stage {
 struct stage *stage_make(const char *listener, const char *cluster, int endpoints);
 /* Checks that everything came back, and frees the stage. */
 void stage_end(struct stage *st);
-/* The end of a turn: parked objects go. */
+/* The end of a turn: those who asked for it are called once more, parked objects go. */
 void stage_turn(struct stage *st);
 void stage_advance(struct stage *st, uint64_t ms);
 /* Adds one more endpoint to the cluster and publishes, as the control thread would. */
@@ -98,6 +103,15 @@ void client_unblock(struct client *c, int writes);
 
 /* The attempt of this client's request that is open, or NULL. */
 struct attempt *attempt_of(struct client *c);
+/* Must and may it go on? A party that was stopped says nothing more, not even its end, before it is woken. */
+static inline bool client_may_go_on(const struct client *c)
+{
+    return !c->stopped || c->wants;
+}
+static inline bool server_may_go_on(const struct attempt *a)
+{
+    return !a->stopped || a->wants;
+}
 void server_connect(struct attempt *a);
 void server_interim(struct attempt *a, uint16_t status);
 /* An answer's head; fields are lines as in client_send, or "". */

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.door import Door, cluster, route
+from harness.door import SANITIZED, Door, cluster, route
 from harness.net import SLOW, Client, build, fetch, poll
 from harness.origin import OK, chunked, reply
 
@@ -561,7 +561,7 @@ def test_slow_client_holds_back_a_fast_server(door, origin):
         c.head()
         stopped = settled(sent)
         assert stopped < 32 * MIB  # kernel buffers of two connections, and ours
-        assert door.rss() - before < 8 * MIB
+        assert SANITIZED or door.rss() - before < 8 * MIB
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
         have = len(c.buf)
         view = memoryview(bytearray(1 << 20))
@@ -570,7 +570,7 @@ def test_slow_client_holds_back_a_fast_server(door, origin):
             assert n
             have += n
         assert have == total
-    assert door.rss() - before < 8 * MIB
+    assert SANITIZED or door.rss() - before < 8 * MIB
 
 
 @pytest.mark.guard(60)
@@ -599,11 +599,11 @@ def test_slow_server_holds_back_a_fast_client(door, origin):
         t = threading.Thread(target=push, args=(c,), daemon=True)
         t.start()
         assert settled(sent) < 32 * MIB
-        assert door.rss() - before < 8 * MIB
+        assert SANITIZED or door.rss() - before < 8 * MIB
         go.set()
         assert c.response().status == 200
         t.join()
-    assert door.rss() - before < 8 * MIB
+    assert SANITIZED or door.rss() - before < 8 * MIB
 
 
 def settled(counter):

@@ -19,7 +19,7 @@ static int setup(void **state)
 {
     (void)state;
     log_init("test", 2, LOG_ERROR);
-    strcpy(dir, "/tmp/coxswain-state-XXXXXX");
+    (void)snprintf(dir, sizeof dir, "/tmp/coxswain-state-XXXXXX");
     assert_non_null(mkdtemp(dir));
     (void)snprintf(file, sizeof file, "%s/orchestrator.state", dir);
     return 0;

@@ -35,6 +35,19 @@ COXSWAIN = find("coxswain", "COXSWAIN")
 COXCTL = find("coxctl", "COXCTL")
 
 
+def is_sanitized():
+    """Built with a sanitizer: memory figures say nothing about the program then."""
+    try:
+        with open(COXSWAIN, "rb") as f:
+            data = f.read()
+        return b"__asan_init" in data or b"__tsan_init" in data
+    except OSError:
+        return False
+
+
+SANITIZED = is_sanitized()
+
+
 def text(value, indent=0):
     """A Python value in the syntax of the config file."""
     pad = "  " * (indent + 1)
@@ -115,11 +128,11 @@ class Door:
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         return env
 
-    def start(self, program=None):
+    def start(self, program=None, wrapper=()):
         self.write()
         with open(self.stderr, "ab") as err:
             self.process = subprocess.Popen(
-                [program or COXSWAIN, "-c", self.file],
+                [*wrapper, program or COXSWAIN, "-c", self.file],
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=self.environment(),
                 cwd=self.folder, start_new_session=True,
             )
