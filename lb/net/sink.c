@@ -121,8 +121,10 @@ bool sink_flush(struct sink *s)
 void cork_flush(struct worker *w)
 {
     struct sink *s = w->cork_owner;
-    if (s && !sink_flush(s))
+    if (s && !sink_flush(s)) {
         s->conn->broken = true;
+        shutdown(s->conn->fd, SHUT_RDWR); /* an event for its owner, even when only memory was out */
+    }
 }
 
 static void drop_sent(struct sink *s, size_t n)

@@ -378,7 +378,9 @@ static void h1_on_timeout(struct uplink *u)
             exchange_reply(x, REASON_TUNNEL_IDLE);
         } else
             worker_deadline(&u->pw->w, &u->deadline, x->opt->tunnel_timeout_ms);
-    } else if (!u->head_done)
+    } else if (!u->head_done && !x->request_end_sent && !sink_is_blocked(&u->sink)) /* the client uploads slowly */
+        worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
+    else if (!u->head_done)
         uplink_fail(u, REASON_SERVER_TIMEOUT);
     else if (x->response_paused || !x->request_end_sent) /* the client is slow, not the server */
         worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);

@@ -168,10 +168,29 @@ void exchange_start(struct exchange *x)
         pick(x);
 }
 
+static enum ledger_failure failure_kind(enum reason why)
+{
+    switch (why) {
+    case REASON_CONNECT_FAILED:
+    case REASON_CONNECT_TIMEOUT:
+        return LEDGER_FAIL_CONNECT;
+    case REASON_SERVER_TIMEOUT:
+    case REASON_SERVER_STALL:
+        return LEDGER_FAIL_TIMEOUT;
+    case REASON_NO_MEMORY:
+    case REASON_SPILL:
+    case REASON_INTERNAL:
+        return LEDGER_FAIL_INTERNAL;
+    default:
+        return LEDGER_FAIL_SERVER;
+    }
+}
+
 static void hold_or_refuse(struct exchange *x)
 {
-    if (x->attempts) {
-        exchange_reply(x, x->last_failure);
+    if (x->attempts) { /* every endpoint was tried */
+        ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, failure_kind((enum reason)x->last_failure));
+        exchange_reply(x, (enum reason)x->last_failure);
         return;
     }
     if (x->counted == LEDGER_COUNTS)
@@ -207,7 +226,8 @@ static void pick(struct exchange *x)
         return;
     }
     x->pick_ns = x->pw->w.now_ns;
-    x->attempts++;
+    if (x->attempts++)
+        ledger_add(&x->pw->ledger.clusters[x->cluster->slot].retries, 1);
     x->request_end_sent = false;
     exchange_set_state(x, EXCHANGE_ATTEMPT);
     count_as(x, LEDGER_SERVING);
@@ -263,34 +283,16 @@ void exchange_count_tunnel(struct exchange *x)
 }
 
 /* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still here. */
-static bool may_retry(const struct exchange *x, enum reason why, bool sent)
+static bool may_retry(const struct exchange *x, enum reason why, bool sent, bool reused)
 {
     /* A server that is too slow is not helped by doing it all again elsewhere. */
     if (sent && (why == REASON_SERVER_TIMEOUT || why == REASON_SERVER_STALL))
         return false;
-    if (x->head_forwarded || x->back == &back_files || x->attempts > x->opt->retries)
+    if (x->head_forwarded || x->back == &back_files || (!reused && x->attempts > x->opt->retries))
         return false;
     if (x->session->broken || !pipe_can_rewind(&x->req_body))
         return false;
     return !sent || method_is_idempotent(x->req.method);
-}
-
-static enum ledger_failure failure_kind(enum reason why)
-{
-    switch (why) {
-    case REASON_CONNECT_FAILED:
-    case REASON_CONNECT_TIMEOUT:
-        return LEDGER_FAIL_CONNECT;
-    case REASON_SERVER_TIMEOUT:
-    case REASON_SERVER_STALL:
-        return LEDGER_FAIL_TIMEOUT;
-    case REASON_NO_MEMORY:
-    case REASON_SPILL:
-    case REASON_INTERNAL:
-        return LEDGER_FAIL_INTERNAL;
-    default:
-        return LEDGER_FAIL_SERVER;
-    }
 }
 
 static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
@@ -299,6 +301,16 @@ static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
         return;
     struct ledger_endpoint *cell = &x->pw->ledger.endpoints[x->endpoint->slot];
     ledger_add(&cell->failures, kind == LEDGER_FAIL_CONNECT ? 1 : 1ull << 32);
+}
+
+/* A stale uplink is no verdict on its endpoint: the same one, on a new connection, and it costs no retry. Happens once,
+ * for a new connection is never stale. */
+static void try_same_again(struct exchange *x)
+{
+    x->fresh_uplink = true;
+    x->attempts--;
+    if (x->balance.tried_count)
+        x->balance.tried_count--;
 }
 
 void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, bool reused)
@@ -313,12 +325,9 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
         log_debug("cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
                   STR_ARG(x->endpoint ? x->endpoint->id : STR("-")), reason_text(why));
     }
-    if (x->state == EXCHANGE_ATTEMPT && may_retry(x, why, sent)) {
-        ledger_add(&x->pw->ledger.clusters[x->cluster->slot].retries, 1);
-        if (reused && x->balance.tried_count) {
-            x->balance.tried_count--;
-            x->fresh_uplink = true;
-        }
+    if (x->state == EXCHANGE_ATTEMPT && may_retry(x, why, sent, reused)) {
+        if (reused)
+            try_same_again(x);
         pipe_rewind(&x->req_body);
         pick(x);
         return;

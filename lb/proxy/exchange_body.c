@@ -326,8 +326,10 @@ void exchange_check_end(struct exchange *x)
     if (x->state == EXCHANGE_DONE || !x->response_ended)
         return;
     if (pipe_queued(&x->rsp_body)) {
-        if (!x->is_tunnel)
-            exchange_count_finishing(x); /* the server is through; the rest is between the client and us */
+        if (!x->is_tunnel) { /* the server is through; the rest is between the client and us */
+            exchange_set_state(x, EXCHANGE_FINISH);
+            exchange_count_finishing(x);
+        }
         return;
     }
     if (!x->response_end_sent) {

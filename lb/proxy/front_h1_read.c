@@ -332,6 +332,10 @@ static void drain_sink(struct session *s)
 
 static void step(struct session *s)
 {
+    if (s->conn.broken) {
+        on_broken(s);
+        return;
+    }
     if (s->conn.may_write && sink_is_blocked(&s->sink))
         drain_sink(s);
     if (s->x && s->conn.may_write && !sink_is_blocked(&s->sink)) {
