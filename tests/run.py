@@ -72,10 +72,12 @@ def environment(args):
                COXCTL=os.path.join(build, "coxctl"), COXSWAIN_PLUGIN_DIR=os.path.join(build, "plugins"),
                COX_BUILD_DIR=build, COX_SOURCE_DIR=os.path.abspath(args.srcdir), COX_CC=args.cc,
                srcdir=os.path.abspath(args.srcdir))
-    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
-    env.setdefault("LSAN_OPTIONS", f"suppressions={os.path.abspath(args.srcdir)}/tests/lsan.supp:print_suppressions=0")
+    # The same in tests/wire/harness/door.py, for pytest run by hand.
+    supp = os.path.join(os.path.abspath(args.srcdir), "tests")
+    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1")
+    env.setdefault("LSAN_OPTIONS", f"suppressions={supp}/lsan.supp:print_suppressions=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-    env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
+    env.setdefault("TSAN_OPTIONS", f"suppressions={supp}/tsan.supp:print_suppressions=0:second_deadlock_stack=1")
     return env
 
 

@@ -32,6 +32,8 @@ struct listener_settings {
     int64_t max_header_count;          /* 431 */
     uint64_t max_body_bytes;           /* 413; 0: no limit */
     int64_t max_requests;              /* per connection; 0: no limit */
+    int64_t max_sessions_per_client;   /* connections of one address (IPv6: one /64) at a time; 0: no limit (H32) */
+    bool limit_loopback;               /* limits per address hold for loopback too */
     struct cidr_list trusted;          /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
     bool merge_slashes;
     bool trace; /* TRACE is answered by the server behind; default 405 (H25) */

@@ -38,6 +38,12 @@ static const struct option listener_rows[] = {
              "Largest header section; more is a 431. Room for many cookies, and a bound on what one client "
              "can make "
              "us keep."),
+    ROW_INT("max_sessions_per_client", L(max_sessions_per_client), "1000", 0, 1000000,
+            "Connections that one client address (of IPv6: one /64) may have at a time; further ones are closed at once. "
+            "Generous, for whole offices come from one address; 0: no limit. Addresses in trusted are exempt."),
+    ROW_BOOL("limit_loopback", L(limit_loopback), "false",
+             "Limits per client address hold for loopback addresses too. Off, because what comes from there is a "
+             "neighbour of ours or a test."),
     ROW_INT("max_header_count", L(max_header_count), "100", 1, 512,
             "Most fields in a header section; more is a 431."),
     ROW_SIZE("max_body_size", L(max_body_bytes), "100m", 0, TIB(1024),

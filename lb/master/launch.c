@@ -10,16 +10,27 @@
 #include "base/log.h"
 #include "base/panic.h"
 
-/* The environment moves to the heap so that the title may grow over where it was. */
-static char **environment_move(void)
+/* The environment moves to the heap so that the title may grow over where it was. unsetenv() forgets strings, so the
+ * launch remembers them in an array of its own. */
+static void environment_move(struct launch *l)
 {
     size_t n = 0;
     while (environ[n])
         n++;
-    char **copy = must(calloc(n + 1, sizeof *copy));
+    l->environment = must(calloc(n + 1, sizeof *l->environment));
+    l->environment_in_use = must(calloc(n + 1, sizeof *l->environment_in_use));
     for (size_t i = 0; i < n; i++)
-        copy[i] = str_dup(str_of(environ[i]));
-    return copy;
+        l->environment_in_use[i] = l->environment[i] = str_dup(str_of(environ[i]));
+    environ = l->environment_in_use;
+}
+
+static void environment_free(struct launch *l)
+{
+    clearenv();
+    for (size_t i = 0; l->environment[i]; i++)
+        free(l->environment[i]);
+    free(l->environment);
+    free(l->environment_in_use);
 }
 
 /* argv strings, then the environment's, lie one behind the other; stop where they do not. */
@@ -74,7 +85,7 @@ void launch_init(struct launch *l, int argc, char **argv)
     l->executable = find_executable(l->argv[0]);
     l->title_area = argv[0];
     l->title_bytes = contiguous_bytes(argc, argv);
-    environ = environment_move();
+    environment_move(l);
     if (getrlimit(RLIMIT_NOFILE, &l->files) != 0)
         l->files = (struct rlimit){1024, 1024};
 }
@@ -85,6 +96,7 @@ void launch_fini(struct launch *l)
         free(l->argv[i]);
     free(l->argv);
     free(l->executable);
+    environment_free(l);
     *l = (struct launch){0};
 }
 

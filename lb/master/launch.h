@@ -10,6 +10,8 @@ struct launch {
     int argc;
     char **argv;      /* owned copy, NULL-terminated */
     char *executable; /* owned; the path to run again, whatever lies there then */
+    char **environment;        /* owned strings; environ points to them until launch_fini */
+    char **environment_in_use; /* owned; the array that environ was set to */
     char *title_area; /* the kernel's argv and environment bytes */
     size_t title_bytes;
     struct rlimit files; /* RLIMIT_NOFILE as we found it: members get it back */

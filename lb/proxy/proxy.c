@@ -177,7 +177,8 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
         return false;
     }
     p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
-    if (!p->holding)
+    p->clients = clients_create();
+    if (!p->holding || !p->clients)
         return false;
     set_session_limit(p);
     timer_init(&p->tick, &p->loop, on_tick, p);
@@ -191,12 +192,14 @@ static void tear_down(struct proxy *p)
     for (int i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].w.thread, NULL);
     mailbox_run(&p->mailbox, NULL); /* the last lines of the access log */
-    for (int i = 0; i < p->worker_count; i++) {
+    for (int i = 0; i < p->worker_count; i++)
         mailbox_run(&p->workers[i].w.mailbox, &p->workers[i].w); /* buffers and topologies that came too late */
+    mailbox_run(&p->mailbox, NULL); /* publications that are done with these */
+    for (int i = 0; i < p->worker_count; i++)
         pworker_fini(&p->workers[i]);
-    }
     free(p->workers);
     free(p->holding);
+    free(p->clients);
     if (p->topology)
         topology_unref(&p->topology);
     if (p->orchestrator)

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/ledger.h"
+#include "proxy/clients.h"
 #include "proxy/exchange.h"
 #include "proxy/session.h"
 #include "proxy/uplink.h"
@@ -106,6 +107,7 @@ struct proxy {
     bool ready_sent, draining;
     int workers_done;
     int access_fd;           /* -1: off */
+    struct clients *clients; /* owned; connections per client address */
     _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written only when
                                   something has to wait) */
     struct {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/panic.h"
 #include "proxy/proxy.h"
 
@@ -137,6 +138,21 @@ void session_set_state(struct session *s, enum session_state state)
         worker_deadline(&s->pw->w, &s->deadline, timeout_of(s));
 }
 
+/* False: this address has all the connections that it may have. */
+static bool enter_limits(struct session *s)
+{
+    const struct listener_settings *l = s->listener;
+    if (!l->max_sessions_per_client || s->family == AF_UNIX || s->trusted)
+        return true;
+    if (!l->limit_loopback && clients_is_loopback(s->ip))
+        return true;
+    s->limited = clients_enter(s->pw->proxy->clients, s->ip, (uint32_t)l->max_sessions_per_client);
+    if (!s->limited)
+        LOG_LIMITED(LOG_WARN, 1, "listener %s: a client has %lld connections, one more was refused", l->name,
+                    (long long)l->max_sessions_per_client);
+    return s->limited;
+}
+
 static void set_peer(struct session *s, const struct addr *peer)
 {
     struct addr local = {.len = sizeof local.un};
@@ -148,6 +164,13 @@ static void set_peer(struct session *s, const struct addr *peer)
         s->trusted = s->listener->trusted.count > 0; /* a unix socket is as local as loopback */
     if (getsockname(s->conn.fd, &local.sa, &local.len) == 0)
         s->local_port = addr_port(&local);
+}
+
+static void leave_limits(struct session *s)
+{
+    if (s->limited)
+        clients_leave(s->pw->proxy->clients, s->ip);
+    s->limited = false;
 }
 
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer)
@@ -162,14 +185,21 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
     s->pw = pw;
     s->listener = listener;
     list_init(&s->node);
+    s->conn.fd = fd;
+    set_peer(s, peer);
+    if (!enter_limits(s)) {
+        close(fd);
+        pool_give(&pw->session_pool, s);
+        return;
+    }
     if (!conn_open(&s->conn, &pw->w, fd, front_h1_on_ready)) {
+        leave_limits(s);
         pool_give(&pw->session_pool, s);
         return;
     }
     sink_init(&s->sink, &s->conn);
     deadline_init(&s->deadline, on_timeout);
     run_node_init(&s->run, on_run);
-    set_peer(s, peer);
     list_push(&pw->idle_sessions, &s->node);
     /* The first request has the time of a head, not of an idle keep-alive. */
     worker_deadline(&pw->w, &s->deadline, listener->client_header_timeout_ms);
@@ -202,6 +232,7 @@ void session_close(struct session *s, bool reset)
         conn_close(&s->conn);
     free(s->in);
     s->in = NULL;
+    leave_limits(s);
     pw->session_count--;
     ledger_set(&pw->ledger.row->sessions, pw->session_count);
     atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);

@@ -40,6 +40,7 @@ struct session {
     bool broken;
     uint8_t family;     /* AF_INET, AF_INET6, AF_UNIX */
     bool trusted;       /* the peer is in listener.trusted */
+    bool limited;       /* counted in proxy.clients */
     uint16_t port;      /* of the client */
     uint16_t local_port; /* that it connected to */
     uint8_t ip[16];     /* of the client, v4-mapped */

@@ -37,7 +37,8 @@ def door(tmp_path_factory, origin, hole):
         listeners={
             "web": {"max_line_size": "1k", "max_header_size": "4k", "max_header_count": 20, "max_body_size": "10000"},
             "short": SHORT, "rate": {"client_body_min_rate": 1000, "client_body_timeout": "20s"},
-            "few": {"max_requests": 3},
+            "few": {"max_requests": 3}, "crowd": {"max_sessions_per_client": 3, "limit_loopback": True},
+            "friends": {"max_sessions_per_client": 3, "limit_loopback": True, "trusted": ["127.0.0.0/8"]},
         },
         clusters=[
             cluster("web", origin.address), cluster("hang", hole, connect_timeout="500ms", retries=0),
@@ -302,3 +303,31 @@ def test_response_header_limit(door, origin, size, status):
 def test_interim_limit(door, origin, count, status):
     origin.script(lambda conn, r: conn.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * count + OK))
     assert fetch(door.port, host="interim.test").status == status
+
+
+def test_connections_of_one_client(door, origin):
+    """At the limit all are served, one above is closed unread, and a place that is given back can be had again (H32)."""
+    clients = [Client(door.ports["crowd"]) for _ in range(3)]
+    for c in clients:
+        c.send(build(host="web.test"))
+        assert c.response().status == 200
+    with Client(door.ports["crowd"]) as late:
+        late.send_quietly(build(host="web.test"))
+        assert late.closed()
+    clients.pop().close()
+
+    def served():
+        with Client(door.ports["crowd"]) as c:
+            return c.send_quietly(build(host="web.test")) and not c.closed(0.3)
+
+    poll(served, message="a place that was given back")
+    for c in clients:
+        c.close()
+
+
+def test_trusted_clients_are_not_limited(door, origin):
+    clients = [Client(door.ports["friends"]) for _ in range(6)]
+    for c in clients:
+        c.send(build(host="web.test"))
+        assert c.response().status == 200
+        c.close()

@@ -125,7 +125,10 @@ class Door:
     def environment(self):
         env = dict(os.environ, **self.env)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1")
+        supp = os.path.join(ROOT, "tests")
+        env.setdefault("LSAN_OPTIONS", "suppressions=%s/lsan.supp:print_suppressions=0" % supp)
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+        env.setdefault("TSAN_OPTIONS", "suppressions=%s/tsan.supp:print_suppressions=0:second_deadlock_stack=1" % supp)
         return env
 
     def start(self, program=None, wrapper=()):
@@ -205,6 +208,7 @@ class Door:
     def ctl(self, *args, check=True, timeout=15.0):
         done = subprocess.run([COXCTL, "-s", self.control, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=timeout * SLOW, env=self.environment())
+        assert not REPORT.search(done.stderr), "coxctl %s: %s" % (args, done.stderr.decode("utf-8", "replace"))
         if check:
             assert done.returncode == 0, "coxctl %s: %s %s" % (args, done.returncode, done.stderr.decode())
         return done
