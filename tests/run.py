@@ -67,13 +67,13 @@ def run(command, seconds, **options):
 
 def environment(args):
     env = dict(os.environ)
-    build = os.path.abspath(args.builddir)
+    build = args.builddir
     env.update(PYTHONDONTWRITEBYTECODE="1", COXSWAIN=os.path.join(build, "coxswain"),
                COXCTL=os.path.join(build, "coxctl"), COXSWAIN_PLUGIN_DIR=os.path.join(build, "plugins"),
-               COX_BUILD_DIR=build, COX_SOURCE_DIR=os.path.abspath(args.srcdir), COX_CC=args.cc,
-               srcdir=os.path.abspath(args.srcdir))
+               COX_BUILD_DIR=build, COX_SOURCE_DIR=args.srcdir, COX_CC=args.cc,
+               srcdir=args.srcdir)
     # The same in tests/wire/harness/door.py, for pytest run by hand.
-    supp = os.path.join(os.path.abspath(args.srcdir), "tests")
+    supp = os.path.join(args.srcdir, "tests")
     env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1")
     env.setdefault("LSAN_OPTIONS", f"suppressions={supp}/lsan.supp:print_suppressions=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
@@ -187,6 +187,7 @@ def main():
     for name in ("unit", "sim", "fault", "plugin", "fuzz"):
         parser.add_argument("--" + name, default="")
     args = parser.parse_args()
+    args.srcdir, args.builddir = os.path.abspath(args.srcdir), os.path.abspath(args.builddir)
     env = environment(args)
     wanted = os.environ.get("SUITES", "").split() or SUITES
     unknown = [name for name in wanted if name not in SUITES]

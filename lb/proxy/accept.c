@@ -194,6 +194,9 @@ void acceptors_resume(struct pworker *pw)
     if (!pw->accept_paused || pw->draining)
         return;
     pw->accept_paused = false;
-    for (int i = 0; i < pw->acceptor_count; i++)
-        pw->acceptors[i].added = event_add(&pw->acceptors[i].ev, NULL) == 0;
+    for (int i = 0; i < pw->acceptor_count; i++) {
+        struct acceptor *a = &pw->acceptors[i];
+        a->added = a->added || event_add(&a->ev, NULL) == 0;
+        pw->accept_paused |= !a->added; /* the next tick tries again */
+    }
 }

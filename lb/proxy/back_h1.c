@@ -332,7 +332,7 @@ static bool read_once(struct uplink *u)
         take_bytes(u, all);
     else if (got == 0)
         on_eof(u);
-    else if (got == CONN_ERROR)
+    else if (got == CONN_ERROR || u->broken_write) /* what came before the reset has been read by now */
         uplink_fail(u, REASON_SERVER_RESET);
     if (got <= 0 || x->back_state != u)
         return false;

@@ -97,7 +97,7 @@ static bool push_memory(struct pipe *p, const char *data, size_t n)
 bool pipe_push(struct pipe *p, const char *data, size_t n)
 {
     /* What is kept will be read again from the start, memory first: so nothing may follow the file in memory. */
-    bool file_used = p->file_to > (p->keep ? 0 : p->file_from);
+    bool file_used = p->file_to > 0;
     bool to_file = p->file_max && (file_used || p->memory_bytes + n > p->memory_max);
     if (to_file ? !spill(p, data, n) : !push_memory(p, data, n))
         return false;
@@ -172,8 +172,9 @@ static void reset_empty(struct pipe *p)
     p->at = NULL;
     chunk_give(p->worker, p->window);
     p->window = NULL;
-    if (p->file_fd >= 0 && p->file_to && ftruncate(p->file_fd, 0) == 0)
-        p->file_from = p->file_to = 0;
+    if (p->file_to && ftruncate(p->file_fd, 0) != 0)
+        LOG_LIMITED(LOG_WARN, 1, "a temporary file could not be emptied: errno %d", errno); /* it is written over */
+    p->file_from = p->file_to = 0;
 }
 
 void pipe_take(struct pipe *p, size_t n)

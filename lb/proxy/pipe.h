@@ -54,10 +54,10 @@ static inline uint64_t pipe_queued(const struct pipe *p)
 }
 /* With a file the file alone decides: what is in memory was pushed before it and need not fill memory_max exactly. The
  * file shrinks only when everything was taken, so that its size is bounded and not only what is unread in it. */
-/* While the file holds something, what comes goes there too, so that order is kept; it is emptied as a whole. */
+/* Once the file is used what comes goes there too, so that order is kept; it is emptied as a whole. */
 static inline bool pipe_is_full(const struct pipe *p)
 {
-    if (p->file_to > p->file_from)
+    if (p->file_to)
         return p->file_to >= p->file_max;
     return p->memory_bytes >= p->memory_max && !p->file_max;
 }

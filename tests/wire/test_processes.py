@@ -781,5 +781,6 @@ def test_file_plugin_under_load(make_door, origin, origin2, tmp_path):
     with Load(d.port, 4) as load:
         for i in range(100):
             replace(path, view(*[origin.address, origin2.address][i % 2 : i % 2 + 1]) if i % 3 else view(origin.address, origin2.address))
-            load.wait(10)
+            load.wait(30)
     load.clean()
+    assert len(origin.requests) > 100 and len(origin2.requests) > 100
