@@ -73,6 +73,10 @@ static void put_safe(struct line *l, struct str s)
 
 static void put_u64(struct line *l, uint64_t v)
 {
+    if (v < 10 && l->at < l->end) {
+        *l->at++ = (char)('0' + v);
+        return;
+    }
     char digits[20];
     size_t n = sizeof digits;
     do
@@ -97,12 +101,10 @@ static void put_date(struct pworker *pw, struct line *l)
         time_t t = (time_t)second;
         struct tm tm;
         gmtime_r(&t, &tm);
-        strftime(pw->date_text, sizeof pw->date_text, "%d/%b/%Y:%H:%M:%S +0000", &tm);
+        pw->date_len = (uint32_t)strftime(pw->date_text, sizeof pw->date_text, " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
         pw->log_second = second;
     }
-    put(l, STR(" - - ["));
-    put(l, str_of(pw->date_text));
-    put(l, STR("] \""));
+    put(l, str_make(pw->date_text, pw->date_len));
 }
 
 static void put_request(struct exchange *x, struct line *l)

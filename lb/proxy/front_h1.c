@@ -93,6 +93,20 @@ static void put_connection(struct exchange *x, struct session *s, const struct m
         writer_str(w, STR("Connection: keep-alive\r\n"));
 }
 
+static void put_proxy_fields(struct exchange *x, const struct message *m, struct writer *w)
+{
+    if (!message_has(m, FIELD_DATE)) { /* RFC 9110 6.6.1: whoever has a clock adds it */
+        writer_str(w, STR("Date: "));
+        writer_str(w, pworker_http_date(x->pw));
+        writer_str(w, STR("\r\n"));
+    }
+    if (x->pw->settings->via && !x->reason) {
+        writer_str(w, STR("Via: 1.1 "));
+        writer_str(w, str_of(x->pw->settings->server_name));
+        writer_str(w, STR("\r\n"));
+    }
+}
+
 static bool h1_head(struct exchange *x, struct message *m)
 {
     struct session *s = session_of(x);
@@ -108,8 +122,7 @@ static bool h1_head(struct exchange *x, struct message *m)
     h1_write_fields(&w, m);
     put_framing(s, m, &w);
     put_connection(x, s, m, &w);
-    if (x->pw->settings->via && !x->reason)
-        writer_str(&w, STR("Via: 1.1 ")), writer_str(&w, str_of(x->pw->settings->server_name)), writer_str(&w, STR("\r\n"));
+    put_proxy_fields(x, m, &w);
     writer_str(&w, STR("\r\n"));
     if (w.overflow)
         return false;

@@ -82,7 +82,10 @@ struct pworker {
     int log_made;
     struct origin_entry *origins;        /* owned; ORIGIN_ENTRIES */
     uint64_t log_second;                 /* date_text is of this one */
-    char date_text[32];
+    char date_text[48];
+    uint32_t date_len;
+    uint64_t http_date_second;           /* http_date is of this one */
+    char http_date[32];
     uint64_t wake_sent_ms;
     struct deadline tick;                /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
@@ -106,7 +109,7 @@ struct proxy {
     struct timer tick;
     bool ready_sent, draining;
     int workers_done;
-    int access_fd;           /* -1: off */
+    _Atomic int access_fd;   /* -1: off; the control thread writes it, workers look whether there is one */
     struct clients *clients; /* owned; connections per client address */
     _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written only when
                                   something has to wait) */
@@ -141,6 +144,8 @@ void acceptors_resume(struct pworker *pw);
 /* pworker.c */
 bool pworker_init(struct pworker *pw, struct proxy *p, int index) __attribute__((warn_unused_result));
 void pworker_fini(struct pworker *pw);
+/* The time of this second as a Date field has it (RFC 9110 5.6.7); borrowed until the next call. */
+struct str pworker_http_date(struct pworker *pw);
 /* Its thread. */
 void *pworker_main(void *pw);
 /* Control thread: tells the worker. */

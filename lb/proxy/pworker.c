@@ -149,6 +149,19 @@ void pworker_fini(struct pworker *pw)
         pool_fini(pools[i]);
 }
 
+struct str pworker_http_date(struct pworker *pw)
+{
+    uint64_t second = worker_wall_ns(&pw->w) / NS_PER_S;
+    if (second != pw->http_date_second) {
+        time_t now = (time_t)second;
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        strftime(pw->http_date, sizeof pw->http_date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        pw->http_date_second = second;
+    }
+    return str_make(pw->http_date, sizeof "Sun, 06 Nov 1994 08:49:37 GMT" - 1);
+}
+
 static void on_worker_done(struct worker *none, struct mail *m)
 {
     struct done_mail {

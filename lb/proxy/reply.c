@@ -25,16 +25,6 @@ void reply_field(struct message *m, struct writer *w, struct str name, struct st
     m->present |= 1ull << f->id;
 }
 
-static void put_date(struct exchange *x, struct message *m, struct writer *w)
-{
-    char text[40];
-    struct tm tm;
-    time_t now = (time_t)(worker_wall_ns(&x->pw->w) / NS_PER_S);
-    gmtime_r(&now, &tm);
-    size_t n = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    reply_field(m, w, STR("Date"), str_make(text, n));
-}
-
 static void put_special(struct exchange *x, uint16_t status, struct message *m, struct writer *w)
 {
     char text[24];
@@ -57,7 +47,7 @@ void reply_send(struct exchange *x, uint16_t status)
     int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
     message_init(&m, fields, REPLY_FIELDS_MAX);
     writer_init(&w, head, sizeof head);
-    put_date(x, &m, &w);
+    reply_field(&m, &w, STR("Date"), pworker_http_date(x->pw));
     reply_field(&m, &w, STR("Content-Type"), STR("text/plain; charset=utf-8"));
     reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
     put_special(x, status, &m, &w);

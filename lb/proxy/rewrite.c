@@ -50,13 +50,15 @@ static void put_request_id(struct exchange *x, struct writer *w)
             m->fields[i].flags |= FIELD_FLAG_DROP;
     if (!x->pw->settings->request_id)
         return;
-    char *hex = arena_alloc(&x->arena, 32);
-    if (!hex)
-        return;
+    char hex[32];
     hex_write(hex, balance_random(&x->pw->random));
     hex_write(hex + 16, balance_random(&x->pw->random));
-    x->request_id = str_make(hex, 32);
-    writer_field(w, STR("X-Request-Id"), x->request_id);
+    writer_str(w, STR("X-Request-Id: "));
+    x->request_id = str_make(w->p + w->len, sizeof hex); /* stays there: own_fields is in the arena */
+    writer_put(w, hex, sizeof hex);
+    writer_str(w, STR("\r\n"));
+    if (w->overflow)
+        x->request_id = STR_NULL;
 }
 
 static void put_traceparent(struct exchange *x, struct writer *w)
@@ -65,14 +67,16 @@ static void put_traceparent(struct exchange *x, struct writer *w)
     struct str given = message_value(m, FIELD_TRACEPARENT);
     if (given.p && traceparent_valid(given))
         return;
-    for (uint16_t i = 0; i < m->field_count; i++) /* a broken traceparent voids its tracestate */
-        if (m->fields[i].id == FIELD_TRACEPARENT || (given.p && m->fields[i].id == FIELD_TRACESTATE))
+    for (uint16_t i = 0; given.p && i < m->field_count; i++) /* a broken traceparent voids its tracestate */
+        if (m->fields[i].id == FIELD_TRACEPARENT || m->fields[i].id == FIELD_TRACESTATE)
             m->fields[i].flags |= FIELD_FLAG_DROP;
     if (!x->pw->settings->traceparent)
         return;
     char text[TRACEPARENT_BYTES];
     traceparent_make(text, balance_random(&x->pw->random), balance_random(&x->pw->random));
-    writer_field(w, STR("traceparent"), str_make(text, sizeof text));
+    writer_str(w, STR("traceparent: "));
+    writer_put(w, text, sizeof text);
+    writer_str(w, STR("\r\n"));
 }
 
 /* What depends on the connection and the Host alone: the same for request after request, so it is kept. */

@@ -174,6 +174,7 @@ def test_every_call_refused_once(door, refuse, origin, fcgi, request_, kinds):
 def test_every_allocation_of_a_first_request_refused(tmp_path, refuse, origin, fcgi, request_):
     """Once warm, pools ask nobody for memory: so the program is started anew for every allocation."""
     script(origin, fcgi)
+    refused = []
     for nth in range(1, 60):
         d = make_door(tmp_path / ("door%d" % nth), refuse, origin, fcgi).start()
         try:
@@ -182,5 +183,6 @@ def test_every_allocation_of_a_first_request_refused(tmp_path, refuse, origin, f
         finally:
             d.stop()
         if what is None:
-            return
-    raise AssertionError("more than 60 allocations")
+            break
+        refused.append(what)
+    assert 0 < len(refused) < 59, refused
