@@ -18,7 +18,11 @@
 #define SPIN_TRIES  64
 #define YIELD_TRIES 64
 
-_Static_assert(sizeof(struct ledger_endpoint) == 64, "an endpoint cell is one cache line");
+#define ROW_GAP (LEDGER_VERSION > 1 ? PAGE_BYTES : 0) /* nobody may know where cells begin but by the header */
+
+_Static_assert(sizeof(struct ledger_endpoint) % 64 == 0, "an endpoint cell is whole cache lines");
+_Static_assert(LEDGER_CLUSTER_FROZEN == 11 * 8 && LEDGER_ENDPOINT_FROZEN == 4 * 8, "frozen for ever");
+_Static_assert(offsetof(struct ledger_header, generation) == 80, "frozen for ever");
 _Static_assert(sizeof(struct ledger_row) <= PAGE_BYTES, "the head of a row fits its page");
 
 static uint64_t pages(uint64_t bytes)
@@ -31,7 +35,7 @@ static uint64_t pages(uint64_t bytes)
 static void header_lay_out(struct ledger_header *h)
 {
     h->header_bytes = pages(sizeof(*h));
-    h->clusters_off = PAGE_BYTES;
+    h->clusters_off = PAGE_BYTES + ROW_GAP;
     h->endpoints_off = h->clusters_off + pages((uint64_t)h->max_clusters * h->cluster_bytes);
     h->hists_off = h->endpoints_off + pages((uint64_t)h->max_endpoints * h->endpoint_bytes);
     h->row_bytes = h->hists_off + pages((uint64_t)h->max_clusters * h->hist_buckets * sizeof(uint64_t));
@@ -52,7 +56,8 @@ int ledger_create(uint64_t generation, uint32_t workers, uint32_t max_clusters, 
                               .max_clusters = max_clusters,
                               .max_endpoints = max_endpoints,
                               .hist_buckets = LEDGER_HIST_BUCKETS,
-                              .generation = generation};
+                              .generation = generation,
+                              .grown_from = LEDGER_GROWN_FROM};
     header_lay_out(&h);
     int fd = memfd_create("coxswain-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
@@ -77,17 +82,33 @@ static bool is_part(uint64_t off, uint64_t count, uint64_t bytes, uint64_t end)
     return off >= sizeof(struct ledger_row) && off % 8 == 0 && off <= end && count * bytes <= end - off;
 }
 
-/* A segment comes from our own master, but perhaps from another build: sizes may have grown, never shrunk. */
+/* One cell's words that both sides mean the same by: `ours` or fewer. */
+static uint32_t common_words(const struct ledger_header *h, uint32_t theirs, size_t ours, size_t frozen)
+{
+    bool is_related = h->version == LEDGER_VERSION ||
+                      (h->version > LEDGER_VERSION && h->grown_from <= LEDGER_VERSION) ||
+                      (h->version < LEDGER_VERSION && h->version >= LEDGER_GROWN_FROM);
+    size_t bytes = is_related ? (theirs < ours ? theirs : ours) : frozen;
+    return (uint32_t)(bytes / 8);
+}
+
+static bool is_cell(uint32_t bytes, size_t ours, size_t frozen, bool is_same)
+{
+    return bytes % 8 == 0 && bytes <= PAGE_BYTES && (is_same ? bytes >= ours : bytes >= frozen);
+}
+
+/* A segment comes from our own master, but perhaps from another build: sizes differ, what is frozen does not. */
 static bool header_is_sane(const struct ledger_header *h, uint64_t file_bytes)
 {
-    if (h->magic != LEDGER_MAGIC || h->version != LEDGER_VERSION)
+    bool is_same = h->version == LEDGER_VERSION;
+    if (h->magic != LEDGER_MAGIC || !h->version)
         return false;
     if (!h->workers || h->workers > WORKERS_MAX || h->max_clusters > SLOTS_MAX ||
         h->max_endpoints > SLOTS_MAX)
         return false;
-    if (h->cluster_bytes < sizeof(struct ledger_cluster) || h->cluster_bytes > PAGE_BYTES ||
-        h->cluster_bytes % 8 || h->endpoint_bytes < sizeof(struct ledger_endpoint) ||
-        h->endpoint_bytes > PAGE_BYTES || h->endpoint_bytes % 8 || h->hist_buckets != LEDGER_HIST_BUCKETS)
+    if (!is_cell(h->cluster_bytes, sizeof(struct ledger_cluster), LEDGER_CLUSTER_FROZEN, is_same) ||
+        !is_cell(h->endpoint_bytes, sizeof(struct ledger_endpoint), LEDGER_ENDPOINT_FROZEN, is_same) ||
+        (is_same && h->hist_buckets != LEDGER_HIST_BUCKETS))
         return false;
     if (h->total_bytes > file_bytes || h->header_bytes < sizeof(*h) || h->header_bytes % 8 ||
         h->row_bytes % 8 || h->header_bytes > h->total_bytes ||
@@ -98,6 +119,14 @@ static bool header_is_sane(const struct ledger_header *h, uint64_t file_bytes)
            is_part(h->hists_off, h->max_clusters, h->hist_buckets * 8ull, h->row_bytes);
 }
 
+static void find_words(struct ledger *l)
+{
+    const struct ledger_header *h = l->header;
+    l->cluster_words = common_words(h, h->cluster_bytes, sizeof(struct ledger_cluster), LEDGER_CLUSTER_FROZEN);
+    l->endpoint_words = common_words(h, h->endpoint_bytes, sizeof(struct ledger_endpoint), LEDGER_ENDPOINT_FROZEN);
+    l->has_hists = l->cluster_words * 8 > LEDGER_CLUSTER_FROZEN && h->hist_buckets == LEDGER_HIST_BUCKETS;
+}
+
 bool ledger_open(struct ledger *l, int fd, bool writable)
 {
     struct stat st;
@@ -106,7 +135,7 @@ bool ledger_open(struct ledger *l, int fd, bool writable)
     if (fstat(fd, &st) < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
         !header_is_sane(&h, (uint64_t)st.st_size))
         return false;
-    if (writable && (h.cluster_bytes != sizeof(struct ledger_cluster) ||
+    if (writable && (h.version != LEDGER_VERSION || h.cluster_bytes != sizeof(struct ledger_cluster) ||
                      h.endpoint_bytes != sizeof(struct ledger_endpoint)))
         return false;
     void *base = mmap(NULL, h.total_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
@@ -115,7 +144,13 @@ bool ledger_open(struct ledger *l, int fd, bool writable)
     struct ledger_header *copy = must(malloc(sizeof(*copy)));
     *copy = h;
     *l = (struct ledger){.base = base, .bytes = h.total_bytes, .header = copy, .writable = writable};
+    find_words(l);
     return true;
+}
+
+bool ledger_is_whole(const struct ledger *l)
+{
+    return l->cluster_words * 8 > LEDGER_CLUSTER_FROZEN && l->endpoint_words * 8 > LEDGER_ENDPOINT_FROZEN;
 }
 
 void ledger_close(struct ledger *l)
@@ -247,7 +282,7 @@ struct cluster_words { /* struct ledger_cluster without the atomics; same order 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS], since_ns, requests, completed, status_class[6];
     uint64_t failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes, latency_sum_ns, service_sum_ns,
         service_count;
-    uint64_t spare[4];
+    uint64_t spare[4 + LEDGER_SPARE_WORDS];
 };
 _Static_assert(sizeof(struct cluster_words) == sizeof(struct ledger_cluster), "copied word by word");
 
@@ -280,9 +315,9 @@ void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint6
     if (slot >= h->max_clusters)
         return;
     for (uint32_t i = 0; i < h->workers; i++) {
-        struct cluster_words c;
+        struct cluster_words c = {0};
         copy_cell(ledger_row(l, i), cell_at(l, i, h->clusters_off, h->cluster_bytes, slot), alive,
-                  (uint64_t *)&c, sizeof(c) / 8);
+                  (uint64_t *)&c, l->cluster_words);
         add_cluster(&c, alive, now_ns, sum);
     }
 }
@@ -294,8 +329,9 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
     if (slot >= h->max_endpoints)
         return;
     for (uint32_t i = 0; i < h->workers; i++) {
-        uint64_t w[8]; /* count, integral, since, requests, failures, rx, tx, spare */
-        copy_cell(ledger_row(l, i), cell_at(l, i, h->endpoints_off, h->endpoint_bytes, slot), alive, w, 8);
+        uint64_t w[sizeof(struct ledger_endpoint) / 8] = {0}; /* count, integral, since, requests, failures, rx, tx */
+        copy_cell(ledger_row(l, i), cell_at(l, i, h->endpoints_off, h->endpoint_bytes, slot), alive, w,
+                  l->endpoint_words);
         uint64_t dt = alive && now_ns > w[2] ? now_ns - w[2] : 0;
         sum->attempts += alive ? w[0] & UINT32_MAX : 0;
         sum->tunnels += alive ? w[0] >> 32 : 0;
@@ -311,7 +347,7 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
 void ledger_sum_hist(const struct ledger *l, uint32_t slot, uint64_t *buckets)
 {
     const struct ledger_header *h = l->header;
-    if (slot >= h->max_clusters)
+    if (slot >= h->max_clusters || !l->has_hists)
         return;
     for (uint32_t i = 0; i < h->workers; i++) {
         const ledger_u64 *hist = cell_at(l, i, h->hists_off, h->hist_buckets * 8ull, slot);

@@ -17,8 +17,11 @@
  * flight from PICK until its uplink has delivered the last byte or is closed. Tunnels are counted apart. All
  * other cells are cumulative and never run backwards: totals of ended generations are folded into `past`.
  *
- * Offsets are computed from the header, so a reader of another build finds its way as long as the frozen head of
- * header, row and cells (magic, version, sizes, counts and integrals first) is the same. */
+ * Builds of different versions read each other's segments (a binary upgrade has both alive). What is frozen for ever: the
+ * header up to `spare`, the head of a row, and the first words of each cell (counts, integrals, requests). A reader goes
+ * by the offsets and sizes in the header, never by its own structs, and takes as many words of a cell as both sides mean
+ * the same by: all that both have when one layout is the other with words added at its end (`grown_from`), else the
+ * frozen ones. Words that a segment lacks read as zero. Only the same version may map it writable. */
 #ifndef COX_BASE_LEDGER_H
 #define COX_BASE_LEDGER_H
 
@@ -34,7 +37,14 @@
 #endif
 
 #define LEDGER_MAGIC   0x63786c64u /* "cxld" */
-#define LEDGER_VERSION 1
+/* The layout of cells and totals. A build with another one exists for the tests of the upgrade: it has words added at
+ * the end of cells and totals, and a gap before the cells. */
+#ifndef COX_LEDGER_LAYOUT
+#define COX_LEDGER_LAYOUT 1
+#endif
+#define LEDGER_VERSION    COX_LEDGER_LAYOUT
+#define LEDGER_GROWN_FROM 1 /* the oldest version whose cells ours begin with */
+#define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 1 ? 4 : 0)
 #define LEDGER_NO_SLOT UINT32_MAX
 
 /* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative error of a
@@ -70,8 +80,9 @@ struct ledger_cluster {
     ledger_u64 latency_sum_ns;              /* of completed, ROUTE to END */
     ledger_u64 service_sum_ns;              /* PICK to last byte from the server, successful attempts */
     ledger_u64 service_count;
-    ledger_u64 spare[4];
+    ledger_u64 spare[4 + LEDGER_SPARE_WORDS];
 };
+#define LEDGER_CLUSTER_FROZEN offsetof(struct ledger_cluster, status_class)
 
 struct ledger_endpoint { /* one cache line */
     ledger_u64 count;       /* attempts in flight now (low 32 bits) and tunnels (high 32 bits) */
@@ -81,8 +92,9 @@ struct ledger_endpoint { /* one cache line */
     ledger_u64 failures;    /* connect (low 32), other (high 32) */
     ledger_u64 rx_bytes;    /* from the server */
     ledger_u64 tx_bytes;
-    ledger_u64 spare;
+    ledger_u64 spare[1 + 2 * LEDGER_SPARE_WORDS];
 };
+#define LEDGER_ENDPOINT_FROZEN offsetof(struct ledger_endpoint, failures)
 
 struct ledger_header {
     uint32_t magic, version;
@@ -91,6 +103,8 @@ struct ledger_header {
     uint32_t workers, max_clusters, max_endpoints, hist_buckets;
     uint64_t clusters_off, endpoints_off, hists_off; /* within a row */
     uint64_t generation;
+    uint32_t grown_from; /* the oldest version whose cells these begin with */
+    uint32_t spare;
 };
 
 struct ledger_row { /* head of a row */
@@ -109,6 +123,8 @@ struct ledger {
     char *base;
     size_t bytes;
     const struct ledger_header *header; /* owned: a private copy, checked once, so no writer can change it under us */
+    uint32_t cluster_words, endpoint_words; /* of a cell that can be read; fewer than ours in another version's */
+    bool has_hists;
     bool writable;
 };
 
@@ -126,9 +142,11 @@ int ledger_create(uint64_t generation, uint32_t workers, uint32_t max_clusters, 
     __attribute__((warn_unused_result));
 /* No new writable mapping from now on. */
 bool ledger_seal(int fd);
-/* Maps it; checks magic and sizes. False when it is of an unknown version or malformed. */
+/* Maps it; checks magic and sizes. One of another version is opened for reading only. False when it is malformed. */
 bool ledger_open(struct ledger *l, int fd, bool writable) __attribute__((warn_unused_result));
 void ledger_close(struct ledger *l);
+/* Every cell can be read in full; false: of an unknown version, of which counts, integrals and requests are known. */
+bool ledger_is_whole(const struct ledger *l);
 void ledger_writer_init(struct ledger_writer *w, struct ledger *l, uint32_t worker);
 
 /* ---- writer side: the worker's thread only; inline because they are on the request path ---- */
@@ -240,9 +258,11 @@ struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
     uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
     uint64_t latency_sum_ns, service_sum_ns, service_count;
+    uint64_t spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
 };
 struct ledger_endpoint_sum {
     uint64_t attempts, tunnels, integral_ns, requests, connect_failures, other_failures, rx_bytes, tx_bytes;
+    uint64_t spare[LEDGER_SPARE_WORDS];
 };
 
 /* Copies `words` cells of a row, all of one moment; bounded tries. False: still torn after the last of them (its
@@ -275,10 +295,14 @@ struct ledger_past {
     char *base;
     size_t bytes;
     uint32_t max_clusters, max_endpoints;
+    uint32_t cluster_words, endpoint_words, hist_buckets; /* of its own layout */
     bool writable;
 };
 int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints) __attribute__((warn_unused_result));
+/* Totals of another version are opened for reading only. */
 bool ledger_past_open(struct ledger_past *p, int fd, bool writable) __attribute__((warn_unused_result));
+/* Into new ones: all totals of others, with which generations went into them. */
+void ledger_past_take_over(struct ledger_past *p, const struct ledger_past *from);
 void ledger_past_close(struct ledger_past *p);
 /* Adds all cumulative cells of an ended generation. Idempotent per generation number. */
 void ledger_past_fold(struct ledger_past *p, const struct ledger *ended);

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #define PAST_MAGIC   0x63786c70u /* "cxlp" */
-#define PAST_VERSION 1
+#define PAST_VERSION LEDGER_VERSION
 #define PAST_PAGE    4096ull
 #define PAST_SLOTS   (1u << 22)
+#define PAST_WORDS   256 /* of a cell; far more than any layout has */
+#define PAST_BUCKETS 8192
 #define PAST_FOLDED  64 /* generations remembered; far more than can be alive at once */
 
 #define CLUSTER_WORDS  (sizeof(struct ledger_cluster_sum) / 8)
@@ -25,7 +27,7 @@ struct past_header {
     uint32_t magic, version;
     uint64_t header_bytes, buffer_bytes, total_bytes;
     uint32_t cluster_words, endpoint_words, hist_buckets;
-    uint32_t max_clusters, max_endpoints, spare;
+    uint32_t max_clusters, max_endpoints, grown_from; /* as in the header of a ledger */
     ledger_u64 flip; /* folds done; its lowest bit names the buffer in force */
 };
 
@@ -40,30 +42,30 @@ static uint64_t pages(uint64_t bytes)
     return (bytes + PAST_PAGE - 1) & ~(PAST_PAGE - 1);
 }
 
-static void lay_out(struct past_header *h, uint32_t max_clusters, uint32_t max_endpoints)
+static void lay_out(struct past_header *h)
 {
-    *h = (struct past_header){.magic = PAST_MAGIC,
-                              .version = PAST_VERSION,
-                              .header_bytes = PAST_PAGE,
-                              .cluster_words = CLUSTER_WORDS,
-                              .endpoint_words = ENDPOINT_WORDS,
-                              .hist_buckets = LEDGER_HIST_BUCKETS,
-                              .max_clusters = max_clusters,
-                              .max_endpoints = max_endpoints};
-    h->buffer_bytes = PAST_PAGE + pages(max_clusters * CLUSTER_WORDS * 8) +
-                      pages(max_endpoints * ENDPOINT_WORDS * 8) +
-                      pages(max_clusters * LEDGER_HIST_BUCKETS * 8ull);
+    h->header_bytes = PAST_PAGE;
+    h->buffer_bytes = PAST_PAGE + pages((uint64_t)h->max_clusters * h->cluster_words * 8) +
+                      pages((uint64_t)h->max_endpoints * h->endpoint_words * 8) +
+                      pages((uint64_t)h->max_clusters * h->hist_buckets * 8);
     h->total_bytes = h->header_bytes + 2 * h->buffer_bytes;
 }
 
 int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints)
 {
-    struct past_header h;
+    struct past_header h = {.magic = PAST_MAGIC,
+                            .version = PAST_VERSION,
+                            .cluster_words = CLUSTER_WORDS,
+                            .endpoint_words = ENDPOINT_WORDS,
+                            .hist_buckets = LEDGER_HIST_BUCKETS,
+                            .max_clusters = max_clusters,
+                            .max_endpoints = max_endpoints,
+                            .grown_from = LEDGER_GROWN_FROM};
     if (max_clusters > PAST_SLOTS || max_endpoints > PAST_SLOTS) {
         errno = EINVAL;
         return -1;
     }
-    lay_out(&h, max_clusters, max_endpoints);
+    lay_out(&h);
     int fd = memfd_create("coxswain-past", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -1;
@@ -77,16 +79,36 @@ int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints)
     return fd;
 }
 
+/* Sums only ever grow at their end, so a relative's totals can be read word by word. */
+static bool is_readable(const struct past_header *h)
+{
+    return h->version == PAST_VERSION || (h->version > PAST_VERSION && h->grown_from <= PAST_VERSION) ||
+           (h->version < PAST_VERSION && h->version >= LEDGER_GROWN_FROM);
+}
+
+static bool is_sane(const struct past_header *h, uint64_t file_bytes, bool writable)
+{
+    if (h->magic != PAST_MAGIC || !is_readable(h) || h->max_clusters > PAST_SLOTS || h->max_endpoints > PAST_SLOTS ||
+        !h->cluster_words || h->cluster_words > PAST_WORDS || !h->endpoint_words || h->endpoint_words > PAST_WORDS ||
+        h->hist_buckets > PAST_BUCKETS)
+        return false;
+    bool is_ours = h->version == PAST_VERSION && h->cluster_words == CLUSTER_WORDS &&
+                   h->endpoint_words == ENDPOINT_WORDS && h->hist_buckets == LEDGER_HIST_BUCKETS;
+    if (!is_ours && (writable || h->version == PAST_VERSION))
+        return false;
+    struct past_header want = *h;
+    lay_out(&want);
+    return h->header_bytes == want.header_bytes && h->buffer_bytes == want.buffer_bytes &&
+           h->total_bytes == want.total_bytes && file_bytes >= h->total_bytes;
+}
+
 bool ledger_past_open(struct ledger_past *p, int fd, bool writable)
 {
     struct stat st;
-    struct past_header h, want;
+    struct past_header h;
     *p = (struct ledger_past){0};
     if (fstat(fd, &st) < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
-        h.max_clusters > PAST_SLOTS || h.max_endpoints > PAST_SLOTS)
-        return false;
-    lay_out(&want, h.max_clusters, h.max_endpoints);
-    if (memcmp(&h, &want, offsetof(struct past_header, flip)) != 0 || (uint64_t)st.st_size < h.total_bytes)
+        !is_sane(&h, (uint64_t)st.st_size, writable))
         return false;
     void *base = mmap(NULL, h.total_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
@@ -95,6 +117,9 @@ bool ledger_past_open(struct ledger_past *p, int fd, bool writable)
                               .bytes = h.total_bytes,
                               .max_clusters = h.max_clusters,
                               .max_endpoints = h.max_endpoints,
+                              .cluster_words = h.cluster_words,
+                              .endpoint_words = h.endpoint_words,
+                              .hist_buckets = h.hist_buckets,
                               .writable = writable};
     return true;
 }
@@ -124,12 +149,12 @@ static ledger_u64 *clusters_of(struct past_buffer *b)
 
 static ledger_u64 *endpoints_of(const struct ledger_past *p, struct past_buffer *b)
 {
-    return clusters_of(b) + pages(p->max_clusters * CLUSTER_WORDS * 8) / 8;
+    return clusters_of(b) + pages((uint64_t)p->max_clusters * p->cluster_words * 8) / 8;
 }
 
 static ledger_u64 *hists_of(const struct ledger_past *p, struct past_buffer *b)
 {
-    return endpoints_of(p, b) + pages(p->max_endpoints * ENDPOINT_WORDS * 8) / 8;
+    return endpoints_of(p, b) + pages((uint64_t)p->max_endpoints * p->endpoint_words * 8) / 8;
 }
 
 static void copy_words(ledger_u64 *to, const ledger_u64 *from, uint64_t n)
@@ -221,21 +246,24 @@ void ledger_past_fold(struct ledger_past *p, const struct ledger *ended)
     atomic_store_explicit(&header_of(p)->flip, flip + 1, memory_order_release);
 }
 
+/* ---- reading ---- */
+
 enum past_part { PAST_CLUSTER, PAST_ENDPOINT, PAST_HIST };
 
-static const ledger_u64 *part_of(const struct ledger_past *p, struct past_buffer *b, enum past_part part)
+static const ledger_u64 *cell_of(const struct ledger_past *p, struct past_buffer *b, enum past_part part,
+                                 uint32_t slot)
 {
     switch (part) {
     case PAST_CLUSTER:
-        return clusters_of(b);
+        return clusters_of(b) + (size_t)slot * p->cluster_words;
     case PAST_ENDPOINT:
-        return endpoints_of(p, b);
+        return endpoints_of(p, b) + (size_t)slot * p->endpoint_words;
     default:
-        return hists_of(p, b);
+        return hists_of(p, b) + (size_t)slot * p->hist_buckets;
     }
 }
 
-/* Adds the words of one slot. Only a reader that sleeps through two folds meets a buffer that changes: it
+/* Adds the first `words` of one slot. Only a reader that sleeps through two folds meets a buffer that changes: it
  * reads again. */
 static void add_slot(const struct ledger_past *p, enum past_part part, uint32_t slot, uint64_t *to,
                      size_t words)
@@ -243,7 +271,7 @@ static void add_slot(const struct ledger_past *p, enum past_part part, uint32_t 
     uint64_t copy[LEDGER_HIST_BUCKETS], flip;
     do {
         flip = atomic_load_explicit(&header_of(p)->flip, memory_order_acquire);
-        const ledger_u64 *at = part_of(p, buffer_of(p, flip), part) + (size_t)slot * words;
+        const ledger_u64 *at = cell_of(p, buffer_of(p, flip), part, slot);
         for (size_t i = 0; i < words; i++)
             copy[i] = ledger_get(&at[i]);
         atomic_thread_fence(memory_order_acquire);
@@ -252,20 +280,68 @@ static void add_slot(const struct ledger_past *p, enum past_part part, uint32_t 
         to[i] += copy[i];
 }
 
+static size_t fewer(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum)
 {
     if (slot < p->max_clusters)
-        add_slot(p, PAST_CLUSTER, slot, (uint64_t *)(void *)sum, CLUSTER_WORDS);
+        add_slot(p, PAST_CLUSTER, slot, (uint64_t *)(void *)sum, fewer(CLUSTER_WORDS, p->cluster_words));
 }
 
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum)
 {
     if (slot < p->max_endpoints)
-        add_slot(p, PAST_ENDPOINT, slot, (uint64_t *)(void *)sum, ENDPOINT_WORDS);
+        add_slot(p, PAST_ENDPOINT, slot, (uint64_t *)(void *)sum, fewer(ENDPOINT_WORDS, p->endpoint_words));
 }
 
 void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets)
 {
-    if (slot < p->max_clusters)
+    if (slot < p->max_clusters && p->hist_buckets == LEDGER_HIST_BUCKETS)
         add_slot(p, PAST_HIST, slot, buckets, LEDGER_HIST_BUCKETS);
+}
+
+/* ---- from one layout to the next ---- */
+
+static void take_slot(ledger_u64 *to, const uint64_t *sum, size_t words)
+{
+    for (size_t i = 0; i < words; i++)
+        if (sum[i])
+            ledger_add(&to[i], sum[i]);
+}
+
+static void take_clusters(const struct ledger_past *p, struct past_buffer *b, const struct ledger_past *from,
+                          uint64_t used)
+{
+    for (uint32_t slot = 0; slot < p->max_clusters && slot < used; slot++) {
+        struct ledger_cluster_sum sum = {0};
+        uint64_t hist[LEDGER_HIST_BUCKETS] = {0};
+        ledger_past_cluster(from, slot, &sum);
+        ledger_past_hist(from, slot, hist);
+        take_slot(clusters_of(b) + (size_t)slot * CLUSTER_WORDS, (uint64_t *)(void *)&sum, CLUSTER_WORDS);
+        take_slot(hists_of(p, b) + (size_t)slot * LEDGER_HIST_BUCKETS, hist, LEDGER_HIST_BUCKETS);
+        ledger_set(&b->clusters_used, slot + 1u);
+    }
+}
+
+static void take_endpoints(const struct ledger_past *p, struct past_buffer *b, const struct ledger_past *from,
+                           uint64_t used)
+{
+    for (uint32_t slot = 0; slot < p->max_endpoints && slot < used; slot++) {
+        struct ledger_endpoint_sum sum = {0};
+        ledger_past_endpoint(from, slot, &sum);
+        take_slot(endpoints_of(p, b) + (size_t)slot * ENDPOINT_WORDS, (uint64_t *)(void *)&sum, ENDPOINT_WORDS);
+        ledger_set(&b->endpoints_used, slot + 1u);
+    }
+}
+
+void ledger_past_take_over(struct ledger_past *p, const struct ledger_past *from)
+{
+    ASSERT(p->writable && ledger_get(&header_of(p)->flip) == 0);
+    struct past_buffer *to = buffer_of(p, 0), *old = buffer_of(from, ledger_get(&header_of(from)->flip));
+    take_clusters(p, to, from, ledger_get(&old->clusters_used));
+    take_endpoints(p, to, from, ledger_get(&old->endpoints_used));
+    copy_words(&to->folded_count, &old->folded_count, 1 + PAST_FOLDED);
 }

@@ -1,5 +1,6 @@
 #include "http/h1_write.h"
 
+#include "http/rules.h"
 #include "http/scan.h"
 
 #define BIT(id) (1ull << (id))
@@ -114,6 +115,17 @@ void h1_write_framing(struct writer *w, enum body_framing framing, uint64_t cont
     case BODY_CLOSE:
         break;
     }
+}
+
+void h1_write_last_chunk(struct writer *w, const struct message *trailers)
+{
+    writer_str(w, STR("0\r\n"));
+    for (uint16_t i = 0; trailers && i < trailers->field_count; i++) {
+        const struct field *f = &trailers->fields[i];
+        if (rules_trailer_allowed((enum field_id)f->id, field_name_of(trailers, f)))
+            writer_field(w, field_name_of(trailers, f), field_value_of(trailers, f));
+    }
+    writer_str(w, STR("\r\n"));
 }
 
 size_t h1_chunk_head(char *to, uint64_t n)

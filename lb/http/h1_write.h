@@ -56,6 +56,9 @@ void h1_write_status_line(struct writer *w, const struct message *m);
 /* Content-Length or Transfer-Encoding as `framing` asks, then nothing else. */
 void h1_write_framing(struct writer *w, enum body_framing framing, uint64_t content_length);
 
+/* "0\r\n", those trailers that may be passed on (RFC 9110 6.5.1; NULL: none), and the empty line. */
+void h1_write_last_chunk(struct writer *w, const struct message *trailers);
+
 /* The chunk-size line of a chunk of n bytes, at most 18 bytes; returns its length. */
 size_t h1_chunk_head(char *to, uint64_t n);
 

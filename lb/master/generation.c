@@ -42,9 +42,11 @@ static struct generation *create(struct master *m, uint64_t number, int ledger_f
     list_init(&g->node);
     set_state(g, state);
     if (!ledger_open(&g->ledger, ledger_fd, false)) {
-        log_warn("proxy %llu: its ledger is of another version; its totals will be missing",
-                 (unsigned long long)number);
+        log_warn("proxy %llu: its ledger cannot be read; its totals will be missing", (unsigned long long)number);
         g->ledger = (struct ledger){0};
+    } else if (!ledger_is_whole(&g->ledger)) {
+        log_warn("proxy %llu: its ledger is of version %u: only its requests and what is in flight are known",
+                 (unsigned long long)number, g->ledger.header->version);
     }
     list_push(&m->generations.all, &g->node);
     return g;

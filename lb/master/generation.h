@@ -31,7 +31,7 @@ struct generation {
     pid_t pid;
     struct channel *channel; /* owned; NULL when the peer closed it */
     int ledger_fd;           /* owned */
-    struct ledger ledger;    /* read-only; base NULL when it is of an unknown version */
+    struct ledger ledger;    /* read-only; base NULL when it cannot be read */
     uint64_t since_ns;       /* of the state, monotonic */
     uint64_t since_wall_ns;
     uint64_t heartbeat_ns;

@@ -253,6 +253,27 @@ static int start_fresh(struct master *m, const struct master_options *options, s
 
 /* ---- after an upgrade ---- */
 
+/* Totals of another layout are carried over into new ones: what both layouts have goes on counting. */
+static void carry_past_over(struct master *m, int old_fd)
+{
+    struct ledger_past old;
+    bool is_known = ledger_past_open(&old, old_fd, false);
+    if (is_known) {
+        m->max_clusters = old.max_clusters;
+        m->max_endpoints = old.max_endpoints;
+    }
+    if (!make_past(m))
+        PANIC("no memory for the totals: %s", strerror(errno));
+    if (is_known) {
+        log_info("upgrade: the totals are of another layout; carried over");
+        ledger_past_take_over(&m->past, &old);
+        ledger_past_close(&old);
+    } else {
+        log_warn("upgrade: the totals of the former executable cannot be read; counting begins anew");
+    }
+    close(old_fd);
+}
+
 static void adopt_memory(struct master *m, const struct upgrade_state *s)
 {
     m->topology_fd = s->topology_fd;
@@ -260,13 +281,11 @@ static void adopt_memory(struct master *m, const struct upgrade_state *s)
     if (ledger_past_open(&m->past, s->past_fd, true)) {
         m->max_clusters = m->past.max_clusters;
         m->max_endpoints = m->past.max_endpoints;
-        m->settings->max_clusters = m->max_clusters;
-        m->settings->max_endpoints = m->max_endpoints;
-        return;
+    } else {
+        carry_past_over(m, s->past_fd);
     }
-    log_warn("upgrade: the totals of the former executable cannot be read; counting begins anew");
-    close(m->past_fd);
-    ASSERT(make_past(m));
+    m->settings->max_clusters = m->max_clusters;
+    m->settings->max_endpoints = m->max_endpoints;
 }
 
 static void adopt_children(struct master *m, struct upgrade_state *s)

@@ -29,24 +29,9 @@ void sink_fini(struct sink *s)
 
 static bool queue_bytes(struct sink *s, const char *p, size_t n)
 {
-    while (n) {
-        if (!s->last || s->last->to == sizeof s->last->data) {
-            struct chunk *c = chunk_take(s->conn->worker);
-            if (!c)
-                return false;
-            if (s->last)
-                s->last->next = c;
-            else
-                s->first = c;
-            s->last = c;
-        }
-        size_t room = sizeof s->last->data - s->last->to, take = n < room ? n : room;
-        memcpy(s->last->data + s->last->to, p, take);
-        s->last->to += (uint32_t)take;
-        s->queued_bytes += (uint32_t)take;
-        p += take;
-        n -= take;
-    }
+    if (!chunks_append(s->conn->worker, &s->first, &s->last, p, n))
+        return false;
+    s->queued_bytes += (uint32_t)n;
     return true;
 }
 

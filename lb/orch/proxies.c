@@ -20,7 +20,7 @@ struct proxy_link {
     uint64_t generation;
     struct channel *channel; /* owned; NULL once it is gone */
     struct ledger ledger;
-    bool has_ledger;       /* false: a version that we do not know; it is only waited for */
+    bool has_ledger;       /* false: it cannot be read; the proxy is only waited for */
     struct topology *sent; /* counted: what its next difference starts from; NULL: send the whole */
     uint64_t acknowledged; /* number, of our epoch */
 };

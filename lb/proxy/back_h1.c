@@ -107,13 +107,7 @@ static void put_last_chunk(struct uplink *u, struct message *trailers)
     struct writer w;
     size_t room = 16 + (trailers ? trailers->head_len + 1024u : 0);
     writer_init(&w, sink_reserve(&u->sink, room), room);
-    writer_str(&w, STR("0\r\n"));
-    for (uint16_t i = 0; trailers && i < trailers->field_count; i++) {
-        const struct field *f = &trailers->fields[i];
-        if (rules_trailer_allowed((enum field_id)f->id, field_name_of(trailers, f)))
-            writer_field(&w, field_name_of(trailers, f), field_value_of(trailers, f));
-    }
-    writer_str(&w, STR("\r\n"));
+    h1_write_last_chunk(&w, trailers);
     sink_commit(&u->sink, w.len);
 }
 

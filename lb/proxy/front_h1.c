@@ -186,25 +186,12 @@ static ssize_t h1_file(struct exchange *x, int fd, off_t *offset, size_t n, bool
     return 0;
 }
 
-static void put_trailers(struct message *m, struct writer *w)
-{
-    for (uint16_t i = 0; i < m->field_count; i++) {
-        const struct field *f = &m->fields[i];
-        if (!rules_trailer_allowed((enum field_id)f->id, field_name_of(m, f)))
-            continue;
-        writer_field(w, field_name_of(m, f), field_value_of(m, f));
-    }
-}
-
 static bool end_chunked(struct session *s, struct message *trailers)
 {
     struct writer w;
     size_t room = 16 + (trailers ? trailers->head_len + 1024u : 0);
     writer_init(&w, sink_reserve(&s->sink, room), room);
-    writer_str(&w, STR("0\r\n"));
-    if (trailers)
-        put_trailers(trailers, &w);
-    writer_str(&w, STR("\r\n"));
+    h1_write_last_chunk(&w, trailers);
     sink_commit(&s->sink, w.len);
     return !w.overflow;
 }

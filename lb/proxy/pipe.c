@@ -73,24 +73,9 @@ static bool spill(struct pipe *p, const char *data, size_t n)
 
 static bool push_memory(struct pipe *p, const char *data, size_t n)
 {
-    while (n) {
-        if (!p->last || p->last->to == sizeof p->last->data) {
-            struct chunk *c = chunk_take(p->worker);
-            if (!c)
-                return false;
-            if (p->last)
-                p->last->next = c;
-            else
-                p->first = c;
-            p->last = c;
-        }
-        size_t room = sizeof p->last->data - p->last->to, take = n < room ? n : room;
-        memcpy(p->last->data + p->last->to, data, take);
-        p->last->to += (uint32_t)take;
-        p->memory_bytes += (uint32_t)take;
-        data += take;
-        n -= take;
-    }
+    if (!chunks_append(p->worker, &p->first, &p->last, data, n))
+        return false;
+    p->memory_bytes += (uint32_t)n;
     return true;
 }
 

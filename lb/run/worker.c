@@ -1,6 +1,7 @@
 #include "run/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/panic.h"
@@ -149,4 +150,26 @@ struct chunk *chunk_take(struct worker *w)
 void chunk_give(struct worker *w, struct chunk *c)
 {
     pool_give(&w->chunks, c);
+}
+
+bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
+{
+    while (n) {
+        if (!*last || (*last)->to == sizeof (*last)->data) {
+            struct chunk *c = chunk_take(w);
+            if (!c)
+                return false;
+            if (*last)
+                (*last)->next = c;
+            else
+                *first = c;
+            *last = c;
+        }
+        size_t room = sizeof (*last)->data - (*last)->to, take = n < room ? n : room;
+        memcpy((*last)->data + (*last)->to, p, take);
+        (*last)->to += (uint32_t)take;
+        p += take;
+        n -= take;
+    }
+    return true;
 }

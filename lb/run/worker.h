@@ -120,5 +120,8 @@ static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_
 /* NULL when memory is out. */
 struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
 void chunk_give(struct worker *w, struct chunk *c);
+/* Copies n bytes behind the last chunk of a queue, taking new ones. False when memory is out: part may be in then. */
+bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -23,12 +23,13 @@
 
 enum kind { KIND_MEMORY = 1, KIND_CALL = 2 };
 
-struct control { /* tests/wire/test_fault.py writes the first four */
+struct control { /* tests/wire/test_fault.py writes it, but for seen, refused and what */
     _Atomic int32_t pid;   /* whom; 0: nobody */
     _Atomic uint32_t kinds;
     _Atomic uint32_t nth;  /* which call, from 1 */
     _Atomic uint32_t seen; /* calls so far */
     _Atomic uint32_t refused;
+    char only[28];         /* calls of this name alone count; empty: all of the kinds */
     char what[28];         /* the name of the one that was refused */
 };
 
@@ -59,6 +60,8 @@ static bool is_refused(enum kind kind, const char *what, int error)
     if (!c || !atomic_load_explicit(&c->pid, memory_order_acquire))
         return false;
     if (!(atomic_load(&c->kinds) & kind) || atomic_load(&c->pid) != getpid() || !is_worker())
+        return false;
+    if (c->only[0] && strcmp(c->only, what) != 0)
         return false;
     if (atomic_fetch_add(&c->seen, 1) + 1 != atomic_load(&c->nth))
         return false;
