@@ -110,7 +110,7 @@ int conn_peek(struct conn *c)
         return 1;
     if (n == 0)
         return 0;
-    return errno == EAGAIN || errno == EINTR ? 1 : CONN_ERROR;
+    return errno == EAGAIN || errno == EINTR ? CONN_AGAIN : CONN_ERROR;
 }
 
 void conn_shutdown(struct conn *c)

@@ -57,7 +57,7 @@ void conn_close(struct conn *c);
 void conn_reset(struct conn *c);
 /* The outcome of connect once may_write is set: 0 or errno. */
 int conn_connect_error(struct conn *c);
-/* Looks without taking: 1 data or still open with nothing to read, 0 end of stream, CONN_ERROR. */
+/* Looks without taking: 1 data waits, CONN_AGAIN nothing does, 0 end of stream, CONN_ERROR. */
 int conn_peek(struct conn *c);
 
 static inline bool conn_is_open(const struct conn *c)

@@ -208,12 +208,14 @@ static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct end
 }
 
 /* The most recently used one: the others may grow old and close. */
-static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e)
+static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e, bool must_live)
 {
     struct uplink_pool_entry *entry = pool_entry(pw, e);
     while (entry && !list_is_empty(&entry->idle)) {
         struct uplink *u = CONTAINER_OF(entry->idle.prev, struct uplink, node);
-        if (addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken) {
+        bool fit = addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken;
+        /* A FIN may wait whose event this turn has not come to: what cannot be sent twice is worth a look. */
+        if (fit && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
             leave_pool(u);
             return u;
         }
@@ -265,7 +267,9 @@ static void attach(struct uplink *u, struct exchange *x, const struct uplink_ops
 
 struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, bool reuse, enum reason *out_why)
 {
-    struct uplink *u = reuse && !x->fresh_uplink ? take_idle(x->pw, x->endpoint) : NULL;
+    struct uplink *u = NULL;
+    if (reuse && !x->fresh_uplink)
+        u = take_idle(x->pw, x->endpoint, !method_is_idempotent(x->req.method));
     bool reused = u != NULL;
     if (!u)
         u = open_uplink(x->pw, x->endpoint, out_why);

@@ -52,10 +52,12 @@ class Refuse:
         return seen, what.split(b"\0")[0].decode() if refused else None
 
     def environment(self):
-        """A sanitizer's own runtime has to stand first."""
+        """In front of a sanitizer's own runtime, which then is the next allocator."""
         needed = subprocess.run(["ldd", COXSWAIN], stdout=subprocess.PIPE).stdout.decode()
-        first = [line.split()[2] for line in needed.splitlines() if "libasan" in line or "libtsan" in line]
-        return {"LD_PRELOAD": ":".join(first + [self.library]), "REFUSE_FILE": self.file}
+        runtime = [line.split()[2] for line in needed.splitlines() if "libasan" in line or "libtsan" in line]
+        options = os.environ.get("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+        return {"LD_PRELOAD": ":".join([self.library] + runtime), "REFUSE_FILE": self.file,
+                "ASAN_OPTIONS": options + ":verify_asan_link_order=0:allocator_may_return_null=1"}
 
 
 @pytest.fixture(scope="module")
