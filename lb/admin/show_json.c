@@ -78,6 +78,19 @@ static json_t *listeners(const struct view *v)
     return list;
 }
 
+static json_t *plugins(const struct view *v)
+{
+    json_t *list = must(json_array());
+    for (size_t i = 0; i < v->plugin_count; i++) {
+        json_t *o = must(json_object());
+        set(o, "name", text(v->plugins[i].name));
+        set(o, "stalls", number(v->plugins[i].stalls));
+        set(o, "left_out", json_boolean(v->plugins[i].is_left_out));
+        append(list, o);
+    }
+    return list;
+}
+
 static void put_master(const struct view *v, json_t *o)
 {
     set(o, "version", text(v->version));
@@ -92,6 +105,7 @@ static void put_master(const struct view *v, json_t *o)
     set(o, "reload", reload);
     set(o, "processes", processes(v));
     set(o, "listeners", listeners(v));
+    set(o, "plugins", plugins(v));
 }
 
 static void put_rows(const struct view *v, json_t *o)
@@ -104,6 +118,7 @@ static void put_rows(const struct view *v, json_t *o)
     set(o, "uplinks", number(r.uplinks));
     set(o, "unrouted", number(r.unrouted));
     set(o, "log_dropped", number(r.log_dropped));
+    set(o, "ledgers_partial", number((uint64_t)v->partial_count));
     set(o, "ledgers_unreadable", number((uint64_t)v->unreadable_count));
 }
 

@@ -40,6 +40,9 @@ static void show_processes(const struct view *v)
         printf("upgrades: %" PRIu64 "\n", v->upgrades);
     if (v->reload.n)
         printf("last reload: %.*s, %s ago\n", STR_ARG(v->reload), age(v, v->reload_wall_ns, a));
+    for (size_t i = 0; i < v->plugin_count; i++)
+        printf("plugin \"%s\" stalled the orchestrator %" PRIu64 " times%s\n", clean(v->plugins[i].name, a),
+               v->plugins[i].stalls, v->plugins[i].is_left_out ? "; LEFT OUT until the next reload" : "");
     printf("\n%-14s %8s  %-10s %8s\n", "PROCESS", "PID", "STATE", "SINCE");
     for (size_t i = 0; i < v->process_count; i++) {
         const struct view_process *p = &v->processes[i];
@@ -57,8 +60,10 @@ static void show_rows(const struct view *v)
     printf("\nclients: %" PRIu64 " connected, %" PRIu64 " accepted; server connections: %" PRIu64
            "; answered without a cluster: %" PRIu64 "\n",
            r.sessions, r.accepted, r.uplinks, r.unrouted);
+    if (v->partial_count)
+        printf("%d ledger(s) of an unknown version: of them only requests and what is in flight\n", v->partial_count);
     if (v->unreadable_count)
-        printf("%d ledger(s) of another version are not in these numbers\n", v->unreadable_count);
+        printf("%d ledger(s) that cannot be read are not in these numbers\n", v->unreadable_count);
 }
 
 static int width_of_ids(const struct view *v)

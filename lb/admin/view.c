@@ -67,6 +67,15 @@ static void take_listener(struct view *v, struct str rest)
     l->name = rest.p ? rest : STR("");
 }
 
+static void take_plugin(struct view *v, struct str rest)
+{
+    v->plugins = must(realloc(v->plugins, sizeof *v->plugins * (v->plugin_count + 1)));
+    struct view_plugin *p = &v->plugins[v->plugin_count++];
+    p->is_left_out = str_eq(take_word(&rest), STR("left_out"));
+    p->stalls = take_number(&rest);
+    p->name = rest.p ? rest : STR("");
+}
+
 /* ---- descriptors ---- */
 
 static void take_topology(struct view *v, int fd)
@@ -90,6 +99,7 @@ static void take_ledger(struct view *v, int fd, uint64_t generation)
         v->unreadable_count++;
         return;
     }
+    v->partial_count += !ledger_is_whole(&v->ledgers[v->ledger_count]);
     v->generations[v->ledger_count++] = generation;
 }
 
@@ -127,6 +137,8 @@ static void take_line(struct view *v, struct str line)
         take_member(v, word, rest);
     else if (str_eq(word, STR("listener")))
         take_listener(v, rest);
+    else if (str_eq(word, STR("plugin")))
+        take_plugin(v, rest);
     else if (str_eq(word, STR("fds")))
         take_fds(v, rest);
 }
@@ -154,6 +166,7 @@ void view_fini(struct view *v)
     topology_unref(&v->topology);
     free(v->processes);
     free(v->listeners);
+    free(v->plugins);
 }
 
 /* ---- sums ---- */

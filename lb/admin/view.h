@@ -22,6 +22,13 @@ struct view_listener {
     struct str name, address;
 };
 
+/* A plugin that stalled the orchestrator. */
+struct view_plugin {
+    struct str name;
+    uint64_t stalls;
+    bool is_left_out;
+};
+
 struct view {
     struct client *client; /* borrowed; all texts point into its answer */
     struct str version, config, state, reload;
@@ -30,12 +37,15 @@ struct view {
     size_t process_count;
     struct view_listener *listeners; /* owned */
     size_t listener_count;
+    struct view_plugin *plugins; /* owned */
+    size_t plugin_count;
     struct topology *topology; /* NULL: could not be read */
     struct ledger_past past;
     bool has_past;
     struct ledger ledgers[VIEW_LEDGERS_MAX];
     uint64_t generations[VIEW_LEDGERS_MAX];
     int ledger_count, unreadable_count;
+    int partial_count; /* of an unknown version: counts, integrals and requests only */
 };
 
 struct view_rows {

@@ -36,6 +36,7 @@ struct listener_settings {
     bool limit_loopback;               /* limits per address hold for loopback too */
     struct cidr_list trusted;          /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
     bool merge_slashes;
+    bool probes; /* answers /healthz and /readyz itself */
     bool trace; /* TRACE is answered by the server behind; default 405 (H25) */
 };
 
@@ -166,6 +167,11 @@ struct log_settings {
     char *access; /* access log file, "off", or "stderr"/"stdout" */
 };
 
+struct admin_settings {
+    char *address;    /* "127.0.0.1:9090" or "unix:/path"; NULL: no admin listener */
+    char *token_file; /* NULL: no token; only for loopback and unix sockets */
+};
+
 struct settings {
     char *file;      /* the config file itself, absolute */
     int64_t workers; /* 0: one per processor in the affinity mask and cgroup quota */
@@ -177,6 +183,7 @@ struct settings {
     char *plugin_dir; /* never NULL after settings_load */
     char *temp_dir;   /* for unlinked spill files */
     struct log_settings log;
+    struct admin_settings admin;
     uint64_t shutdown_delay_ms, drain_timeout_ms;
     int64_t generations_max;
     int64_t max_sessions; /* 0: from RLIMIT_NOFILE */

@@ -447,8 +447,35 @@ static bool is_token(struct str text)
     return text.n > 0 && text.n <= 64;
 }
 
+/* Whether only this machine can reach it. */
+static bool is_local(struct str address)
+{
+    return str_starts(address, STR("unix:")) || str_starts(address, STR("127.")) || str_starts(address, STR("[::1]:"));
+}
+
+static void check_admin(const struct settings *s, struct reader *r)
+{
+    const struct admin_settings *a = &s->admin;
+    if (!a->address) {
+        if (a->token_file)
+            reader_error(r, &a->token_file, "token_file without an address in admin");
+        return;
+    }
+    check_address(r, &a->address);
+    if (!a->token_file && !is_local(str_of(a->address)))
+        reader_error(r, &a->address,
+                     "\"%s\" can be reached from elsewhere: admin needs a token_file, or a loopback address or unix socket",
+                     a->address);
+    EACH(const struct listener_settings, listener, s->listeners)
+    {
+        if (listener->address && str_eq(str_of(listener->address), str_of(a->address)))
+            reader_error(r, &a->address, "\"%s\" is the address of a listener already", a->address);
+    }
+}
+
 static void check_top(const struct settings *s, struct reader *r)
 {
+    check_admin(s, r);
     if (!is_token(str_of(s->server_name)))
         reader_error(r, &s->server_name, "server_name must be a token of RFC 9110, 1 to 64 letters");
     if (s->control && strlen(s->control) >= sizeof((struct sockaddr_un *)0)->sun_path)

@@ -64,6 +64,10 @@ static const struct option listener_rows[] = {
     ROW_BOOL("trace", L(trace), "false",
              "Pass TRACE on to the servers. Off: 405, because it shows a script the headers that it should "
              "not see."),
+    ROW_BOOL("probes", L(probes), "false",
+             "Answer /healthz and /readyz here, before any route, for whoever watches this program: a load balancer in "
+             "front, or Kubernetes. /readyz is 503 without a topology and while stopping (see shutdown_delay). Off, "
+             "because these paths may belong to your application."),
     ROW_RESERVED("tls", "TLS of a listener."),
 };
 const struct option_table listener_table = {
@@ -214,6 +218,22 @@ static const struct option_table log_table = {
     .struct_size = sizeof(struct log_settings),
 };
 
+#define D(member) offsetof(struct admin_settings, member)
+static const struct option admin_rows[] = {
+    ROW_STRING("address", D(address), NULL,
+               "\"127.0.0.1:9090\" or \"unix:/run/coxswain/admin.sock\"; a socket file is for its owner alone. Unset: "
+               "there is no admin listener."),
+    ROW_PATH("token_file", D(token_file), NULL,
+             "File whose first line is a secret of at least 16 letters, read at start and reload. Everything but the "
+             "bare page then wants \"Authorization: Bearer SECRET\". Needed for any address that is not loopback."),
+};
+static const struct option_table admin_table = {
+    .name = "admin",
+    .help = "The admin listener: /metrics for Prometheus, a JSON API below /v1, and a live page at /.",
+    ROWS(admin_rows),
+    .struct_size = sizeof(struct admin_settings),
+};
+
 #define S(member) offsetof(struct settings, member)
 static const struct option settings_rows[] = {
     ROW_INT(
@@ -238,6 +258,8 @@ static const struct option settings_rows[] = {
         "temp_dir", S(temp_dir), "/tmp",
         "Folder for bodies that do not fit in memory. The files have no name and vanish with the process."),
     ROW_GROUP("log", S(log), &log_table, "Logs."),
+    ROW_GROUP("admin", S(admin), &admin_table,
+              "The admin listener: /metrics for Prometheus, a JSON API below /v1, and a live page at /."),
     ROW_DURATION(
         "shutdown_delay", S(shutdown_delay_ms), "0s", 0, SEC(3600),
         "On SIGTERM, how long requests are still accepted while /readyz already fails. Behind another load "

@@ -226,7 +226,7 @@ const struct option_table cluster_options_table = {
 static const struct option endpoint_rows[] = {
     ROW_REQUIRED("address", E(address),
                  "\"10.0.0.1:80\", \"[::1]:80\" or \"unix:/run/php.sock\". Names are not resolved here."),
-    ROW_INT("weight", E(weight), "1", 0, 1000,
+    ROW_INT("weight", E(weight), "100", 0, 1000,
             "Share of the requests in relation to the others; 0: no new requests."),
 };
 const struct option_table endpoint_table = {

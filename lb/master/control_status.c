@@ -67,6 +67,14 @@ static void put_members(const struct master *m, struct buf *b)
     }
 }
 
+static void put_stalls(const struct master *m, struct buf *b)
+{
+    const struct stalls *s = &m->orchestrator.stalls;
+    for (int i = 0; i < s->count; i++)
+        buf_printf(b, "plugin %s %u %s\n", stalls_is_left_out(s, s->items[i].name) ? "left_out" : "in_use",
+                   s->items[i].times, s->items[i].name);
+}
+
 void control_status(struct control_client *c)
 {
     struct master *m = c->master;
@@ -81,6 +89,7 @@ void control_status(struct control_client *c)
     put_processes(m, &b, &fds);
     put_listeners(m, &b);
     put_members(m, &b);
+    put_stalls(m, &b);
     buf_printf(&b, "fds%.*s\n", (int)fds.names.len, fds.names.p);
     control_answer(c, buf_str(&b), fds.fds, fds.count);
     for (int i = 0; i < fds.count; i++)

@@ -16,6 +16,7 @@
 #include "master/processors.h"
 #include "master/sd_notify.h"
 #include "topo/model.h"
+#include "topo/topology_file.h"
 
 #ifndef COX_VERSION
 #define COX_VERSION "unknown"
@@ -147,11 +148,42 @@ void master_reopen_logs(struct master *m)
 
 /* ---- the first topology and the totals ---- */
 
+/* Of the last run only what a configured source had discovered: the config speaks for itself, and the members ended
+ * with the master that ran them, so their ports may be anybody's now. */
+static bool is_source(void *ctx, const char *owner)
+{
+    const struct settings *s = ctx;
+    for (size_t i = 0; i < s->plugins.count; i++)
+        if (strcmp(SETTINGS_AT(s->plugins, struct plugin_settings, i)->name, owner) == 0)
+            return strcmp(owner, MEMBERS_OWNER) != 0;
+    return false;
+}
+
+static void load_last_topology(struct master *m, struct model *model)
+{
+    const char *dir = m->settings->state_dir;
+    struct buf error;
+    buf_init(&error);
+    struct topology *t = dir && *dir ? topology_file_read(dir, &error) : NULL;
+    if (error.len)
+        log_warn("the topology in %s is not used: %.*s", dir, STR_ARG(buf_str(&error)));
+    if (t) {
+        model_load(model, t);
+        model_keep_owners(model, t, is_source, m->settings);
+        for (uint32_t i = 0; i < t->member_count; i++)
+            model_remove_member(model, t->members[i].id);
+        log_info("starting from the topology in %s", dir);
+    }
+    topology_unref(&t);
+    buf_fini(&error);
+}
+
 static bool make_topology(struct master *m)
 {
     struct model *model = model_create(FIRST_EPOCH, m->max_clusters, m->max_endpoints);
     struct buf bytes;
     buf_init(&bytes);
+    load_last_topology(m, model);
     model_load_settings(model, m->settings);
     struct topology *t = model_publish(model);
     if (!t) { /* nothing configured is a topology too */

@@ -69,13 +69,26 @@ static void connect_all(struct master *m)
 
 /* ---- starting ---- */
 
+static size_t collect_left_out(const struct stalls *s, const char **out)
+{
+    size_t n = 0;
+    for (int i = 0; i < s->count; i++)
+        if (stalls_is_left_out(s, s->items[i].name))
+            out[n++] = s->items[i].name;
+    return n;
+}
+
 static pid_t fork_orchestrator(struct master *m, int channel_fd, int past_fd)
 {
+    const char *left_out[STALLS_PLUGINS];
     struct orch_role role = {.settings = reload_settings(m),
                              .epoch = m->orchestrator.epoch,
                              .master_fd = channel_fd,
                              .topology_fd = m->topology_fd,
-                             .past_fd = past_fd};
+                             .past_fd = past_fd,
+                             .stall = m->orchestrator.stalls.note,
+                             .left_out = left_out,
+                             .left_out_count = collect_left_out(&m->orchestrator.stalls, left_out)};
     int keep[] = {channel_fd, m->topology_fd, past_fd};
     struct child_plan plan = {.role = "orchestrator",
                               .settings = role.settings,
@@ -149,6 +162,7 @@ static void on_kill(void *ctx)
 void orchestrator_init(struct master *m)
 {
     m->orchestrator.master = m;
+    stalls_init(&m->orchestrator.stalls);
     timer_init(&m->orchestrator.restart, &m->loop, on_restart, m);
     timer_init(&m->orchestrator.kill, &m->loop, on_kill, m);
 }
@@ -219,6 +233,7 @@ void orchestrator_on_exit(struct master *m, int status)
     bool was_leaving = o->state == ORCHESTRATOR_LEAVING;
     bool is_config = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIG;
     describe_exit(o, status);
+    stalls_on_exit(&o->stalls, reload_settings(m), o->aborted);
     timer_stop(&o->kill);
     channel_destroy(&o->channel);
     o->pid = 0;

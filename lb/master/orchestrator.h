@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "master/backoff.h"
+#include "master/stalls.h"
 #include "run/channel.h"
 
 enum orchestrator_state { ORCHESTRATOR_DOWN, ORCHESTRATOR_STARTING, ORCHESTRATOR_UP, ORCHESTRATOR_LEAVING };
@@ -27,6 +28,7 @@ struct orchestrator {
     bool aborted;
     bool was_up; /* some orchestrator of this master published */
     struct backoff backoff;
+    struct stalls stalls;
     struct timer restart; /* starts the next */
     struct timer kill;    /* ends a LEAVING one that does not leave */
 };

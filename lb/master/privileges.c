@@ -53,28 +53,41 @@ static bool look_up_group(const char *group, struct privileges *out, struct buf 
     return true;
 }
 
-bool privileges_resolve(const struct settings *s, struct privileges *out, struct buf *error)
+enum privileges_choice privileges_choose(bool is_root, bool has_user, bool in_container)
 {
-    bool has_user = s->user && *s->user;
-    *out = (struct privileges){0};
-    if (geteuid() != 0) {
-        if (has_user)
-            log_info("not started by root: `user` is ignored");
-        return true;
-    }
-    if (!has_user) {
-        if (is_in_container())
-            return true;
-        buf_printf(error, "%s: started by root, and no `user` is set to serve as; set one (user = \"root\" if it must be)\n",
-                   s->file ? s->file : "config");
-        return false;
-    }
+    if (!is_root)
+        return has_user ? PRIVILEGES_IGNORE_USER : PRIVILEGES_STAY;
+    if (has_user)
+        return PRIVILEGES_BECOME_USER;
+    return in_container ? PRIVILEGES_STAY : PRIVILEGES_REFUSE;
+}
+
+static bool become_user(const struct settings *s, struct privileges *out, struct buf *error)
+{
     if (!look_up_user(s->user, out, error))
         return false;
     if (s->group && *s->group && !look_up_group(s->group, out, error))
         return false;
     out->drop = out->uid != 0 || out->gid != getegid();
     return true;
+}
+
+bool privileges_resolve(const struct settings *s, struct privileges *out, struct buf *error)
+{
+    *out = (struct privileges){0};
+    switch (privileges_choose(geteuid() == 0, s->user && *s->user, is_in_container())) {
+    case PRIVILEGES_BECOME_USER:
+        return become_user(s, out, error);
+    case PRIVILEGES_REFUSE:
+        buf_printf(error, "%s: started by root, and no `user` is set to serve as; set one (user = \"root\" if it must be)\n",
+                   s->file ? s->file : "config");
+        return false;
+    case PRIVILEGES_IGNORE_USER:
+        log_info("not started by root: `user` is ignored");
+        return true;
+    default:
+        return true;
+    }
 }
 
 bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out, struct buf *error)

@@ -17,6 +17,10 @@ struct privileges {
     char home[256];
 };
 
+/* Who serves: the whole decision, without the machine. */
+enum privileges_choice { PRIVILEGES_STAY, PRIVILEGES_IGNORE_USER, PRIVILEGES_BECOME_USER, PRIVILEGES_REFUSE };
+enum privileges_choice privileges_choose(bool is_root, bool has_user, bool in_container);
+
 /* The user and group of the config. Running as root without saying a user is an error, but in containers, where root
  * is not the machine's. As another user than root the key is noted and ignored. */
 bool privileges_resolve(const struct settings *s, struct privileges *out, struct buf *error)

@@ -229,6 +229,7 @@ static bool prepare(struct master *m)
 static void go_on_with_orchestrator(struct master *m)
 {
     m->reload.phase = RELOAD_ORCHESTRATOR;
+    stalls_forget(&m->orchestrator.stalls); /* somebody has acted: every plugin has a new chance */
     timer_arm(&m->reload.deadline, ORCHESTRATOR_MS);
     orchestrator_replace(m);
 }

@@ -9,17 +9,18 @@
 
 enum { PERIOD_MS = 1000 };
 
-/* True when it was sent a signal. */
-static bool look_at(const char *role, uint64_t number, pid_t pid, uint64_t heartbeat_ns, uint64_t now, bool *aborted)
+/* True when it was sent a signal, this time or before. */
+static bool look_at(const char *role, uint64_t number, pid_t pid, uint64_t heartbeat_ns, uint64_t limit_ns, uint64_t now,
+                    bool *aborted)
 {
-    if (now < heartbeat_ns || now - heartbeat_ns < WATCHDOG_LIMIT_NS)
+    if (now < heartbeat_ns || now - heartbeat_ns < limit_ns)
         return false;
     if (!*aborted) {
         log_error("%s %llu (process %d) hangs: no sign of life for %llu s; ended", role, (unsigned long long)number,
                   (int)pid, (unsigned long long)((now - heartbeat_ns) / NS_PER_S));
         *aborted = true;
         kill(pid, SIGABRT);
-    } else if (now - heartbeat_ns > WATCHDOG_LIMIT_NS + WATCHDOG_STACK_NS) {
+    } else if (now - heartbeat_ns > limit_ns + WATCHDOG_STACK_NS) {
         kill(pid, SIGKILL);
     }
     return true;
@@ -27,7 +28,7 @@ static bool look_at(const char *role, uint64_t number, pid_t pid, uint64_t heart
 
 static void look_at_generation(struct generation *g, uint64_t now)
 {
-    if (look_at("proxy", g->number, g->pid, g->heartbeat_ns, now, &g->aborted))
+    if (look_at("proxy", g->number, g->pid, g->heartbeat_ns, WATCHDOG_LIMIT_NS, now, &g->aborted))
         return;
     if (g->state == GENERATION_STARTING && now - g->since_ns > WATCHDOG_START_NS) {
         log_error("proxy %llu does not become ready; killed", (unsigned long long)g->number);
@@ -40,10 +41,25 @@ static void look_at_generation(struct generation *g, uint64_t now)
     }
 }
 
+static void look_at_orchestrator(struct orchestrator *o, uint64_t now)
+{
+    char name[STALL_NAME_BYTES];
+    uint64_t running = stalls_running(&o->stalls, now, name);
+    if (o->pid <= 0 || o->state == ORCHESTRATOR_LEAVING)
+        return;
+    if (running >= STALL_LIMIT_NS && !o->aborted) {
+        log_error("plugin \"%s\" has held up the orchestrator for %llu s; ended", name,
+                  (unsigned long long)(running / NS_PER_S));
+        o->aborted = true;
+        kill(o->pid, SIGABRT);
+        return;
+    }
+    look_at("orchestrator", o->epoch, o->pid, o->heartbeat_ns, WATCHDOG_ORCHESTRATOR_NS, now, &o->aborted);
+}
+
 static void on_tick(void *ctx)
 {
     struct master *m = ctx;
-    struct orchestrator *o = &m->orchestrator;
     CHECK_MAGIC(m, MASTER_MAGIC);
     uint64_t now = clock_now_ns(), last = m->watchdog.last_ns;
     m->watchdog.last_ns = now;
@@ -53,8 +69,7 @@ static void on_tick(void *ctx)
         return;
     for (struct list *l = m->generations.all.next; l != &m->generations.all; l = l->next)
         look_at_generation(CONTAINER_OF(l, struct generation, node), now);
-    if (o->pid > 0 && o->state != ORCHESTRATOR_LEAVING)
-        look_at("orchestrator", o->epoch, o->pid, o->heartbeat_ns, now, &o->aborted);
+    look_at_orchestrator(&m->orchestrator, now);
 }
 
 void watchdog_start(struct master *m)

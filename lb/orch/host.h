@@ -12,6 +12,7 @@
 #include "orch/plugin.h"
 #include "run/channel.h"
 #include "run/loop.h"
+#include "run/stall.h"
 #include "topo/model.h"
 
 #define HOST_POSTS_MAX   4096
@@ -54,6 +55,8 @@ struct host {
     void *ctx;
     struct list plugins; /* struct plugin, owned */
     struct plugin *running; /* whose call is on the stack */
+    uint64_t running_since_ns;
+    struct stall *stall; /* borrowed; where the master sees that call; NULL: nowhere */
     struct post_queue queue;
 };
 

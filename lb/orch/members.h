@@ -23,7 +23,6 @@
 #include "conf/settings.h"
 #include "topo/model.h"
 
-#define MEMBERS_OWNER         "members"
 #define MEMBERS_BACKOFF_MS    100u
 #define MEMBERS_BACKOFF_MAX_MS 30000u
 #define MEMBERS_PROVEN_NS     30000000000ull /* active for so long: what it died of is forgiven */

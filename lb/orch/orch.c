@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "topo/route.h"
 
 /* ---- publishing ---- */
 
@@ -122,15 +121,28 @@ static void log_lines(struct buf *errors)
     errors->len = 0;
 }
 
+/* The master ended too many orchestrators for it. */
+static bool is_left_out(const struct orch *o, const struct plugin_settings *s)
+{
+    for (size_t i = 0; i < o->role->left_out_count; i++)
+        if (strcmp(o->role->left_out[i], s->name) == 0)
+            return true;
+    return false;
+}
+
 /* A plugin that cannot be loaded, whose options are wrong, or that cannot be opened is a wrong config. */
 static bool open_all(struct orch *o)
 {
     struct buf errors;
     bool all = true;
     buf_init(&errors);
-    for (size_t i = 0; i < o->settings->plugins.count; i++)
-        all &= plugin_create(&o->host, SETTINGS_AT(o->settings->plugins, struct plugin_settings, i),
-                             loader_dir(o->settings->plugin_dir), &errors) != NULL;
+    for (size_t i = 0; i < o->settings->plugins.count; i++) {
+        const struct plugin_settings *s = SETTINGS_AT(o->settings->plugins, struct plugin_settings, i);
+        if (is_left_out(o, s))
+            log_error("plugin \"%s\" is left out: it has stalled too often; reload to try again", s->name);
+        else
+            all &= plugin_create(&o->host, s, loader_dir(o->settings->plugin_dir), &errors) != NULL;
+    }
     log_lines(&errors);
     buf_fini(&errors);
     return all;
@@ -162,7 +174,7 @@ static void bring_all_up(struct orch *o)
     for (size_t i = 0; i < o->settings->plugins.count; i++) {
         const struct plugin_settings *s = SETTINGS_AT(o->settings->plugins, struct plugin_settings, i);
         const struct plugin *p = host_find(&o->host, s->name);
-        if (!p || !p->is_started)
+        if (!is_left_out(o, s) && (!p || !p->is_started))
             all &= bring_up(o, s);
     }
     if (!all)
@@ -253,29 +265,9 @@ static void load_topology(struct orch *o)
 }
 
 /* A source that is no longer in the config will never deliver a view: its objects go now. */
-static void drop_owner(struct orch *o, struct str owner)
+static bool has_owner(void *ctx, const char *owner)
 {
-    char *name = must(str_dup(owner));
-    if (owner.n && strcmp(name, "config") != 0 && strcmp(name, MEMBERS_OWNER) != 0 &&
-        !orch_host_ops.is_configured(o, name)) {
-        model_view_begin(o->model, owner);
-        model_view_end(o->model, owner);
-    }
-    free(name);
-}
-
-static void drop_owners(struct orch *o)
-{
-    for (uint32_t i = 0; i < o->loaded->cluster_count; i++) {
-        const struct cluster *c = o->loaded->clusters[i];
-        drop_owner(o, c->owner);
-        for (uint32_t k = 0; k < c->endpoint_count; k++)
-            drop_owner(o, c->endpoints[k].owner);
-    }
-    uint32_t count;
-    const struct route *routes = route_table_all(o->loaded->routes, &count);
-    for (uint32_t i = 0; i < count; i++)
-        drop_owner(o, routes[i].owner);
+    return strcmp(owner, "config") == 0 || strcmp(owner, MEMBERS_OWNER) == 0 || orch_host_ops.is_configured(ctx, owner);
 }
 
 static void load(struct orch *o)
@@ -285,7 +277,7 @@ static void load(struct orch *o)
     o->model = model_create(o->role->epoch, (uint32_t)s->max_clusters, (uint32_t)s->max_endpoints);
     if (o->loaded) {
         model_load(o->model, o->loaded);
-        drop_owners(o);
+        model_keep_owners(o->model, o->loaded, has_owner, o);
     }
     model_load_settings(o->model, s);
     state_open(&o->state, s->state_dir);
@@ -299,11 +291,13 @@ static void init(struct orch *o)
     load(o);
     if (!host_init(&o->host, &o->loop, o->model, &orch_host_ops, o))
         PANIC("no descriptor for the plugin host: %s", strerror(errno));
+    o->host.stall = o->role->stall;
     timer_init(&o->publish, &o->loop, on_publish, o);
     timer_init(&o->tick, &o->loop, on_tick, o);
     timer_init(&o->beat, &o->loop, on_beat, o);
     timer_init(&o->retry, &o->loop, on_retry, o);
     o->proxies = proxies_create(&o->loop, o->master, &proxies_ops, o);
+    proxies_keep_in(o->proxies, o->settings->state_dir);
     o->probes = probes_create(&o->loop, &orch_probe_ops, o);
 }
 

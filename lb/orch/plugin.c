@@ -11,8 +11,15 @@
 
 struct call call_begin(struct plugin *p, const char *what)
 {
-    struct call c = {.plugin = p, .outer = p->host->running, .what = what, .since_ns = clock_now_ns()};
-    p->host->running = p;
+    struct host *h = p->host;
+    struct call c = {.plugin = p,
+                     .outer = h->running,
+                     .what = what,
+                     .since_ns = clock_now_ns(),
+                     .outer_since_ns = h->running_since_ns};
+    h->running = p;
+    h->running_since_ns = c.since_ns;
+    stall_enter(h->stall, p->name, c.since_ns);
     p->error.len = 0;
     return c;
 }
@@ -22,6 +29,11 @@ void call_end(struct call *c)
     const uint64_t took_ns = clock_now_ns() - c->since_ns;
     struct plugin *p = c->plugin;
     p->host->running = c->outer;
+    p->host->running_since_ns = c->outer_since_ns;
+    if (c->outer)
+        stall_enter(p->host->stall, c->outer->name, c->outer_since_ns);
+    else
+        stall_leave(p->host->stall);
     if (took_ns <= PLUGIN_SLOW_NS)
         return;
     p->slow_calls++;

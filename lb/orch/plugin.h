@@ -4,7 +4,8 @@
  *                  └──► timers, watches, one unfinished view, numbers of its own
  *
  * Owned by the host (orch/host.h), lives on the orchestrator's thread. Every call into a plugin stands between
- * call_begin and call_end, which measure it: above 10 ms it is logged with the plugin's name. */
+ * call_begin and call_end, which measure it: above 10 ms it is logged with the plugin's name, and after 5 s the master
+ * ends the orchestrator (run/stall.h). */
 #ifndef COX_ORCH_PLUGIN_H
 #define COX_ORCH_PLUGIN_H
 
@@ -76,7 +77,7 @@ void plugin_stop(struct plugin *p);
 struct call {
     struct plugin *plugin, *outer;
     const char *what;
-    uint64_t since_ns;
+    uint64_t since_ns, outer_since_ns;
 };
 struct call call_begin(struct plugin *p, const char *what);
 void call_end(struct call *c);

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "topo/topology_file.h"
 
 #define PROXY_MAGIC      0x63787078u
 #define SEAL_INTERVAL_MS 1000
@@ -34,6 +35,7 @@ struct proxies {
     int count;
     struct topology *current; /* counted */
     struct timer seal_timer;
+    const char *dir; /* borrowed, or NULL */
     bool has_sealed, is_seal_due;
 };
 
@@ -81,17 +83,30 @@ static void send_current(struct proxy_link *l)
         send_whole(l, t);
 }
 
+/* On disk for the next start of everything. Nothing waits for it, and nothing fails without it. */
+static void keep_copy(const struct proxies *p, struct str bytes)
+{
+    if (p->dir && *p->dir && !topology_file_write(p->dir, bytes))
+        LOG_LIMITED(LOG_WARN, 1, "cannot keep the topology in %s: %s", p->dir, strerror(errno));
+}
+
+void proxies_keep_in(struct proxies *p, const char *dir)
+{
+    p->dir = dir;
+}
+
 static void seal_now(struct proxies *p)
 {
     struct buf bytes;
     buf_init(&bytes);
     topology_encode(p->current, &bytes);
     const int fd = sealed_memfd("topology", buf_str(&bytes));
-    buf_fini(&bytes);
     if (fd < 0 || !channel_send(p->master, CHANNEL_PUBLISHED, STR_NULL, &fd, 1))
         log_error("the topology could not be handed to the master: %s", strerror(errno));
     if (fd >= 0)
         close(fd);
+    keep_copy(p, buf_str(&bytes));
+    buf_fini(&bytes);
     p->is_seal_due = false;
     p->has_sealed = true;
     timer_arm(&p->seal_timer, SEAL_INTERVAL_MS);

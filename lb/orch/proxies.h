@@ -24,6 +24,8 @@ struct proxies_ops {
 
 struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops, void *ctx);
 void proxies_destroy(struct proxies **p);
+/* The folder (borrowed) for a copy of what the master is given; NULL or "": none. */
+void proxies_keep_in(struct proxies *p, const char *dir);
 /* CHANNEL_PROXY_UP and CHANNEL_PROXY_GONE. False: malformed. */
 bool proxies_on_up(struct proxies *p, struct channel_message *m) __attribute__((warn_unused_result));
 bool proxies_on_gone(struct proxies *p, const struct channel_message *m) __attribute__((warn_unused_result));

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "conf/settings.h"
+#include "run/stall.h"
 
 /* Exit codes of every role, documented in coxswain.8. */
 enum exit_code {
@@ -42,6 +43,9 @@ struct orch_role {
     int master_fd;    /* M-O channel; proxies come by CHANNEL_PROXY_UP */
     int topology_fd;  /* the last published, always there */
     int past_fd;      /* ledger_past, read-only */
+    struct stall *stall; /* where to note the call that runs; may be NULL */
+    const char *const *left_out; /* plugin instances that stalled too often: not opened */
+    size_t left_out_count;
 };
 
 /* proxy/proxy.c: runs a generation until it is drained; called in the child. */

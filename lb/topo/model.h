@@ -11,6 +11,8 @@
 
 struct model;
 
+#define MEMBERS_OWNER "members" /* of the endpoints of members that the core itself had started */
+
 struct model *model_create(uint64_t epoch, uint32_t max_clusters, uint32_t max_endpoints);
 void model_destroy(struct model **m);
 /* Starts from a topology somebody else built (a restarted orchestrator): owners, slots, health states and numbering
@@ -22,6 +24,10 @@ void model_load(struct model *m, const struct topology *from);
  * Used by the master for the first topology and by the orchestrator, which adds the members. What cannot be used (a
  * name as address) is logged and left out. */
 void model_load_settings(struct model *m, const struct settings *s);
+
+/* After model_load: the objects of owners that is_kept refuses are removed. */
+void model_keep_owners(struct model *m, const struct topology *from, bool (*is_kept)(void *ctx, const char *owner),
+                       void *ctx);
 
 /* Each object has one owner (a plugin instance or "config"); a claim on another's object is refused: false, and
  * *error (may be NULL) says who owns it. Texts are copied. */

@@ -189,3 +189,28 @@ void model_load(struct model *m, const struct topology *from)
     free(l.cluster_used);
     free(l.endpoint_used);
 }
+
+static void keep_owner(struct model *m, struct str owner, bool (*is_kept)(void *ctx, const char *owner), void *ctx)
+{
+    char *name = must(str_dup(owner));
+    if (owner.n && !is_kept(ctx, name)) {
+        model_view_begin(m, owner);
+        model_view_end(m, owner);
+    }
+    free(name);
+}
+
+void model_keep_owners(struct model *m, const struct topology *from, bool (*is_kept)(void *ctx, const char *owner),
+                       void *ctx)
+{
+    for (uint32_t i = 0; i < from->cluster_count; i++) {
+        const struct cluster *c = from->clusters[i];
+        keep_owner(m, c->owner, is_kept, ctx);
+        for (uint32_t k = 0; k < c->endpoint_count; k++)
+            keep_owner(m, c->endpoints[k].owner, is_kept, ctx);
+    }
+    uint32_t count;
+    const struct route *routes = route_table_all(from->routes, &count);
+    for (uint32_t i = 0; i < count; i++)
+        keep_owner(m, routes[i].owner, is_kept, ctx);
+}

@@ -19,6 +19,7 @@
 #define KIND_SCHEMA    8
 #define KIND_LEFTOVER  9 /* leaves timers behind */
 #define KIND_CRASH     10 /* dies 300 ms after its start, every time: for the wire tests */
+#define KIND_HANG      12 /* does not come back from a timer, 200 ms after its start: for the wire tests */
 #define KIND_LEAK      11 /* takes 64 MiB every 10 ms and never gives them back: for the wire tests */
 
 #if BAD_KIND == KIND_SYMBOL
@@ -59,6 +60,13 @@ static void on_crash(void *ctx)
     raise(SIGSEGV);
 }
 
+static void on_hang(void *ctx)
+{
+    (void)ctx;
+    for (;;)
+        pause();
+}
+
 static void on_leak(void *ctx)
 {
     const size_t bytes = 64u << 20;
@@ -79,6 +87,8 @@ static int32_t bad_start(void *instance)
         (void)host->timer_start(host, 3600000, 0, on_nothing, NULL);
     if (BAD_KIND == KIND_CRASH)
         (void)host->timer_start(host, 300, 0, on_crash, NULL);
+    if (BAD_KIND == KIND_HANG)
+        (void)host->timer_start(host, 200, 0, on_hang, NULL);
     static void *leaked;
     if (BAD_KIND == KIND_LEAK)
         (void)host->timer_start(host, 10, 10, on_leak, &leaked);

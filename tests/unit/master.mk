@@ -6,3 +6,7 @@ unit_tests += tests/unit/master/test_members
 tests_unit_master_test_members_SOURCES = tests/unit/master/test_members.c
 unit_tests += tests/unit/master/test_listeners
 tests_unit_master_test_listeners_SOURCES = tests/unit/master/test_listeners.c
+unit_tests += tests/unit/master/test_privileges
+tests_unit_master_test_privileges_SOURCES = tests/unit/master/test_privileges.c
+unit_tests += tests/unit/master/test_stalls
+tests_unit_master_test_stalls_SOURCES = tests/unit/master/test_stalls.c

@@ -10,3 +10,5 @@ unit_tests += tests/unit/topo/test_route
 tests_unit_topo_test_route_SOURCES = tests/unit/topo/test_route.c tests/unit/topo/support.h
 unit_tests += tests/unit/topo/test_balance
 tests_unit_topo_test_balance_SOURCES = tests/unit/topo/test_balance.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_topology_file
+tests_unit_topo_test_topology_file_SOURCES = tests/unit/topo/test_topology_file.c tests/unit/topo/support.h

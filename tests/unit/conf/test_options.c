@@ -277,7 +277,7 @@ static void test_wire_lists(void **state)
     assert_true(options_decode(&cluster_table, &b, buf_str(&wire)));
     assert_int_equal(b.endpoints.count, 3);
     assert_string_equal(SETTINGS_AT(b.endpoints, struct endpoint_settings, 2)->address, "127.0.0.1:3");
-    assert_int_equal(SETTINGS_AT(b.endpoints, struct endpoint_settings, 2)->weight, 1);
+    assert_int_equal(SETTINGS_AT(b.endpoints, struct endpoint_settings, 2)->weight, 100);
     assert_int_equal(b.options.retries, 1);
     options_free(&cluster_table, &a);
     options_free(&cluster_table, &b);

@@ -221,6 +221,8 @@ static void a_malformed_header_is_refused(void **state)
     assert_int_equal(pread(fd, &good, sizeof(good), 0), sizeof(good));
     for (size_t i = 0; i < offsetof(struct ledger_header, generation); i += 4) {
         bad = good;
+        if (i == offsetof(struct ledger_header, version))
+            continue; /* of another version, not malformed */
         memset((char *)&bad + i, 0xfe, 4);
         assert_int_equal(pwrite(fd, &bad, sizeof(bad), 0), sizeof(bad));
         if (ledger_open(&l, fd,
@@ -228,6 +230,104 @@ static void a_malformed_header_is_refused(void **state)
             fail_msg("accepted with byte %zu changed", i);
     }
     close(fd);
+}
+
+/* ---- other versions ---- */
+
+/* A segment as a build with other cells and offsets makes it, one request in flight for 40 ns, two answered; the word
+ * behind the frozen ones holds `mark`. */
+static int foreign_segment(uint32_t version, uint32_t grown_from, uint32_t cluster_words, uint64_t mark)
+{
+    struct ledger_header h = {.magic = LEDGER_MAGIC, .version = version, .header_bytes = 8192, .row_bytes = 65536,
+                              .total_bytes = 8192 + 2 * 65536, .cluster_bytes = cluster_words * 8, .endpoint_bytes = 40,
+                              .workers = 2, .max_clusters = 4, .max_endpoints = 4, .hist_buckets = 5,
+                              .clusters_off = 12288, .endpoints_off = 20480, .hists_off = 32768, .generation = 9,
+                              .grown_from = grown_from};
+    const uint64_t cell[] = {0, 1, 0, 0, 0, 100, 0, 0, 1000, 3, 2, mark}, endpoint[] = {1, 70, 1000, 5, mark};
+    int fd = memfd_create("foreign", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(fd, (off_t)h.total_bytes), 0);
+    assert_int_equal(pwrite(fd, &h, sizeof h, 0), sizeof h);
+    for (uint64_t row = 8192; row < h.total_bytes; row += h.row_bytes) {
+        off_t at = (off_t)(row + h.clusters_off + 2 * h.cluster_bytes);
+        assert_int_equal(pwrite(fd, cell, sizeof cell, at), sizeof cell);
+        assert_int_equal(pwrite(fd, endpoint, sizeof endpoint, (off_t)(row + h.endpoints_off + 3 * 40)), sizeof endpoint);
+    }
+    return fd;
+}
+
+static void frozen_words_count(const struct ledger *l, bool has_mark)
+{
+    struct ledger_cluster_sum s = {0};
+    struct ledger_endpoint_sum e = {0};
+    ledger_sum_cluster(l, 2, true, 1040, &s);
+    assert_int_equal(s.count[LEDGER_SERVING], 2);
+    assert_int_equal(s.integral_ns[LEDGER_SERVING], 2 * 140);
+    assert_int_equal(s.requests, 6);
+    assert_int_equal(s.completed, 4);
+    assert_int_equal(s.status_class[0], has_mark ? 2 * 7 : 0);
+    ledger_sum_endpoint(l, 3, true, 1040, &e);
+    assert_int_equal(e.attempts, 2);
+    assert_int_equal(e.integral_ns, 2 * 110);
+    assert_int_equal(e.requests, 10);
+    assert_int_equal(e.connect_failures, has_mark ? 2 * 7 : 0);
+    assert_false(ledger_is_quiet(l, NULL));
+}
+
+static void of_an_unknown_version_the_frozen_words_count(void **state)
+{
+    (void)state;
+    struct ledger l;
+    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION + 1, 12, 7);
+    assert_false(ledger_open(&l, fd, true));
+    assert_true(ledger_open(&l, fd, false));
+    assert_false(ledger_is_whole(&l));
+    frozen_words_count(&l, false);
+    uint64_t buckets[LEDGER_HIST_BUCKETS] = {0};
+    ledger_sum_hist(&l, 2, buckets);
+    assert_int_equal(ledger_hist_quantile(buckets, 0.5), 0);
+    ledger_close(&l);
+    close(fd);
+}
+
+static void of_a_grown_version_all_common_words_count(void **state)
+{
+    (void)state;
+    struct ledger l;
+    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION, 12, 7);
+    assert_true(ledger_open(&l, fd, false));
+    assert_true(ledger_is_whole(&l));
+    frozen_words_count(&l, true);
+    ledger_close(&l);
+    close(fd);
+}
+
+static void a_cell_without_its_frozen_words_is_refused(void **state)
+{
+    (void)state;
+    struct ledger l;
+    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION, 10, 7);
+    assert_false(ledger_open(&l, fd, false));
+    close(fd);
+}
+
+static void an_unknown_version_is_folded_as_far_as_it_is_known(void **state)
+{
+    (void)state;
+    struct ledger l;
+    struct ledger_past past;
+    struct ledger_cluster_sum s = {0};
+    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION + 1, 12, 7), past_fd = ledger_past_create(8, 8);
+    assert_true(ledger_open(&l, fd, false));
+    assert_true(ledger_past_open(&past, past_fd, true));
+    ledger_past_fold(&past, &l);
+    ledger_past_cluster(&past, 2, &s);
+    assert_int_equal(s.requests, 6);
+    assert_int_equal(s.count[LEDGER_SERVING], 0);
+    assert_int_equal(s.integral_ns[LEDGER_SERVING], 200);
+    ledger_past_close(&past);
+    ledger_close(&l);
+    close(fd);
+    close(past_fd);
 }
 
 /* ---- histogram ---- */
@@ -321,6 +421,41 @@ static void folding_twice_is_folding_once(void **state)
     close(fd);
 }
 
+/* Totals as a build with longer sums makes them, from our own: the head and the layout of totals are words. */
+static void totals_of_another_layout_are_carried_over(void **state)
+{
+    (void)state;
+    struct ledger_past ours, foreign, next;
+    struct fixture f = open_ledger(3);
+    struct ledger_cluster_sum s = {0};
+    struct ledger_endpoint_sum e = {0};
+    uint64_t buckets[LEDGER_HIST_BUCKETS] = {0};
+    int fd = ledger_past_create(8, 16), next_fd = ledger_past_create(8, 16);
+    assert_true(ledger_past_open(&ours, fd, true));
+    work(&f, 5, 20);
+    ledger_past_fold(&ours, &f.ledger);
+    uint32_t version = LEDGER_VERSION + 1;
+    assert_int_equal(pwrite(fd, &version, sizeof version, 4), sizeof version);
+    assert_false(ledger_past_open(&foreign, fd, true));
+    assert_true(ledger_past_open(&foreign, fd, false));
+    assert_true(ledger_past_open(&next, next_fd, true));
+    ledger_past_take_over(&next, &foreign);
+    ledger_past_fold(&next, &f.ledger); /* it is in there already */
+    ledger_past_cluster(&next, 5, &s);
+    ledger_past_endpoint(&next, 5, &e);
+    ledger_past_hist(&next, 5, buckets);
+    assert_int_equal(s.requests, 20);
+    assert_int_equal(s.status_class[2], 20);
+    assert_int_equal(e.requests, 20);
+    assert_int_equal(buckets[ledger_hist_bucket(20000)], 20);
+    ledger_past_close(&ours);
+    ledger_past_close(&foreign);
+    ledger_past_close(&next);
+    ledger_close(&f.ledger);
+    close(fd);
+    close(next_fd);
+}
+
 static void past_refuses_what_it_is_not(void **state)
 {
     (void)state;
@@ -349,6 +484,11 @@ int main(void)
         cmocka_unit_test(buckets_follow_each_other),
         cmocka_unit_test(quantiles),
         cmocka_unit_test(folding_twice_is_folding_once),
+        cmocka_unit_test(of_an_unknown_version_the_frozen_words_count),
+        cmocka_unit_test(of_a_grown_version_all_common_words_count),
+        cmocka_unit_test(a_cell_without_its_frozen_words_is_refused),
+        cmocka_unit_test(an_unknown_version_is_folded_as_far_as_it_is_known),
+        cmocka_unit_test(totals_of_another_layout_are_carried_over),
         cmocka_unit_test(past_refuses_what_it_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
