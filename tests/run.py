@@ -65,6 +65,19 @@ def run(command, seconds, **options):
         return str(e), 127
 
 
+def call_patiently(command, **options):
+    """subprocess.call(), but after Ctrl-C, which the child gets too, it has time to end what it started."""
+    with subprocess.Popen(command, **options) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            try:
+                child.wait(60)
+            except (KeyboardInterrupt, subprocess.TimeoutExpired):
+                child.kill()
+            raise
+
+
 def environment(args):
     env = dict(os.environ)
     build = args.builddir
@@ -155,8 +168,9 @@ def run_wire(args, env):
     try:
         report = os.path.join(scratch, "wire.xml")
         command = [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "--junitxml", report,
-                   "--rootdir", folder] + os.environ.get("WIRE_FLAGS", "").split() + [folder]
-        status = subprocess.call(command, env=env, cwd=scratch, stdin=subprocess.DEVNULL)
+                   "--rootdir", folder, "--basetemp", os.path.join(scratch, "t")]
+        command += os.environ.get("WIRE_FLAGS", "").split() + [folder]
+        status = call_patiently(command, env=env, cwd=scratch, stdin=subprocess.DEVNULL)
         try:
             suites = ElementTree.parse(report).getroot().iter("testsuite")
         except (OSError, ElementTree.ParseError):
@@ -206,6 +220,8 @@ def main():
             count = run_wire(args, env)
         else:
             count = run_cmocka(getattr(args, name), args, env)
+        if not count.passed + count.failed + count.skipped:
+            continue
         print(f"{name}: {count.line()} ({time.monotonic() - began:.1f} s)", flush=True)
         total.add(count)
     if total.notes:
@@ -217,4 +233,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -17,7 +17,8 @@
  * 4. start begins the work: connect, watch, list. When it fails the instance is closed, and opened and started anew
  *    after a while. From now on its roles are called, always on the orchestrator's thread. A call that takes longer
  *    than 10 ms is logged with the plugin's name; what blocks goes to host->offload. Five seconds in one call, and
- *    the orchestrator is ended and started anew.
+ *    the orchestrator is ended and started anew; after the third time the plugin is not opened any more until the
+ *    next reload, and what it brought into the topology stays as it was.
  * 5. stop ends the work; results may still come in until close, and are ignored then. close frees everything. Every
  *    timer and watch must have been stopped by then.
  *

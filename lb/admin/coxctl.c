@@ -9,6 +9,7 @@
 #include "admin/client.h"
 #include "admin/ctl_arguments.h"
 #include "admin/show.h"
+#include "admin/top.h"
 #include "base/buf.h"
 #include "base/paths.h"
 
@@ -24,6 +25,7 @@ static const char usage[] =
     "\n"
     "  status            processes, clusters, endpoints, members and their numbers\n"
     "  topology          routes, clusters and endpoints as they are served now\n"
+    "  top               the same live: rates, latencies, in flight; q ends it\n"
     "  reload            read the configuration again; waits, and says what is wrong with it\n"
     "  drain MEMBER      give a member or endpoint no more new requests\n"
     "  undrain MEMBER    take that back\n"
@@ -53,9 +55,9 @@ static bool is(const struct ctl_arguments *a, const char *command)
 
 static int show(const struct ctl_arguments *a, struct client *c)
 {
-    struct view v;
+    struct survey v;
     bool ok;
-    view_init(&v, c);
+    survey_init(&v, c);
     if (is(a, "status"))
         ok = a->json ? show_status_json(&v) : show_status(&v);
     else if (!v.topology) {
@@ -63,7 +65,7 @@ static int show(const struct ctl_arguments *a, struct client *c)
         ok = false;
     } else
         ok = a->json ? show_topology_json(&v) : show_topology(&v);
-    view_fini(&v);
+    survey_fini(&v);
     return ok ? CTL_OK : CTL_REFUSED;
 }
 
@@ -121,7 +123,7 @@ static int run(const struct ctl_arguments *a)
         return CTL_OK;
     }
     char *socket = a->socket ? str_dup(str_of(a->socket)) : default_socket();
-    int code = ask(a, socket);
+    int code = is(a, "top") ? (top_run(socket) ? CTL_OK : CTL_UNREACHABLE) : ask(a, socket);
     free(socket);
     return code;
 }

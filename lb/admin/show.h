@@ -4,11 +4,11 @@
 
 #include <stdbool.h>
 
-#include "admin/view.h"
+#include "admin/survey.h"
 
-bool show_status(const struct view *v);
-bool show_topology(const struct view *v);
-bool show_status_json(const struct view *v);
-bool show_topology_json(const struct view *v);
+bool show_status(const struct survey *v);
+bool show_topology(const struct survey *v);
+bool show_status_json(const struct survey *v);
+bool show_topology_json(const struct survey *v);
 
 #endif

@@ -17,7 +17,7 @@ static const char *clean(struct str s, char *to)
     return to;
 }
 
-static const char *age(const struct view *v, uint64_t since_wall_ns, char *to)
+static const char *age(const struct survey *v, uint64_t since_wall_ns, char *to)
 {
     uint64_t s = since_wall_ns && v->now_wall_ns > since_wall_ns ? (v->now_wall_ns - since_wall_ns) / NS_PER_S : 0;
     if (s < 100)
@@ -31,7 +31,7 @@ static const char *age(const struct view *v, uint64_t since_wall_ns, char *to)
     return to;
 }
 
-static void show_processes(const struct view *v)
+static void show_processes(const struct survey *v)
 {
     char a[TEXT_BYTES], b[TEXT_BYTES];
     printf("coxswain %.*s, process %" PRIu64 ", %.*s for %s, config %.*s\n", STR_ARG(v->version), v->pid,
@@ -45,7 +45,7 @@ static void show_processes(const struct view *v)
                v->plugins[i].stalls, v->plugins[i].is_left_out ? "; LEFT OUT until the next reload" : "");
     printf("\n%-14s %8s  %-10s %8s\n", "PROCESS", "PID", "STATE", "SINCE");
     for (size_t i = 0; i < v->process_count; i++) {
-        const struct view_process *p = &v->processes[i];
+        const struct survey_process *p = &v->processes[i];
         if (p->id.n)
             continue;
         snprintf(b, sizeof b, "%.*s %" PRIu64, STR_ARG(p->role), p->number);
@@ -53,10 +53,10 @@ static void show_processes(const struct view *v)
     }
 }
 
-static void show_rows(const struct view *v)
+static void show_rows(const struct survey *v)
 {
-    struct view_rows r;
-    view_rows(v, &r);
+    struct survey_rows r;
+    survey_rows(v, &r);
     printf("\nclients: %" PRIu64 " connected, %" PRIu64 " accepted; server connections: %" PRIu64
            "; answered without a cluster: %" PRIu64 "\n",
            r.sessions, r.accepted, r.uplinks, r.unrouted);
@@ -66,7 +66,7 @@ static void show_rows(const struct view *v)
         printf("%d ledger(s) that cannot be read are not in these numbers\n", v->unreadable_count);
 }
 
-static int width_of_ids(const struct view *v)
+static int width_of_ids(const struct survey *v)
 {
     int width = 12;
     for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
@@ -80,23 +80,23 @@ static int width_of_ids(const struct view *v)
     return width < 60 ? width : 60;
 }
 
-static void show_cluster(const struct view *v, const struct cluster *c, int width)
+static void show_cluster(const struct survey *v, const struct cluster *c, int width)
 {
     struct ledger_cluster_sum s;
     char name[TEXT_BYTES];
     uint64_t failed = 0;
-    view_cluster(v, c->slot, &s);
+    survey_cluster(v, c->slot, &s);
     for (int i = 0; i < LEDGER_FAILURES; i++)
         failed += s.failures[i];
     printf("%-*s %5" PRIu64 " %7" PRIu64 " %9" PRIu64 " %7" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64
            " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8.1f %8.1f\n",
            width, clean(c->id, name), s.count[LEDGER_HELD], s.count[LEDGER_SERVING], s.count[LEDGER_FINISHING],
            s.count[LEDGER_TUNNEL], s.requests, s.status_class[2], s.status_class[3], s.status_class[4],
-           s.status_class[5], failed, s.retries, (double)view_latency(v, c->slot, 0.5) / 1e6,
-           (double)view_latency(v, c->slot, 0.99) / 1e6);
+           s.status_class[5], failed, s.retries, (double)survey_latency(v, c->slot, 0.5) / 1e6,
+           (double)survey_latency(v, c->slot, 0.99) / 1e6);
 }
 
-static void show_clusters(const struct view *v, int width)
+static void show_clusters(const struct survey *v, int width)
 {
     printf("\n%-*s %5s %7s %9s %7s %10s %10s %8s %8s %8s %8s %8s %8s %8s\n", width, "CLUSTER", "HELD", "SERVING",
            "FINISHING", "TUNNELS", "REQUESTS", "2XX", "3XX", "4XX", "5XX", "FAILED", "RETRIES", "P50 MS", "P99 MS");
@@ -104,18 +104,18 @@ static void show_clusters(const struct view *v, int width)
         show_cluster(v, v->topology->clusters[i], width);
 }
 
-static void show_endpoint(const struct view *v, const struct endpoint *e, int width)
+static void show_endpoint(const struct survey *v, const struct endpoint *e, int width)
 {
     struct ledger_endpoint_sum s;
     char id[TEXT_BYTES], address[ADDR_TEXT_BYTES], member[TEXT_BYTES];
-    view_endpoint(v, e->slot, &s);
+    survey_endpoint(v, e->slot, &s);
     addr_print(&e->addr, address);
     printf("  %-*s %-21s %-10s %-8s %9" PRIu64 " %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %9" PRIu64 "  %s\n",
-           width - 2, clean(e->id, id), address, view_service(e->service), view_health(e->health), s.attempts,
+           width - 2, clean(e->id, id), address, survey_service(e->service), survey_health(e->health), s.attempts,
            s.tunnels, s.requests, s.connect_failures, s.other_failures, clean(e->member, member));
 }
 
-static void show_endpoints(const struct view *v, int width)
+static void show_endpoints(const struct survey *v, int width)
 {
     char name[TEXT_BYTES];
     printf("\n%-*s %-21s %-10s %-8s %9s %8s %10s %9s %9s  %s\n", width, "ENDPOINT", "ADDRESS", "SERVICE", "HEALTH",
@@ -129,7 +129,7 @@ static void show_endpoints(const struct view *v, int width)
     }
 }
 
-static void show_members(const struct view *v)
+static void show_members(const struct survey *v)
 {
     char id[TEXT_BYTES], cartridge[TEXT_BYTES], address[TEXT_BYTES], since[TEXT_BYTES], reason[TEXT_BYTES];
     if (!v->topology->member_count)
@@ -138,13 +138,13 @@ static void show_members(const struct view *v)
            "REASON");
     for (uint32_t i = 0; i < v->topology->member_count; i++) {
         const struct member_info *m = &v->topology->members[i];
-        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %s\n", clean(m->id, id), view_member_state(m->state),
+        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %s\n", clean(m->id, id), survey_member_state(m->state),
                clean(m->cartridge, cartridge), age(v, m->since_wall_ns, since), m->pid, clean(m->address, address),
                clean(m->reason, reason));
     }
 }
 
-bool show_status(const struct view *v)
+bool show_status(const struct survey *v)
 {
     show_processes(v);
     show_rows(v);
@@ -171,18 +171,18 @@ static void show_routes(const struct topology *t)
 static void show_plain_cluster(const struct cluster *c)
 {
     char id[TEXT_BYTES], member[TEXT_BYTES], address[ADDR_TEXT_BYTES];
-    printf("\n%s (%s, slot %u)\n", clean(c->id, id), view_protocol(c->options.protocol), c->slot);
+    printf("\n%s (%s, slot %u)\n", clean(c->id, id), survey_protocol(c->options.protocol), c->slot);
     for (uint32_t k = 0; k < c->endpoint_count; k++) {
         const struct endpoint *e = &c->endpoints[k];
         addr_print(&e->addr, address);
         printf("  %-24s %-21s weight %-4u %-9s %-7s %-18s %s%s\n", clean(e->id, id), address, e->weight,
-               view_service(e->service), view_health(e->health),
-               e->member.n ? view_member_state(e->member_state) : "",
+               survey_service(e->service), survey_health(e->health),
+               e->member.n ? survey_member_state(e->member_state) : "",
                clean(e->member, member), e->admin_drain ? " (drained by hand)" : "");
     }
 }
 
-bool show_topology(const struct view *v)
+bool show_topology(const struct survey *v)
 {
     const struct topology *t = v->topology;
     printf("topology %" PRIu64 ".%" PRIu64 "\n", t->epoch, t->number);

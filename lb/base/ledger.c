@@ -278,6 +278,19 @@ uint32_t ledger_endpoint_in_flight(const struct ledger *l, uint32_t slot)
     return (uint32_t)n;
 }
 
+uint64_t ledger_cluster_in_flight(const struct ledger *l, uint32_t slot)
+{
+    const struct ledger_header *h = l->header;
+    uint64_t n = 0;
+    if (slot >= h->max_clusters)
+        return 0;
+    for (uint32_t i = 0; i < h->workers; i++) {
+        const struct ledger_cluster *c = cell_at(l, i, h->clusters_off, h->cluster_bytes, slot);
+        n += ledger_get(&c->count[LEDGER_SERVING]) + ledger_get(&c->count[LEDGER_TUNNEL]);
+    }
+    return n;
+}
+
 struct cluster_words { /* struct ledger_cluster without the atomics; same order */
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS], since_ns, requests, completed, status_class[6];
     uint64_t failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes, latency_sum_ns, service_sum_ns,

@@ -254,6 +254,9 @@ void ledger_endpoint_tunnel(struct ledger_writer *w, uint32_t slot, int delta, u
 /* Attempts in flight plus tunnels of an endpoint over all workers of this segment; for the balancer, so no retry and no sequence. */
 uint32_t ledger_endpoint_in_flight(const struct ledger *l, uint32_t slot);
 
+/* Exchanges that are being served, and tunnels, of a cluster over all workers; likewise. */
+uint64_t ledger_cluster_in_flight(const struct ledger *l, uint32_t slot);
+
 struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up to now_ns */
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
     uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
@@ -306,6 +309,10 @@ void ledger_past_take_over(struct ledger_past *p, const struct ledger_past *from
 void ledger_past_close(struct ledger_past *p);
 /* Adds all cumulative cells of an ended generation. Idempotent per generation number. */
 void ledger_past_fold(struct ledger_past *p, const struct ledger *ended);
+/* It is in the totals: a reader that still has its segment must not add it again. */
+bool ledger_past_has(const struct ledger_past *p, uint64_t generation);
+/* How many folds there were: equal before and after reading, nothing was added meanwhile. */
+uint64_t ledger_past_turn(const struct ledger_past *p);
 void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum); /* adds */
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets);

@@ -285,6 +285,17 @@ static size_t fewer(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+bool ledger_past_has(const struct ledger_past *p, uint64_t generation)
+{
+    return is_folded(buffer_of(p, atomic_load_explicit(&header_of(p)->flip, memory_order_acquire)), generation);
+}
+
+uint64_t ledger_past_turn(const struct ledger_past *p)
+{
+    atomic_thread_fence(memory_order_acquire); /* what was read before comes first */
+    return atomic_load_explicit(&header_of(p)->flip, memory_order_acquire);
+}
+
 void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum)
 {
     if (slot < p->max_clusters)

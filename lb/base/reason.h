@@ -43,6 +43,7 @@
     REASON(NO_ROUTE, "no_route", 404, "no route for this host and path")                                     \
     REASON(NO_CLUSTER, "no_cluster", 503, "the route's cluster does not exist")                              \
     REASON(NO_ENDPOINT, "no_endpoint", 503, "the cluster has no endpoint")                                   \
+    REASON(SATURATED, "saturated", 503, "every server has max_in_flight requests")                           \
     REASON(HOLD_FULL, "hold_full", 503, "the cluster's waiting room is full")                                \
     REASON(HOLD_TIMEOUT, "hold_timeout", 503, "waited too long for an endpoint")                             \
     /* the server's fault */                                                                                 \

@@ -1,6 +1,9 @@
 #include "conf/settings.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/panic.h"
 #include "conf/options_row.h"
@@ -13,6 +16,10 @@
 
 /* What a request may wait for in a set of members unless the user says otherwise: they come and go. */
 #define PORT_HOLD_MAX 256
+
+/* Of the sticky secret. */
+#define SECRET_MIN 16
+#define SECRET_MAX 4096
 
 void settings_set_id(struct buf *out, const char *application, const char *alias)
 {
@@ -114,6 +121,41 @@ static void settle(struct settings *s, struct reader *r)
     }
 }
 
+/* The secret without the line end that editors leave. */
+static void read_secret(struct settings *s, struct reader *r)
+{
+    char bytes[SECRET_MAX + 1];
+    int fd = open(s->sticky_secret_file, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : -1;
+    if (n < 0)
+        reader_error(r, &s->sticky_secret_file, "\"%s\": %s", s->sticky_secret_file, strerror(errno));
+    else if (n > SECRET_MAX)
+        reader_error(r, &s->sticky_secret_file, "\"%s\" is longer than %d bytes", s->sticky_secret_file, SECRET_MAX);
+    else {
+        while (n > 0 && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
+            n--;
+        s->sticky_key = str_make(must(str_dup(str_make(bytes, (size_t)n))), (size_t)n);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void settle_secret(struct settings *s, struct reader *r)
+{
+    size_t before = r->error_count;
+    if (s->sticky_secret && s->sticky_secret_file)
+        reader_error(r, &s->sticky_secret_file, "sticky_secret and sticky_secret_file: one of them, not both");
+    else if (s->sticky_secret_file)
+        read_secret(s, r);
+    else if (s->sticky_secret)
+        s->sticky_key = str_make(must(str_dup(str_of(s->sticky_secret))), strlen(s->sticky_secret));
+    else
+        return;
+    if (r->error_count == before && s->sticky_key.n < SECRET_MIN)
+        reader_error(r, s->sticky_secret ? &s->sticky_secret : &s->sticky_secret_file,
+                     "the sticky secret is shorter than %d bytes", SECRET_MIN);
+}
+
 static struct settings *settings_create(void)
 {
     struct settings *s = must(malloc(sizeof *s));
@@ -126,6 +168,7 @@ static struct settings *finish(struct settings *s, struct reader *r, bool ok)
 {
     if (r->place_count) { /* there is a tree at all */
         settle(s, r);
+        settle_secret(s, r);
         settings_check(s, r);
         ok = ok && r->error_count == 0;
     }
@@ -159,6 +202,7 @@ void settings_free(struct settings **s)
     if (!*s)
         return;
     free((*s)->file);
+    free((char *)(uintptr_t)(*s)->sticky_key.p);
     for (size_t i = 0; i < (*s)->plugins.count; i++)
         free(SETTINGS_AT((*s)->plugins, struct plugin_settings, i)->file);
     options_free(&settings_table, *s);

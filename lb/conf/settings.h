@@ -13,7 +13,14 @@
 #include "conf/options.h"
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES };
-enum balance_policy { BALANCE_P2C, BALANCE_ROUND_ROBIN };
+enum balance_policy {
+    BALANCE_P2C,
+    BALANCE_ROUND_ROBIN,
+    BALANCE_LEAST_IN_FLIGHT,
+    BALANCE_RANDOM,
+    BALANCE_PEAK_EWMA,
+    BALANCE_CONSISTENT_HASH
+};
 enum fcgi_mode { FCGI_MODE_FRONT, FCGI_MODE_SCRIPT };
 enum probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP, PROBE_FASTCGI };
 enum upgrade_policy { UPGRADE_ALLOW, UPGRADE_DENY };
@@ -72,10 +79,20 @@ struct files_settings {
     char *cache_control;           /* value sent with files, or NULL */
 };
 
+struct sticky_settings {
+    char *cookie; /* its name; NULL: not sticky */
+    uint64_t max_age_s; /* 0: as long as the browser runs */
+};
+
 /* Everything the proxy must know about a cluster but its endpoints. Travels in the topology. */
 struct cluster_options {
     int protocol; /* enum protocol */
     int balance;  /* enum balance_policy */
+    char *hash_on; /* "source", "uri", "header:NAME", "cookie:NAME" */
+    double hash_balance; /* most that an endpoint may have in flight, in shares of its own; at least 1 */
+    struct sticky_settings sticky;
+    uint64_t slow_start_ms; /* from 10 % to its weight within this time after it began to serve; 0: at once */
+    int64_t max_in_flight;  /* of each endpoint; 0: no limit */
     uint64_t connect_timeout_ms;
     uint64_t response_timeout_ms; /* until the answer's head */
     uint64_t body_timeout_ms;     /* no byte from or to the server for so long */
@@ -84,6 +101,10 @@ struct cluster_options {
     int64_t max_idle;            /* idle uplinks per endpoint and worker */
     int64_t max_uplink_requests; /* requests an uplink carries before it is closed; 0: no limit */
     int64_t retries;             /* further attempts after the first */
+    int64_t retry_budget;        /* percent of the requests */
+    int64_t eject_failures;      /* in a row; 0: never ejected */
+    uint64_t eject_time_ms;
+    int64_t eject_max_percent;   /* of the endpoints may be ejected at a time */
     uint64_t replay_limit_bytes;
     bool request_buffer_set, request_buffer; /* whole body before PICK; default on for fastcgi */
     bool response_buffer_set,
@@ -192,6 +213,8 @@ struct settings {
     bool forwarded;                      /* RFC 7239 Forwarded beside X-Forwarded-* */
     bool request_id;                     /* make X-Request-Id when there is none */
     bool traceparent;                    /* make traceparent when there is none */
+    char *sticky_secret, *sticky_secret_file; /* as configured */
+    struct str sticky_key;               /* owned; the secret itself, wherever it came from; empty: none */
     int64_t max_clusters, max_endpoints; /* rows of the ledger */
     struct option_list listeners;        /* struct listener_settings */
     struct option_list clusters;         /* struct cluster_settings */

@@ -204,7 +204,34 @@ static void check_probe(const struct cluster_options *o, struct reader *r)
         reader_error(r, &probe->status_min, "status_min is above status_max");
 }
 
-static void check_options(const struct cluster_options *o, struct reader *r, const void *at)
+static bool is_cookie_name(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_name_char(text.p[i]))
+            return false;
+    return text.n > 0 && text.n <= 64;
+}
+
+static void check_balance(const struct settings *s, const struct cluster_options *o, struct reader *r)
+{
+    struct str on = str_of(o->hash_on);
+    bool named = str_starts(on, STR("header:")) || str_starts(on, STR("cookie:"));
+    if (!str_eq(on, STR("source")) && !str_eq(on, STR("uri")) &&
+        !(named && name_is_valid(str_make(on.p + 7, on.n - 7))))
+        reader_error(r, &o->hash_on,
+                     "hash_on = \"%s\": expected \"source\", \"uri\", \"header:NAME\" or \"cookie:NAME\"", o->hash_on);
+    if (!(o->hash_balance >= 1 && o->hash_balance <= 1000))
+        reader_error(r, &o->hash_balance, "hash_balance must be between 1 and 1000");
+    if (!o->sticky.cookie)
+        return;
+    if (!is_cookie_name(str_of(o->sticky.cookie)))
+        reader_error(r, &o->sticky.cookie, "\"%s\" in sticky: expected 1 to 64 of A-Z a-z 0-9 . _ -", o->sticky.cookie);
+    if (!s->sticky_secret && !s->sticky_secret_file)
+        reader_error(r, &o->sticky.cookie,
+                     "a sticky cookie needs sticky_secret or sticky_secret_file at the top level");
+}
+
+static void check_options(const struct settings *s, const struct cluster_options *o, struct reader *r, const void *at)
 {
     bool has_script = o->fastcgi.document_root || has_var(&o->fastcgi.params, "SCRIPT_FILENAME");
     if (o->protocol == PROTOCOL_FASTCGI && !has_script)
@@ -222,6 +249,7 @@ static void check_options(const struct cluster_options *o, struct reader *r, con
                      o->fastcgi.index);
     check_files(&o->files, r);
     check_probe(o, r);
+    check_balance(s, o, r);
 }
 
 static void check_clusters(const struct settings *s, struct reader *r)
@@ -233,7 +261,7 @@ static void check_clusters(const struct settings *s, struct reader *r)
             reader_error(r, &cluster->name,
                          "\"%s\" is no cluster id: expected 1 to %d of A-Z a-z 0-9 . _ / : @ -",
                          cluster->name, CLUSTER_ID_MAX);
-        check_options(&cluster->options, r, cluster);
+        check_options(s, &cluster->options, r, cluster);
         EACH(const struct endpoint_settings, endpoint, cluster->endpoints)
         {
             check_address(r, &endpoint->address);
@@ -275,7 +303,7 @@ static void check_cartridges(const struct settings *s, struct reader *r)
         EACH(const struct port_settings, port, cartridge->ports)
         {
             check_name(r, &port->name);
-            check_options(&port->options, r, port);
+            check_options(s, &port->options, r, port);
             if (port->options.protocol == PROTOCOL_FILES)
                 reader_error(r, &port->options.protocol, "a port speaks http or fastcgi");
         }

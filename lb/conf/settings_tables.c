@@ -282,6 +282,15 @@ static const struct option settings_rows[] = {
              "some trust it unseen."),
     ROW_BOOL("request_id", S(request_id), "true", "Make an X-Request-Id for requests that have none."),
     ROW_BOOL("traceparent", S(traceparent), "true", "Make a traceparent (W3C) for requests that have none."),
+    {.key = "sticky_secret",
+     .type = OPT_STRING,
+     .offset = S(sticky_secret),
+     .secret = true,
+     .help = "What the values of sticky cookies are derived from, at least 16 characters. The same here and on other "
+             "instances keeps clients where they are over restarts and failover; another one moves them once."},
+    ROW_PATH("sticky_secret_file", S(sticky_secret_file), NULL,
+             "File that holds the secret instead, up to 4096 bytes; a line end behind it does not count. Read at start "
+             "and reload."),
     ROW_INT(
         "max_clusters", S(max_clusters), "4096", 1, 1000000,
         "Clusters that can be counted at once, those of discovery included. Counters are sparse: unused ones "

@@ -2,12 +2,13 @@
 #include "conf/settings_rows.h"
 
 static const char *const protocol_words[] = {"http", "fastcgi", "files", NULL};
-static const char *const balance_words[] = {"p2c", "round_robin", NULL};
+static const char *const balance_words[] = {"p2c", "round_robin", "least_in_flight", "random", "peak_ewma",
+                                            "consistent_hash", NULL};
 static const char *const mode_words[] = {"front", "script", NULL};
 static const char *const probe_words[] = {"none", "tcp", "http", "fastcgi", NULL};
 static const char *const upgrade_words[] = {"allow", "deny", NULL};
 
-_Static_assert(PROTOCOL_FILES == 2 && BALANCE_ROUND_ROBIN == 1 && FCGI_MODE_SCRIPT == 1 &&
+_Static_assert(PROTOCOL_FILES == 2 && BALANCE_CONSISTENT_HASH == 5 && FCGI_MODE_SCRIPT == 1 &&
                    PROBE_FASTCGI == 3 && UPGRADE_DENY == 1,
                "words stand in the order of their enum");
 
@@ -129,6 +130,23 @@ static const struct option_table files_table = {
     .struct_size = sizeof(struct files_settings),
 };
 
+#define K(member) offsetof(struct sticky_settings, member)
+static const struct option sticky_rows[] = {
+    ROW_STRING("cookie", K(cookie), NULL,
+               "Name of a cookie of our own that leads a client back to the endpoint that served it before. Unset: none. "
+               "Needs sticky_secret or sticky_secret_file at the top level."),
+    ROW_INT("max_age", K(max_age_s), "0", 0, 366 * 86400,
+            "Seconds that the browser keeps it; 0: until it is closed."),
+};
+static const struct option_table sticky_table = {
+    .name = "sticky",
+    .help = "Keeps a client at one endpoint. The value is a keyed hash of the endpoint's id: it says nothing, cannot be "
+            "made up, and holds over reloads and restarts as long as the secret and the id stay. A client whose "
+            "endpoint is gone, ejected, draining or full is served by another and gets a new cookie.",
+    ROWS(sticky_rows),
+    .struct_size = sizeof(struct sticky_settings),
+};
+
 #define O(member) offsetof(struct cluster_options, member)
 _Static_assert(O(request_buffer) == O(request_buffer_set) + 1 &&
                    O(response_buffer) == O(response_buffer_set) + 1,
@@ -137,12 +155,29 @@ _Static_assert(O(request_buffer) == O(request_buffer_set) + 1 &&
 static const struct option cluster_option_rows[] = {
     ROW_ENUM("protocol", O(protocol), "http", protocol_words,
              "What the servers speak: HTTP/1.1, FastCGI, or \"files\" for a cluster without servers."),
-    ROW_ENUM(
-        "balance", O(balance), "p2c", balance_words,
-        "Who gets the next request. \"p2c\" looks at two endpoints at random and takes the one with less in "
-        "flight for its weight: it avoids slow servers without knowing why they are slow. \"round_robin\" "
-        "goes by "
-        "weight alone."),
+    ROW_ENUM("balance", O(balance), "p2c", balance_words,
+             "Who gets the next request; all heed weights. \"p2c\" looks at two endpoints at random and takes the one "
+             "with less in flight: it avoids slow servers without knowing why they are slow. \"least_in_flight\" looks "
+             "at all of them, for small clusters. \"peak_ewma\" is p2c that also weighs how long answers took. "
+             "\"round_robin\" and \"random\" go by weight alone. \"consistent_hash\" sends what hash_on names to the "
+             "same endpoint as long as it can."),
+    ROW_STRING("hash_on", O(hash_on), "source",
+               "What consistent_hash goes by: \"source\" (the client's address), \"uri\" (path and query), "
+               "\"header:NAME\" or \"cookie:NAME\". A request without that header or cookie goes anywhere."),
+    {.key = "hash_balance",
+     .type = OPT_REAL,
+     .offset = O(hash_balance),
+     .def = "1.25",
+     .help = "Most that one endpoint may have in flight under consistent_hash, as a multiple of its share, at least 1. "
+             "Beyond it requests go to the next on the ring, so that one popular key does not drown its server."},
+    ROW_GROUP("sticky", O(sticky), &sticky_table, "A cookie that keeps a client at one endpoint."),
+    ROW_DURATION("slow_start", O(slow_start_ms), "0s", 0, DAY,
+                 "An endpoint that begins to serve takes part in a tenth of the picks at first and in all of them after "
+                 "this time, so that cold caches are not flooded. 0: at once."),
+    ROW_INT("max_in_flight", O(max_in_flight), "0", 0, 1000000,
+            "Most requests and tunnels in flight at each endpoint, over all workers; 0: no limit. When all have so many, "
+            "requests wait within hold_max and hold_timeout, the oldest first. While a reload drains the old generation "
+            "each of the two counts for itself."),
     ROW_DURATION("connect_timeout", O(connect_timeout_ms), "5s", MS(1), DAY,
                  "Longest wait for a connection to a server; another endpoint is tried after it."),
     ROW_DURATION(
@@ -168,6 +203,18 @@ static const struct option cluster_option_rows[] = {
         "retries", O(retries), "2", 0, 10,
         "Further attempts after a failed one, on other endpoints where there are any. Only what is safe is "
         "repeated: requests of which nothing was sent, and idempotent ones."),
+    ROW_INT("retry_budget", O(retry_budget), "20", 0, 100,
+            "Percent of the requests of a cluster and worker that may be retried after something of them was sent, so "
+            "that a failing site is not given twice the work; ten a second are always allowed. Retries of which nothing "
+            "was sent cost nothing."),
+    ROW_INT("eject_failures", O(eject_failures), "5", 0, 1000,
+            "After so many failed attempts in a row (no connection, no answer, a broken one; a 5xx is an answer) an "
+            "endpoint is left out for eject_time. 0: never."),
+    ROW_DURATION("eject_time", O(eject_time_ms), "10s", MS(1), DAY,
+                 "How long. When it fails again at once it is left out for twice, then three times as long, up to ten."),
+    ROW_INT("eject_max_percent", O(eject_max_percent), "50", 0, 100,
+            "Never more than this share of the endpoints is left out at a time: when half of them fail it is hardly "
+            "their own fault."),
     ROW_SIZE("replay_limit", O(replay_limit_bytes), "16k", 0, MIB(16),
              "How much of a request body is kept for another attempt until the answer begins. Beyond it the "
              "request "

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "conf/settings.h"
+#include "master/admin_token.h"
 #include "master/child.h"
 #include "master/privileges.h"
 #include "run/role.h"
@@ -31,6 +32,9 @@ static int check_now(const char *file, int fd)
     struct settings *s = settings_load(file, &errors);
     bool ok = s != NULL;
     if (s && !privileges_resolve(s, &p, &errors))
+        ok = false;
+    struct admin_token token;
+    if (s && !admin_token_read(s, &token, &errors))
         ok = false;
     if (s && !orch_check(s, &errors))
         ok = false;

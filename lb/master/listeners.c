@@ -197,9 +197,34 @@ static void drop(struct listener_set *set, int i, bool unlink_path)
     set->items[i] = set->items[--set->count];
 }
 
+/* One socket, for there is one orchestrator; a socket file is its owner's alone (P7). */
+static bool bind_admin(struct listener_set *set, const struct settings *s, struct buf *error)
+{
+    const struct listener_settings ls = {.name = (char *)(uintptr_t)"admin", .address = s->admin.address, .backlog = 64};
+    struct listener_fds sockets;
+    struct addr a;
+    if (!ls.address || find(set, ls.address))
+        return true;
+    if (!make_sockets(set, &ls, 1, &sockets)) {
+        explain(&ls, error);
+        close_sockets(&sockets);
+        return false;
+    }
+    if (addr_parse(str_of(ls.address), &a) && a.sa.sa_family == AF_UNIX && a.un.sun_path[0] &&
+        chmod(a.un.sun_path, 0600) != 0)
+        log_warn("cannot set the mode of %s: %m", a.un.sun_path);
+    add(set, str_of(ls.address), sockets);
+    log_info("admin listener: %s", ls.address);
+    return true;
+}
+
 bool listeners_bind(struct listener_set *set, const struct settings *s, int workers, struct buf *error)
 {
     set->batch++;
+    if (!bind_admin(set, s, error)) {
+        listeners_unbind_last(set);
+        return false;
+    }
     for (size_t i = 0; i < s->listeners.count; i++) {
         const struct listener_settings *ls = SETTINGS_AT(s->listeners, struct listener_settings, i);
         struct bound *have = find(set, ls->address);
@@ -234,7 +259,7 @@ static bool is_named(const struct settings *s, const char *address)
     for (size_t i = 0; i < s->listeners.count; i++)
         if (str_eq(str_of(SETTINGS_AT(s->listeners, struct listener_settings, i)->address), str_of(address)))
             return true;
-    return false;
+    return s->admin.address && str_eq(str_of(s->admin.address), str_of(address));
 }
 
 void listeners_close_unused(struct listener_set *set, const struct settings *s)
@@ -264,6 +289,12 @@ struct listener_fds *listeners_of(const struct listener_set *set, const struct s
             out[i] = b->sockets;
     }
     return out;
+}
+
+int listeners_admin_fd(const struct listener_set *set, const struct settings *s)
+{
+    const struct bound *b = s->admin.address ? find(set, s->admin.address) : NULL;
+    return b && b->sockets.count ? b->sockets.fds[0] : -1;
 }
 
 void listeners_adopt(struct listener_set *set, struct str address, const int *fds, int count)

@@ -38,6 +38,8 @@ void listeners_close_unused(struct listener_set *set, const struct settings *s);
 void listeners_close_all(struct listener_set *set, bool unlink_paths);
 /* One entry per settings->listeners, borrowing the descriptors; the caller frees the array alone. */
 struct listener_fds *listeners_of(const struct listener_set *set, const struct settings *s);
+/* The admin listener: bound like the others, but one socket; -1 when there is none. Borrowed. */
+int listeners_admin_fd(const struct listener_set *set, const struct settings *s);
 /* Takes over sockets of a former executable. */
 void listeners_adopt(struct listener_set *set, struct str address, const int *fds, int count);
 

@@ -99,12 +99,14 @@ static void on_signal(int signo, void *ctx)
     }
 }
 
+static const int watched[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
+enum { WATCHED = sizeof watched / sizeof watched[0] };
+_Static_assert(WATCHED <= MASTER_SIGNALS, "room for every signal");
+
 static void watch_signals(struct master *m)
 {
-    static const int numbers[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
-    _Static_assert(sizeof numbers / sizeof numbers[0] <= MASTER_SIGNALS, "room for every signal");
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        signal_watch_start(&m->signals[i], &m->loop, numbers[i], on_signal, m);
+    for (size_t i = 0; i < WATCHED; i++)
+        signal_watch_start(&m->signals[i], &m->loop, watched[i], on_signal, m);
     signal(SIGPIPE, SIG_IGN);
     /* The executable before us blocked them, so that none of them met its default action, which is to end us. */
     sigset_t none;
@@ -112,8 +114,14 @@ static void watch_signals(struct master *m)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* We are leaving: from here on the default action of a signal would only spoil the exit code. */
 static void unwatch_signals(struct master *m)
 {
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (size_t i = 0; i < WATCHED; i++)
+        sigaddset(&ours, watched[i]);
+    sigprocmask(SIG_BLOCK, &ours, NULL);
     for (size_t i = 0; i < MASTER_SIGNALS; i++)
         if (m->signals[i].fn)
             signal_watch_stop(&m->signals[i]);

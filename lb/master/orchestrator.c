@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "master/admin_token.h"
 #include "master/child.h"
 #include "master/master.h"
 #include "topo/topology.h"
@@ -78,29 +79,48 @@ static size_t collect_left_out(const struct stalls *s, const char **out)
     return n;
 }
 
+/* Without its secret the admin listener stays shut; requests are served all the same. */
+static int admin_fd(const struct master *m, struct admin_token *token)
+{
+    struct buf error;
+    int fd = listeners_admin_fd(&m->listeners, reload_settings(m));
+    buf_init(&error);
+    if (!admin_token_read(reload_settings(m), token, &error)) {
+        log_error("the admin listener is not served: %.*s", STR_ARG(str_trim(buf_str(&error))));
+        fd = -1;
+    }
+    buf_fini(&error);
+    return fd;
+}
+
 static pid_t fork_orchestrator(struct master *m, int channel_fd, int past_fd)
 {
     const char *left_out[STALLS_PLUGINS];
+    struct admin_token token;
     struct orch_role role = {.settings = reload_settings(m),
                              .epoch = m->orchestrator.epoch,
                              .master_fd = channel_fd,
                              .topology_fd = m->topology_fd,
                              .past_fd = past_fd,
+                             .admin_fd = admin_fd(m, &token),
+                             .admin_token = token.text[0] ? token.text : NULL,
+                             .admin = &admin_ops,
                              .stall = m->orchestrator.stalls.note,
                              .left_out = left_out,
                              .left_out_count = collect_left_out(&m->orchestrator.stalls, left_out)};
-    int keep[] = {channel_fd, m->topology_fd, past_fd};
+    int keep[] = {channel_fd, m->topology_fd, past_fd, role.admin_fd};
     struct child_plan plan = {.role = "orchestrator",
                               .settings = role.settings,
                               .launch = m->launch,
                               .logs = reload_logs(m),
                               .privileges = reload_privileges(m),
                               .keep = keep,
-                              .keep_count = 3,
+                              .keep_count = role.admin_fd >= 0 ? 4 : 3,
                               .dies_with_master = true};
     pid_t pid = child_fork(&plan);
     if (pid == 0)
         exit(orch_main(&role));
+    admin_token_wipe(&token);
     return pid;
 }
 

@@ -1,4 +1,4 @@
-lb_master_sources = lb/master/arguments.c lb/master/arguments.h \
+lb_master_sources = lb/master/admin_token.c lb/master/admin_token.h lb/master/arguments.c lb/master/arguments.h \
 	lb/master/backoff.c lb/master/backoff.h lb/master/check.c lb/master/check.h lb/master/child.c \
 	lb/master/child.h lb/master/control.c lb/master/control.h lb/master/control_status.c lb/master/crash.c \
 	lb/master/crash.h lb/master/daemon.c lb/master/daemon.h lb/master/generation.c lb/master/generation.h \

@@ -1,5 +1,6 @@
 #include "master/stalls.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -41,7 +42,7 @@ static void blame(struct stalls *s, const char *name)
     if (!it && s->count < STALLS_PLUGINS) {
         it = &s->items[s->count++];
         *it = (struct stalled){.times = 0};
-        strncpy(it->name, name, sizeof it->name - 1);
+        snprintf(it->name, sizeof it->name, "%s", name);
     }
     if (!it)
         return;

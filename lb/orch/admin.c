@@ -54,7 +54,7 @@ static void refresh(struct orch *o, const char *name, struct buf *out)
     buf_printf(out, "ok\n");
 }
 
-static void run(struct orch *o, struct str command, struct buf *out)
+void orch_command(struct orch *o, struct str command, struct buf *out)
 {
     struct str word;
     command = str_trim(command);
@@ -82,7 +82,7 @@ bool orch_on_admin(struct orch *o, const struct channel_message *m)
         return false;
     struct buf out;
     buf_init(&out);
-    run(o, command, &out);
+    orch_command(o, command, &out);
     struct packer *answer = calloc(1, sizeof *answer);
     if (answer) {
         pack_u64(answer, request);

@@ -24,6 +24,8 @@ static void publish(struct orch *o)
         proxies_publish(o->proxies, t);
         probes_follow(o->probes, t);
         observers_on_topology(o, before, t);
+        if (o->admin)
+            o->role->admin->published(o->admin, before, t);
     }
     const struct topology *current = model_current(o->model);
     members_on_published(&o->members, current ? current->number : 0);
@@ -307,11 +309,16 @@ static void start(struct orch *o)
              o->settings->plugins.count);
     publish(o);
     bring_all_up(o);
+    if (o->role->admin && o->role->admin_fd >= 0)
+        o->admin = o->role->admin->start(o);
     on_beat(o);
 }
 
 static void end(struct orch *o)
 {
+    if (o->admin)
+        o->role->admin->stop(o->admin);
+    o->admin = NULL;
     host_fini(&o->host);
     if (o->exit_code == EXIT_OK)
         proxies_flush(o->proxies);

@@ -27,6 +27,16 @@
 #define ORCH_RETRY_MS     10000
 #define ORCH_MEMORY_MAX   (1024ull << 20) /* above: it starts anew */
 
+struct orch;
+
+/* The admin listener, handed in by the master: it lies above this folder. */
+struct orch_admin_ops {
+    /* NULL: it cannot be served, and that is in the log. */
+    void *(*start)(struct orch *o);
+    void (*published)(void *admin, const struct topology *from, const struct topology *to);
+    void (*stop)(void *admin);
+};
+
 struct orch {
     uint32_t magic;
     const struct orch_role *role;     /* borrowed */
@@ -42,6 +52,7 @@ struct orch {
     struct state state;
     struct timer publish, tick, beat, retry;
     uint64_t beats;
+    void *admin; /* of role->admin; NULL: none */
     int exit_code;
 };
 
@@ -56,6 +67,9 @@ extern const struct host_ops orch_host_ops;
 extern const struct probe_ops orch_probe_ops;
 /* admin.c: one command of coxctl; the answer goes back over the master's channel. False: malformed. */
 bool orch_on_admin(struct orch *o, const struct channel_message *m) __attribute__((warn_unused_result));
+/* The same without the channel: "drain ID", "undrain ID", "plugins", "refresh PLUGIN". The answer is appended to *out
+ * and begins with "ok" or "error:". */
+void orch_command(struct orch *o, struct str command, struct buf *out);
 /* observers.c */
 void observers_on_member(struct orch *o, const struct member *m, enum member_state from);
 void observers_on_topology(struct orch *o, const struct topology *from, const struct topology *to);

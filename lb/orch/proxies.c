@@ -287,6 +287,14 @@ int proxies_count(const struct proxies *p)
     return p->count;
 }
 
+void proxies_each(const struct proxies *p, proxies_fn *fn, void *ctx)
+{
+    for (const struct list *n = p->links.next; n != &p->links; n = n->next) {
+        const struct proxy_link *l = CONTAINER_OF(n, struct proxy_link, node);
+        fn(ctx, l->generation, l->acknowledged, l->has_ledger ? &l->ledger : NULL);
+    }
+}
+
 uint64_t proxies_acknowledged(const struct proxies *p)
 {
     uint64_t least = UINT64_MAX;

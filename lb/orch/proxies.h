@@ -39,5 +39,8 @@ uint64_t proxies_acknowledged(const struct proxies *p);
 bool proxies_endpoint(const struct proxies *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 bool proxies_cluster(const struct proxies *p, uint32_t slot, struct ledger_cluster_sum *sum);
 int proxies_count(const struct proxies *p);
+/* One after the other; ledger (borrowed until it goes) is NULL when it cannot be read; acknowledged 0: not yet. */
+typedef void proxies_fn(void *ctx, uint64_t generation, uint64_t acknowledged, const struct ledger *ledger);
+void proxies_each(const struct proxies *p, proxies_fn *fn, void *ctx);
 
 #endif

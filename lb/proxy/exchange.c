@@ -2,10 +2,12 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
+#include "proxy/reply.h"
 #include "proxy/rewrite.h"
 
 #define EXCHANGE_ARENA_MAX (512u << 10)
@@ -123,9 +125,6 @@ static void setup_pipes(struct exchange *x)
     req->temp_dir = rsp->temp_dir = x->pw->settings->temp_dir;
     req->keep = true;
     req->keep_max = x->opt->replay_limit_bytes;
-    x->balance.ledger = &x->pw->proxy->ledger;
-    x->balance.random = &x->pw->random;
-    x->balance.cursor = &x->pw->cursors[x->cluster->slot];
 }
 
 static void pick(struct exchange *x);
@@ -143,6 +142,8 @@ void exchange_start(struct exchange *x)
 {
     x->route_ns = x->pw->w.now_ns;
     enum reason why = check_request(x);
+    if (why == REASON_OK && reply_probe(x))
+        return;
     if (why == REASON_OK)
         why = route(x);
     if (why != REASON_OK) {
@@ -186,45 +187,27 @@ static enum ledger_failure failure_kind(enum reason why)
     }
 }
 
-static void hold_or_refuse(struct exchange *x)
+/* Nothing can serve it now. is_full: somebody could, once there is room. */
+static void hold_or_refuse(struct exchange *x, bool is_full)
 {
-    if (x->attempts) { /* every endpoint was tried */
+    if (x->attempts && (!is_full || !x->opt->hold_max)) { /* every endpoint was tried */
         ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, failure_kind((enum reason)x->last_failure));
         exchange_reply(x, (enum reason)x->last_failure);
         return;
     }
-    if (x->counted == LEDGER_COUNTS)
-        count_as(x, LEDGER_HELD);
+    count_as(x, LEDGER_HELD);
     if (x->opt->hold_max && hold_add(x)) {
         exchange_set_state(x, EXCHANGE_HOLD);
         return;
     }
+    if (is_full)
+        proxy_wake(x->pw, x->cluster->id, true);
     ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, LEDGER_FAIL_REFUSED);
-    exchange_reply(x, x->opt->hold_max ? REASON_HOLD_FULL : REASON_NO_ENDPOINT);
+    exchange_reply(x, x->opt->hold_max ? REASON_HOLD_FULL : is_full ? REASON_SATURATED : REASON_NO_ENDPOINT);
 }
 
-static bool choose_endpoint(struct exchange *x)
+static void begin_attempt(struct exchange *x)
 {
-    if (x->back == &back_files)
-        return true;
-    int index = balance_pick(x->cluster, &x->balance);
-    if (index < 0)
-        return false;
-    x->endpoint = &x->cluster->endpoints[index];
-    if (x->balance.tried_count < BALANCE_TRIED_MAX)
-        x->balance.tried[x->balance.tried_count++] = x->endpoint->slot;
-    ledger_endpoint_attempt(&x->pw->ledger, x->endpoint->slot, 1, x->pw->w.now_ns);
-    x->endpoint_counted = true;
-    return true;
-}
-
-/* PICK: begins an attempt, or holds, or refuses. */
-static void pick(struct exchange *x)
-{
-    if (!choose_endpoint(x)) {
-        hold_or_refuse(x);
-        return;
-    }
     x->pick_ns = x->pw->w.now_ns;
     if (x->attempts++)
         ledger_add(&x->pw->ledger.clusters[x->cluster->slot].retries, 1);
@@ -243,10 +226,25 @@ static void pick(struct exchange *x)
     exchange_back_ready(x);
 }
 
-void exchange_retry_held(struct exchange *x)
+/* PICK: begins an attempt, or holds, or refuses. Under max_in_flight a new request goes behind those that wait. */
+static void pick(struct exchange *x)
 {
-    if (x->state == EXCHANGE_HOLD)
-        pick(x);
+    bool must_wait = x->opt->max_in_flight && !x->attempts && x->back != &back_files && hold_is_used(x);
+    enum choice choice = must_wait ? CHOICE_FULL : choose_endpoint(x);
+    if (choice == CHOSEN)
+        begin_attempt(x);
+    else
+        hold_or_refuse(x, choice == CHOICE_FULL);
+}
+
+bool exchange_retry_held(struct exchange *x)
+{
+    ASSERT(x->state == EXCHANGE_HOLD);
+    if (choose_endpoint(x) != CHOSEN)
+        return false;
+    hold_remove(x);
+    begin_attempt(x);
+    return true;
 }
 
 void exchange_collected(struct exchange *x)
@@ -256,15 +254,7 @@ void exchange_collected(struct exchange *x)
 
 void exchange_endpoint_done(struct exchange *x)
 {
-    struct ledger_writer *l = &x->pw->ledger;
-    if (!x->endpoint_counted)
-        return;
-    x->endpoint_counted = false;
-    if (x->tunnel_counted)
-        ledger_endpoint_tunnel(l, x->endpoint->slot, -1, x->pw->w.now_ns);
-    else
-        ledger_endpoint_attempt(l, x->endpoint->slot, -1, x->pw->w.now_ns);
-    x->tunnel_counted = false;
+    choose_done(x);
 }
 
 void exchange_count_finishing(struct exchange *x)
@@ -283,7 +273,7 @@ void exchange_count_tunnel(struct exchange *x)
 }
 
 /* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still here. */
-static bool may_retry(const struct exchange *x, enum reason why, bool sent, bool reused)
+static bool may_retry(struct exchange *x, enum reason why, bool sent, bool reused)
 {
     /* A server that is too slow is not helped by doing it all again elsewhere. */
     if (sent && (why == REASON_SERVER_TIMEOUT || why == REASON_SERVER_STALL))
@@ -292,7 +282,9 @@ static bool may_retry(const struct exchange *x, enum reason why, bool sent, bool
         return false;
     if (x->session->broken || !pipe_can_rewind(&x->req_body))
         return false;
-    return !sent || method_is_idempotent(x->req.method);
+    if (sent && !method_is_idempotent(x->req.method))
+        return false;
+    return !sent || reused || choose_may_retry(x); /* last: it takes from the budget */
 }
 
 static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
@@ -301,6 +293,8 @@ static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
         return;
     struct ledger_endpoint *cell = &x->pw->ledger.endpoints[x->endpoint->slot];
     ledger_add(&cell->failures, kind == LEDGER_FAIL_CONNECT ? 1 : 1ull << 32);
+    if (kind != LEDGER_FAIL_INTERNAL)
+        choose_failed(x);
 }
 
 /* A stale uplink is no verdict on its endpoint: the same one, on a new connection, and it costs no retry. Happens once,

@@ -103,6 +103,7 @@ struct exchange {
     uint8_t counted;     /* enum ledger_count, LEDGER_COUNTS: not counted yet */
     uint8_t attempts;    /* begun so far */
     bool endpoint_counted, tunnel_counted;
+    bool place_taken;      /* one of max_in_flight of the endpoint */
     bool request_ended;    /* the front delivered the whole request */
     bool request_end_sent; /* and the back was told so */
     bool request_paused;   /* the front found the pipe full */
@@ -131,6 +132,7 @@ struct exchange {
     struct balance_request balance; /* tried endpoints */
     struct deadline deadline; /* hold */
     struct list node;         /* in the cluster's hold of this worker */
+    uint64_t held_ns;         /* when it came there */
 
     uint64_t start_ns, route_ns, pick_ns, connect_ns, first_byte_ns, server_done_ns; /* monotonic, 0: not reached */
     uint64_t rx_bytes, tx_bytes; /* body bytes from and to the client */
@@ -188,8 +190,8 @@ void exchange_endpoint_done(struct exchange *x);
 
 /* An answer of our own; ends the exchange. */
 void exchange_reply(struct exchange *x, enum reason why);
-/* A held exchange may try again (topology changed). */
-void exchange_retry_held(struct exchange *x);
+/* A held exchange may try again. False: there is still nobody for it, and it stays where it is. */
+bool exchange_retry_held(struct exchange *x) __attribute__((warn_unused_result));
 void exchange_set_state(struct exchange *x, enum exchange_state state);
 /* Switches to another back for the answer (X-Accel-Redirect): aborts the current one. */
 void exchange_switch_back(struct exchange *x, const struct back_ops *back);

@@ -1,5 +1,6 @@
 /* The two directions of an exchange: how payload moves, stops and ends. */
 #include "base/panic.h"
+#include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
 #include "proxy/proxy.h"
@@ -216,6 +217,7 @@ bool exchange_response(struct exchange *x, struct message *m)
         return false;
     x->status = m->status;
     x->first_byte_ns = x->pw->w.now_ns;
+    choose_answered(x);
     pipe_forget(&x->req_body);
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)
@@ -311,6 +313,7 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
     x->response_ended = true;
     x->rsp_body.ended = true;
     x->server_done_ns = x->pw->w.now_ns;
+    choose_completed(x);
     if (pipe_queued(&x->rsp_body) == 0 && !x->response_end_sent) {
         x->response_end_sent = true;
         if (!x->front->end(x, trailers)) {

@@ -4,6 +4,7 @@
 #include "base/panic.h"
 #include "http/h1_write.h"
 #include "http/rules.h"
+#include "proxy/affinity.h"
 #include "proxy/proxy.h"
 
 static struct session *session_of(struct exchange *x)
@@ -99,6 +100,12 @@ static void put_proxy_fields(struct exchange *x, const struct message *m, struct
         writer_str(w, STR("Date: "));
         writer_str(w, pworker_http_date(x->pw));
         writer_str(w, STR("\r\n"));
+    }
+    if (x->opt && x->opt->sticky.cookie) {
+        char cookie[AFFINITY_COOKIE_BYTES];
+        size_t n = affinity_set_cookie(x, cookie);
+        if (n)
+            writer_field(w, STR("Set-Cookie"), str_make(cookie, n));
     }
     if (x->pw->settings->via && !x->reason) {
         writer_str(w, STR("Via: 1.1 "));

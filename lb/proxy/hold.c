@@ -1,7 +1,35 @@
 #include "proxy/hold.h"
 
+#include <stdlib.h>
+
+#include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
+
+static struct hold_room *room_of(struct pworker *pw, uint32_t slot)
+{
+    struct hold_room *room = &pw->hold_rooms[slot];
+    if (!room->waiting.next) {
+        list_init(&room->waiting);
+        list_init(&room->node);
+        list_init(&room->due);
+        room->pw = pw;
+    }
+    return room;
+}
+
+static struct exchange *first_of(const struct hold_room *room)
+{
+    return list_is_empty(&room->waiting) ? NULL : CONTAINER_OF(room->waiting.next, struct exchange, node);
+}
+
+static void publish_oldest(struct hold_room *room)
+{
+    const struct exchange *x = first_of(room);
+    atomic_store_explicit(&room->oldest_ns, x ? x->held_ns : 0, memory_order_seq_cst);
+}
+
+/* ---- in and out ---- */
 
 static void on_timeout(struct deadline *d)
 {
@@ -16,7 +44,7 @@ static void on_timeout(struct deadline *d)
 static bool take_place(struct pworker *pw, uint32_t slot, int64_t max)
 {
     _Atomic uint32_t *n = &pw->proxy->holding[slot];
-    if (atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < max)
+    if (atomic_fetch_add_explicit(n, 1, memory_order_seq_cst) < max)
         return true;
     atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
     return false;
@@ -25,10 +53,16 @@ static bool take_place(struct pworker *pw, uint32_t slot, int64_t max)
 static void leave(struct exchange *x)
 {
     struct pworker *pw = x->pw;
+    struct hold_room *room = room_of(pw, x->cluster->slot);
+    bool was_first = first_of(room) == x;
     list_remove(&x->node);
     pw->held_count--;
     atomic_fetch_sub_explicit(&pw->proxy->holding[x->cluster->slot], 1, memory_order_relaxed);
     deadline_stop(&pw->w.wheel, &x->deadline);
+    if (was_first)
+        publish_oldest(room);
+    if (list_is_empty(&room->waiting))
+        list_remove(&room->node);
 }
 
 bool hold_add(struct exchange *x)
@@ -36,11 +70,21 @@ bool hold_add(struct exchange *x)
     struct pworker *pw = x->pw;
     if (!take_place(pw, x->cluster->slot, x->opt->hold_max))
         return false;
-    list_push(&pw->held, &x->node);
+    struct hold_room *room = room_of(pw, x->cluster->slot);
+    x->held_ns = pw->w.now_ns;
+    list_push(&room->waiting, &x->node);
+    if (list_is_empty(&room->node))
+        list_push(&pw->rooms, &room->node);
+    if (first_of(room) == x)
+        publish_oldest(room);
     pw->held_count++;
     deadline_init(&x->deadline, on_timeout);
     worker_deadline(&pw->w, &x->deadline, x->opt->hold_timeout_ms);
-    proxy_wake(pw, x->cluster->id);
+    atomic_thread_fence(memory_order_seq_cst);
+    bool is_full = x->opt->max_in_flight && x->cluster->candidate_count;
+    if (is_full && choose_has_room(x))
+        hold_freed(pw, x->cluster->slot); /* it came free while we came in */
+    proxy_wake(pw, x->cluster->id, is_full);
     return true;
 }
 
@@ -50,13 +94,24 @@ void hold_remove(struct exchange *x)
         leave(x);
 }
 
-/* The exchange moves to the current topology: its cluster may have endpoints there. */
+bool hold_is_used(const struct exchange *x)
+{
+    return atomic_load_explicit(&x->pw->proxy->holding[x->cluster->slot], memory_order_relaxed) != 0;
+}
+
+/* ---- letting them go on ---- */
+
+/* The exchange moves to the current topology: its cluster may have other endpoints there. False: the cluster is gone,
+ * and what the old view knows of it must not be used any more, for its slots may be given to others. */
 static bool adopt_view(struct exchange *x)
 {
     struct pworker *pw = x->pw;
+    if (x->view == pw->view)
+        return true;
     const struct cluster *found = topology_cluster(pw->view->topology, x->cluster->id);
-    if (!found || found->slot != x->cluster->slot || !found->candidate_count)
+    if (!found || found->slot != x->cluster->slot)
         return false;
+    x->endpoint = NULL; /* of an attempt before; it goes with its view */
     view_unref(pw, &x->view);
     x->view = view_ref(pw);
     x->cluster = (struct cluster *)found;
@@ -65,19 +120,108 @@ static bool adopt_view(struct exchange *x)
     return true;
 }
 
+/* The worker whose first has waited longest; NULL when nobody waits. A tie goes to ourselves. */
+static struct pworker *worker_with_oldest(struct pworker *pw, uint32_t slot)
+{
+    struct proxy *p = pw->proxy;
+    struct pworker *found = NULL;
+    uint64_t oldest_ns = UINT64_MAX;
+    for (int i = 0; i < p->worker_count; i++) {
+        struct pworker *other = &p->workers[i];
+        uint64_t at_ns = atomic_load_explicit(&other->hold_rooms[slot].oldest_ns, memory_order_seq_cst);
+        if (at_ns && (at_ns < oldest_ns || (at_ns == oldest_ns && other == pw))) {
+            oldest_ns = at_ns;
+            found = other;
+        }
+    }
+    return found;
+}
+
+/* In order, as long as ours is the oldest of all and there is room. */
+static void pump(struct hold_room *room)
+{
+    struct pworker *pw = room->pw;
+    uint32_t slot = (uint32_t)(room - pw->hold_rooms);
+    struct exchange *x;
+    while ((x = first_of(room))) {
+        if (!adopt_view(x))
+            return;
+        if (x->opt->max_in_flight && worker_with_oldest(pw, slot) != pw)
+            break;
+        if (!exchange_retry_held(x))
+            return; /* no room: whoever frees some gives the word again */
+    }
+    hold_freed(pw, slot); /* there may be more than we could use */
+}
+
+static void add_due(struct hold_room *room)
+{
+    struct pworker *pw = room->pw;
+    if (list_is_empty(&room->due))
+        list_push(&pw->rooms_due, &room->due);
+    run_queue_add(&pw->w, &pw->hold_run);
+}
+
+static void on_run(struct run_node *n)
+{
+    struct pworker *pw = CONTAINER_OF(n, struct pworker, hold_run);
+    struct list due;
+    struct list *node;
+    list_init(&due);
+    list_splice(&due, &pw->rooms_due); /* what becomes due meanwhile has its turn in the next pass */
+    while ((node = list_shift(&due)))
+        pump(CONTAINER_OF(node, struct hold_room, due));
+    cork_flush(&pw->w);
+}
+
+static void on_mail(struct worker *w, struct mail *m)
+{
+    struct hold_room *room = CONTAINER_OF(m, struct hold_room, mail);
+    (void)w;
+    atomic_store_explicit(&room->mailed, false, memory_order_seq_cst); /* before we look: a later word comes again */
+    add_due(room_of(room->pw, (uint32_t)(room - room->pw->hold_rooms)));
+}
+
+void hold_freed(struct pworker *pw, uint32_t slot)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&pw->proxy->holding[slot], memory_order_seq_cst))
+        return;
+    struct pworker *to = worker_with_oldest(pw, slot);
+    if (!to)
+        return; /* someone is just coming in, and will look by itself */
+    struct hold_room *room = &to->hold_rooms[slot];
+    if (to == pw) {
+        add_due(room_of(pw, slot));
+    } else if (!atomic_exchange_explicit(&room->mailed, true, memory_order_seq_cst)) {
+        room->mail.fn = on_mail;
+        mailbox_send(&to->w.mailbox, &room->mail);
+    }
+}
+
 void hold_release(struct pworker *pw)
 {
     struct list all;
     struct list *node;
     list_init(&all);
-    list_splice(&all, &pw->held);
+    list_splice(&all, &pw->rooms);
     while ((node = list_shift(&all))) {
-        struct exchange *x = CONTAINER_OF(node, struct exchange, node);
-        list_push(&pw->held, &x->node);
-        if (!adopt_view(x))
-            continue;
-        leave(x);
-        exchange_retry_held(x);
+        list_push(&pw->rooms, node);
+        pump(CONTAINER_OF(node, struct hold_room, node));
     }
     cork_flush(&pw->w);
+}
+
+bool hold_init(struct pworker *pw, uint32_t max_clusters)
+{
+    list_init(&pw->rooms);
+    list_init(&pw->rooms_due);
+    run_node_init(&pw->hold_run, on_run);
+    pw->hold_rooms = calloc(max_clusters, sizeof *pw->hold_rooms);
+    return pw->hold_rooms != NULL;
+}
+
+void hold_fini(struct pworker *pw)
+{
+    free(pw->hold_rooms);
 }

@@ -178,7 +178,7 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     }
     p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
     p->clients = clients_create();
-    if (!p->holding || !p->clients)
+    if (!p->holding || !p->clients || !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
     set_session_limit(p);
     timer_init(&p->tick, &p->loop, on_tick, p);
@@ -200,6 +200,7 @@ static void tear_down(struct proxy *p)
     free(p->workers);
     free(p->holding);
     free(p->clients);
+    gates_fini(&p->gates);
     if (p->topology)
         topology_unref(&p->topology);
     if (p->orchestrator)

@@ -10,8 +10,10 @@
 #include <stdatomic.h>
 
 #include "base/ledger.h"
+#include "proxy/choose.h"
 #include "proxy/clients.h"
 #include "proxy/exchange.h"
+#include "proxy/hold.h"
 #include "proxy/session.h"
 #include "proxy/uplink.h"
 #include "run/role.h"
@@ -65,10 +67,14 @@ struct pworker {
     struct pool exchange_pool, session_pool, uplink_pool_mem;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list uplinks;                 /* all */
-    struct list held;                    /* exchanges waiting for an endpoint, oldest first */
+    struct hold_room *hold_rooms;        /* owned; one per cluster slot */
+    struct list rooms, rooms_due;        /* rooms in which someone waits; rooms to look into */
+    struct run_node hold_run;
     struct uplink_pool pool;
     struct field *fields;                /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
     uint32_t *cursors;                   /* round robin, one per cluster slot */
+    struct balance_ewma *ewma;           /* owned; one per endpoint slot; touched by peak_ewma only */
+    struct retry_budget *budgets;        /* owned; one per cluster slot */
     uint64_t random;
     struct acceptor *acceptors;          /* owned */
     int acceptor_count;
@@ -113,10 +119,11 @@ struct proxy {
     struct clients *clients; /* owned; connections per client address */
     _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written only when
                                   something has to wait) */
+    struct gates gates;      /* max_in_flight and ejection, shared by the workers */
     struct {
         _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */
     } shared;
-    bool fail_ready;
+    _Atomic bool fail_ready; /* /readyz says no; the control thread sets it, workers look */
 };
 
 static inline struct pworker *pworker_of(struct worker *w)
@@ -154,8 +161,9 @@ void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final);
 /* proxy_topology.c, control thread */
 bool proxy_first_topology(struct proxy *p) __attribute__((warn_unused_result));
 void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff);
-/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint. */
-void proxy_wake(struct pworker *pw, struct str cluster);
+/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint, or that all its endpoints
+ * are at max_in_flight. */
+void proxy_wake(struct pworker *pw, struct str cluster, bool is_saturated);
 
 /* access.c: one line at DONE */
 void access_log(struct exchange *x);

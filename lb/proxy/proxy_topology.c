@@ -7,6 +7,7 @@
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 #include "run/channel.h"
+#include "topo/token.h"
 
 #define WAKE_EVERY_MS 10
 
@@ -93,6 +94,8 @@ static bool slots_fit(const struct proxy *p, const struct topology *t)
 static bool take(struct proxy *p, struct topology *t, struct buf *error)
 {
     if (t && slots_fit(p, t)) {
+        if (!topology_sign(t, p->settings->sticky_key))
+            log_warn("a cluster is sticky, but there is no sticky_secret: its cookie is left out");
         publish(p, t);
         return true;
     }
@@ -131,6 +134,7 @@ void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff)
 struct wake_mail {
     struct mail mail;
     struct proxy *proxy;
+    bool is_saturated;
     size_t len;
     char id[256];
 };
@@ -140,12 +144,12 @@ static void on_wake(struct worker *none, struct mail *m)
     struct wake_mail *w = CONTAINER_OF(m, struct wake_mail, mail);
     (void)none;
     if (w->proxy->orchestrator)
-        channel_send(w->proxy->orchestrator, CHANNEL_WAKE, str_make(w->id, w->len), NULL, 0);
+        channel_send(w->proxy->orchestrator, w->is_saturated ? CHANNEL_SATURATED : CHANNEL_WAKE, str_make(w->id, w->len), NULL, 0);
     free(w);
 }
 
 /* A hint: the held cell is the truth, so one lost for want of memory does no harm. */
-void proxy_wake(struct pworker *pw, struct str cluster)
+void proxy_wake(struct pworker *pw, struct str cluster, bool is_saturated)
 {
     struct wake_mail *m;
     if (pw->w.now_ms - pw->wake_sent_ms < WAKE_EVERY_MS || cluster.n > sizeof m->id)
@@ -156,6 +160,7 @@ void proxy_wake(struct pworker *pw, struct str cluster)
     pw->wake_sent_ms = pw->w.now_ms;
     m->mail.fn = on_wake;
     m->proxy = pw->proxy;
+    m->is_saturated = is_saturated;
     m->len = cluster.n;
     memcpy(m->id, cluster.p, cluster.n);
     mailbox_send(&pw->proxy->mailbox, &m->mail);

@@ -73,6 +73,8 @@ static void on_tick(struct deadline *d)
     struct pworker *pw = CONTAINER_OF(d, struct pworker, tick);
     access_flush(pw);
     acceptors_resume(pw);
+    if (!list_is_empty(&pw->rooms))
+        hold_release(pw);
     if (pw->draining)
         drain_step(pw);
     cork_flush(&pw->w);
@@ -117,7 +119,6 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     list_init(&pw->sessions);
     list_init(&pw->idle_sessions);
     list_init(&pw->uplinks);
-    list_init(&pw->held);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
     pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
@@ -125,11 +126,14 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pw->cursors = calloc(p->ledger.header->max_clusters, sizeof *pw->cursors);
     if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
         pw->random = clock_now_ns() | 1;
+    pw->ewma = calloc(p->ledger.header->max_endpoints, sizeof *pw->ewma);
+    pw->budgets = calloc(p->ledger.header->max_clusters, sizeof *pw->budgets);
+    bool has_rooms = hold_init(pw, p->ledger.header->max_clusters);
     pw->origins = calloc(ORIGIN_ENTRIES, sizeof *pw->origins);
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
-    return pw->fields && pw->cursors && pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+    return pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms && pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)
@@ -141,6 +145,9 @@ void pworker_fini(struct pworker *pw)
     free(pw->acceptors);
     free(pw->fields);
     free(pw->cursors);
+    free(pw->ewma);
+    free(pw->budgets);
+    hold_fini(pw);
     free(pw->origins);
     deadline_stop(&pw->w.wheel, &pw->tick);
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem};

@@ -39,12 +39,18 @@ static void put_special(struct exchange *x, uint16_t status, struct message *m, 
 
 void reply_send(struct exchange *x, uint16_t status)
 {
-    char head[REPLY_HEAD_BYTES], body[64];
+    char body[64];
+    struct str phrase = status_phrase(status);
+    int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
+    reply_text(x, status, str_make(body, (size_t)n));
+}
+
+void reply_text(struct exchange *x, uint16_t status, struct str text)
+{
+    char head[REPLY_HEAD_BYTES];
     struct field fields[REPLY_FIELDS_MAX];
     struct message m;
     struct writer w;
-    struct str phrase = status_phrase(status);
-    int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
     message_init(&m, fields, REPLY_FIELDS_MAX);
     writer_init(&w, head, sizeof head);
     reply_field(&m, &w, STR("Date"), pworker_http_date(x->pw));
@@ -56,7 +62,7 @@ void reply_send(struct exchange *x, uint16_t status)
     m.status = x->status = status;
     m.version = 11;
     m.framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
-    m.content_length = (uint64_t)n;
+    m.content_length = text.n;
     m.flags = MSG_HAS_LENGTH;
     x->pick_ns = 0; /* whatever a server did is not the service of this answer */
     exchange_set_state(x, EXCHANGE_RELAY);
@@ -67,6 +73,28 @@ void reply_send(struct exchange *x, uint16_t status)
         return;
     }
     if (m.framing == BODY_LENGTH)
-        exchange_response_data(x, body, (size_t)n, true);
+        exchange_response_data(x, text.p, text.n, true);
     exchange_response_end(x, NULL);
+}
+
+/* Draining after a reload is no reason to fail: others of us serve. Draining for good is. */
+static bool is_ready(const struct exchange *x)
+{
+    return x->pw->view && !x->pw->drain_final &&
+           !atomic_load_explicit(&x->pw->proxy->fail_ready, memory_order_relaxed);
+}
+
+bool reply_probe(struct exchange *x)
+{
+    struct str path = message_str(&x->req, x->req.path);
+    bool is_ready_path = str_eq(path, STR("/readyz"));
+    if (!x->session->listener->probes || (!is_ready_path && !str_eq(path, STR("/healthz"))))
+        return false;
+    if (x->req.method != METHOD_GET && x->req.method != METHOD_HEAD)
+        return false;
+    if (is_ready_path && !is_ready(x))
+        reply_text(x, 503, STR("not ready\n"));
+    else
+        reply_text(x, 200, STR("ok\n"));
+    return true;
 }

@@ -7,6 +7,10 @@
 
 /* Sends a whole answer with this status and ends the exchange (at once, or when the client has read it). */
 void reply_send(struct exchange *x, uint16_t status);
+/* The same with a text of our own instead of the status (literal). */
+void reply_text(struct exchange *x, uint16_t status, struct str text);
+/* /healthz and /readyz of a listener that answers them. False: it is neither, and was not answered. */
+bool reply_probe(struct exchange *x);
 /* Appends a field to a message whose text lies in the arena block `w`; for answers made here. */
 void reply_field(struct message *m, struct writer *w, struct str name, struct str value);
 

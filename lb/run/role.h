@@ -43,6 +43,9 @@ struct orch_role {
     int master_fd;    /* M-O channel; proxies come by CHANNEL_PROXY_UP */
     int topology_fd;  /* the last published, always there */
     int past_fd;      /* ledger_past, read-only */
+    int admin_fd;     /* bound and listening, -1: no admin listener */
+    const char *admin_token;             /* borrowed; NULL: none is asked for */
+    const struct orch_admin_ops *admin;  /* orch/orch.h; may be NULL */
     struct stall *stall; /* where to note the call that runs; may be NULL */
     const char *const *left_out; /* plugin instances that stalled too often: not opened */
     size_t left_out_count;
@@ -52,6 +55,8 @@ struct orch_role {
 int proxy_main(struct proxy_role *role);
 /* orch/orch.c: runs the orchestrator; called in the child. */
 int orch_main(struct orch_role *role);
+/* admin/admin.c: what serves the orchestrator's admin listener. */
+extern const struct orch_admin_ops admin_ops;
 /* orch/check: loads every plugin of the config, checks its section against its schema and lets it go again. Each
  * error is a line in *errors. Called in a process of its own. */
 bool orch_check(const struct settings *s, struct buf *errors);

@@ -23,7 +23,7 @@ void stall_enter(struct stall *s, const char *name, uint64_t since_ns)
     if (!s)
         return;
     stall_leave(s); /* nobody may take the new name for the old call's */
-    strncpy((char *)words, name, sizeof words - 1);
+    memcpy(words, name, strnlen(name, sizeof words - 1));
     for (int i = 0; i < WORDS; i++)
         atomic_store_explicit(&s->name[i], words[i], memory_order_relaxed);
     atomic_store_explicit(&s->since_ns, since_ns, memory_order_release);

@@ -1,6 +1,6 @@
 #include "topo/balance_policy.h"
 
-/* Steps over tried endpoints before we look through all of them. */
+/* Steps over those that are out before we look through all of them. */
 #define STEPS_MAX 16
 
 /* The cursor is a place on the circle of weights. It goes on in steps that are coprime to the total
@@ -19,7 +19,7 @@ uint32_t balance_round_robin(const struct cluster *c, struct balance_request *r)
     uint32_t at = 0;
     for (int i = 0; i < STEPS_MAX; i++) {
         at = step(c, r->cursor);
-        if (!balance_was_tried(c, r, at))
+        if (!balance_is_passed_over(c, r, at))
             return at;
     }
     return balance_scan(c, r, at, BALANCE_NONE);

@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/panic.h"
+#include "topo/balance.h"
+#include "topo/balance_hash.h"
+#include "topo/token.h"
 
 static const size_t text_offsets[ENDPOINT_TEXTS] = {
     offsetof(struct endpoint, id),
@@ -109,6 +113,46 @@ static void find_candidates(struct cluster *c)
     c->stride = stride_for(sum);
 }
 
+/* ---- what policies need ---- */
+
+static uint32_t mark_of(const struct endpoint *e)
+{
+    uint64_t id = balance_hash(e->id, 0);
+    return (uint32_t)balance_hash(str_make((const char *)&e->addr.un, e->addr.len < sizeof e->addr.un ? e->addr.len : 0), id) | 1;
+}
+
+static void see_ramp(struct cluster *c, const struct endpoint *e)
+{
+    uint64_t until_ns = e->since_ns + c->options.slow_start_ms * NS_PER_MS;
+    if (e->since_ns && until_ns > c->ramp_until_ns)
+        c->ramp_until_ns = until_ns;
+}
+
+bool hash_key_parse(struct str text, uint8_t *out_key, struct str *out_name)
+{
+    *out_name = STR_NULL;
+    if (str_eq(text, STR("source")) || str_eq(text, STR("uri"))) {
+        *out_key = text.n == 3 ? HASH_URI : HASH_SOURCE;
+        return true;
+    }
+    bool is_header = str_starts(text, STR("header:"));
+    if (!is_header && !str_starts(text, STR("cookie:")))
+        return false;
+    *out_key = is_header ? HASH_HEADER : HASH_COOKIE;
+    *out_name = str_make(text.p + 7, text.n - 7);
+    return out_name->n > 0;
+}
+
+static void set_up_hash(struct cluster *c)
+{
+    if (c->options.balance != BALANCE_CONSISTENT_HASH)
+        return;
+    if (!hash_key_parse(str_of(c->options.hash_on), &c->hash_key, &c->hash_name))
+        c->hash_key = HASH_SOURCE; /* of a source that checks less than the config file */
+    c->hash_balance = c->options.hash_balance >= 1 ? c->options.hash_balance : 1;
+    ring_build(c);
+}
+
 /* ---- building ---- */
 
 static int by_id(const void *a, const void *b)
@@ -155,9 +199,13 @@ struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
     take_texts(c);
     if (!is_sorted(c->endpoints, count))
         qsort(c->endpoints, count, sizeof(*c->endpoints), by_id);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         c->endpoints[i].service = (uint8_t)endpoint_service_of(&c->endpoints[i]);
+        c->endpoints[i].mark = mark_of(&c->endpoints[i]);
+        see_ramp(c, &c->endpoints[i]);
+    }
     find_candidates(c);
+    set_up_hash(c);
     return c;
 }
 
@@ -176,6 +224,8 @@ void cluster_unref(struct cluster **cp)
     free(c->endpoints);
     free(c->candidates);
     free(c->weight_sums);
+    free(c->ring);
+    free(c->tokens);
     free(c->memory);
     free(c);
 }

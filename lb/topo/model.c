@@ -210,6 +210,7 @@ static void replace_endpoint(struct model *m, struct model_endpoint *me, const s
     next.owner = me->object.owner->name;
     next.admin_drain = me->e.admin_drain;
     next.health = addr_eq(&e->addr, &me->e.addr) ? me->e.health : e->health;
+    next.since_ns = addr_eq(&e->addr, &me->e.addr) ? me->e.since_ns : 0;
     if (str_eq(next.member, me->e.member))
         next.member_state = me->e.member_state;
     if (same_endpoint(&next, &me->e))

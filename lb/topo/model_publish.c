@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/ledger.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -9,13 +10,24 @@
 
 /* ---- publishing: rebuilds what is dirty, shares the rest ---- */
 
+/* Slow start counts from here. Where nobody asked for one no time is kept, so that equal topologies have equal bytes. */
+static void note_since(const struct model_cluster *c, struct endpoint *e)
+{
+    if (!c->options.slow_start_ms || endpoint_service_of(e) != SERVICE_ON)
+        e->since_ns = 0;
+    else if (!e->since_ns)
+        e->since_ns = clock_wall_ns();
+}
+
 static void build_cluster(struct model_cluster *c)
 {
     struct endpoint *endpoints = must(malloc((c->endpoints.count + 1u) * sizeof(*endpoints)));
     struct model_endpoint *e;
     uint32_t n = 0;
-    for (uint32_t at = 0; (e = index_next(&c->endpoints, &at));)
+    for (uint32_t at = 0; (e = index_next(&c->endpoints, &at));) {
+        note_since(c, &e->e);
         endpoints[n++] = e->e;
+    }
     cluster_unref(&c->built);
     c->built = cluster_build(c->id, c->object.owner->name, c->slot, &c->options, endpoints, n);
     free(endpoints);

@@ -54,7 +54,19 @@ struct endpoint {
     uint8_t admin_drain;                     /* coxctl drain */
     uint8_t priority;                        /* tier, 0 first */
     uint8_t service;                         /* enum endpoint_service, derived by cluster_build */
+    uint32_t mark;     /* derived: of id and address; tells it from another endpoint that has its slot later */
+    uint64_t since_ns; /* wall time when it began to serve (service ON), in clusters with slow_start; else 0 */
 };
+
+/* A place on the ring of consistent_hash. */
+struct ring_point {
+    uint32_t at, candidate;
+};
+
+/* What consistent_hash goes by. */
+enum hash_key { HASH_SOURCE, HASH_URI, HASH_HEADER, HASH_COOKIE };
+
+struct token_table; /* topo/token.h */
 
 struct cluster {
     _Atomic uint32_t refs;
@@ -71,6 +83,13 @@ struct cluster {
     uint32_t *weight_sums; /* owned; candidate_count of them */
     uint32_t candidate_count;
     uint32_t stride; /* step of the weighted round robin: coprime to the last of weight_sums */
+    uint64_t ramp_until_ns; /* wall time; no endpoint is in its slow start after it; 0: none is */
+    struct ring_point *ring; /* owned; with consistent_hash, sorted, else NULL */
+    uint32_t ring_count;
+    double hash_balance;       /* at least 1 */
+    uint8_t hash_key;          /* enum hash_key */
+    struct str hash_name;      /* of the header or cookie; borrowed from options */
+    struct token_table *tokens; /* owned; of the sticky cookie; NULL: not sticky. Only in a proxy (topology_sign) */
     void *memory; /* owned: one block that holds the texts */
 };
 

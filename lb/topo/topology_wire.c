@@ -28,6 +28,8 @@ static void put_endpoint(struct buf *out, const struct endpoint *e)
     wire_put_u32(out, ENDPOINT_WEIGHT, e->weight);
     put_addr(out, &e->addr);
     wire_put_text(out, ENDPOINT_STATE, str_make(state, sizeof(state)));
+    if (e->since_ns)
+        wire_put_u64(out, ENDPOINT_SINCE, e->since_ns);
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
         if (endpoint_text_of(e, n).n)
             wire_put_text(out, ENDPOINT_TEXT + n, endpoint_text_of(e, n));
@@ -138,6 +140,8 @@ static const char *read_endpoint_field(unsigned tag, struct str value, struct en
         return addr_parse(value, &e->addr) ? NULL : "an endpoint's address is none";
     case ENDPOINT_STATE:
         return read_endpoint_state(value, e);
+    case ENDPOINT_SINCE:
+        return wire_u64(value, &e->since_ns) ? NULL : "an endpoint's time is no number";
     default:
         if (tag < ENDPOINT_TEXT || tag >= ENDPOINT_TEXT + ENDPOINT_TEXTS)
             return NULL;

@@ -32,6 +32,7 @@ enum wire_endpoint {
     ENDPOINT_ADDR,
     ENDPOINT_STATE, /* five bytes: member state, readiness, health, drain, priority; more may follow some day
                      */
+    ENDPOINT_SINCE, /* u64 wall time in ns; absent: 0 */
     ENDPOINT_TEXT = 16 /* + n of endpoint_text */
 };
 enum wire_route { ROUTE_HOST = 1, ROUTE_PATH, ROUTE_OWNER, ROUTE_CLUSTER };

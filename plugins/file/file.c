@@ -23,6 +23,7 @@
 #define TEXT_BYTES 4096
 
 enum { OPTION_PATH, OPTION_SETTLE, OPTION_POLL };
+enum { SETTLES_MAX = 10 }; /* a file is read after so many times `settle`, at rest or not */
 
 static const struct cox_option options[] = {
     {.size = sizeof(struct cox_option),
@@ -35,7 +36,8 @@ static const struct cox_option options[] = {
      .key = "settle",
      .def = "20ms",
      .max = 60000,
-     .help = "How long the file must be left alone before it is read: a writer may be in the middle of it."},
+     .help = "How long the file must be left alone before it is read, a writer may be in the middle of it; one that never "
+             "rests is read after ten times that."},
     {.size = sizeof(struct cox_option),
      .type = COX_OPTION_DURATION,
      .key = "poll",
@@ -63,7 +65,7 @@ struct instance {
     uint64_t settle_ms, poll_ms;
     int inotify; /* -1: none, poll only */
     struct cox_watch *watch;
-    struct cox_timer *settle, *poll;
+    struct cox_timer *settle, *impatient, *poll; /* impatient: since the first sign, whatever comes behind it */
     bool is_reading, is_dirty; /* changed again while it was read */
     bool is_stopped;
     char *last; /* owned: what was read last, good or bad */
@@ -361,6 +363,7 @@ static void on_settled(void *ctx)
 {
     struct instance *p = ctx;
     p->host->timer_stop(p->host, &p->settle);
+    p->host->timer_stop(p->host, &p->impatient);
     read_file(p);
 }
 
@@ -373,6 +376,8 @@ static void on_sign(void *ctx, int32_t fd, uint32_t events)
         continue; /* any change in the folder is a sign: a link elsewhere in it may be what matters */
     p->host->timer_stop(p->host, &p->settle);
     p->settle = p->host->timer_start(p->host, p->settle_ms, 0, on_settled, p);
+    if (!p->impatient) /* a folder that never rests must not keep us from ever reading */
+        p->impatient = p->host->timer_start(p->host, p->settle_ms * SETTLES_MAX, 0, on_settled, p);
 }
 
 static void begin_watch(struct instance *p)
@@ -430,6 +435,7 @@ static void file_stop(void *instance)
     struct instance *p = instance;
     p->is_stopped = true;
     p->host->timer_stop(p->host, &p->settle);
+    p->host->timer_stop(p->host, &p->impatient);
     p->host->timer_stop(p->host, &p->poll);
     p->host->watch_stop(p->host, &p->watch);
     if (p->inotify >= 0)

@@ -51,11 +51,11 @@ static void replace(struct files *fs, const char *text)
     assert_int_equal(rename(fs->next, fs->path), 0);
 }
 
-static void begin(struct files *fs)
+static void begin(struct files *fs, const char *settle)
 {
     struct section s = section_of("src", "file");
     section_set(&s, OPTION_TEXT("path", fs->path));
-    section_set(&s, OPTION_TEXT("settle", "5ms"));
+    section_set(&s, OPTION_TEXT("settle", settle));
     section_set(&s, OPTION_TEXT("poll", "1h")); /* what is seen here is seen by inotify */
     fs->plugin = create(fs->f, &s, real_dir());
     start(fs->plugin);
@@ -81,7 +81,7 @@ static void test_reads(void **state)
     struct files *fs = *state;
     name(fs, "hosts.json");
     write_file(fs->path, one);
-    begin(fs);
+    begin(fs, "5ms");
     UNTIL(fs->f, has_endpoint(fs->f, "web", "b"));
     const struct topology *t = model_current(fs->f->model);
     const struct cluster *c = topology_cluster(t, STR("web"));
@@ -95,7 +95,7 @@ static void test_follows_changes(void **state)
 {
     struct files *fs = *state;
     name(fs, "hosts.json");
-    begin(fs); /* it is not there yet */
+    begin(fs, "5ms"); /* it is not there yet */
     UNTIL(fs->f, fs->plugin->source_problem != NULL);
     assert_non_null(strstr(fs->plugin->source_problem, "No such file"));
     replace(fs, one);
@@ -107,6 +107,17 @@ static void test_follows_changes(void **state)
     assert_int_equal(unlink(fs->path), 0);
     UNTIL(fs->f, fs->plugin->source_problem != NULL);
     assert_true(has_endpoint(fs->f, "web", "10.0.0.9:80")); /* the last good view stays */
+}
+
+/* Written again long before it may be called settled, and read all the same. */
+static void test_file_that_never_rests(void **state)
+{
+    struct files *fs = *state;
+    name(fs, "hosts.json");
+    write_file(fs->path, "{}");
+    begin(fs, "100ms");
+    UNTIL(fs->f, strstr(log_text(fs->f), ": read "));
+    UNTIL(fs->f, (replace(fs, one), has_endpoint(fs->f, "web", "b")));
 }
 
 static void test_bad_file_keeps_the_last_good_view(void **state)
@@ -126,7 +137,7 @@ static void test_bad_file_keeps_the_last_good_view(void **state)
     struct files *fs = *state;
     name(fs, "hosts.json");
     write_file(fs->path, one);
-    begin(fs);
+    begin(fs, "5ms");
     UNTIL(fs->f, has_endpoint(fs->f, "web", "b"));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         replace(fs, cases[i].text);
@@ -143,7 +154,7 @@ static void test_libconfig(void **state)
     name(fs, "hosts.cfg");
     write_file(fs->path, "clusters = ( { name = \"web\"; probe = { interval = \"3s\"; };\n"
                          "  endpoints = ( \"10.0.0.1:80\", { address = \"10.0.0.2:80\"; id = \"b\"; } ); } );\n");
-    begin(fs);
+    begin(fs, "5ms");
     UNTIL(fs->f, has_endpoint(fs->f, "web", "b"));
     assert_int_equal(topology_cluster(model_current(fs->f->model), STR("web"))->options.probe.interval_ms, 3000);
     replace(fs, "clusters = (\n{ name = ; } );\n");
@@ -158,7 +169,7 @@ static void test_closes_while_reading(void **state)
     struct files *fs = *state;
     name(fs, "hosts.json");
     write_file(fs->path, one);
-    begin(fs);
+    begin(fs, "5ms");
     plugin_destroy(&fs->plugin); /* the helper may be in the middle of it */
     assert_false(has_endpoint(fs->f, "web", "b"));
 }
@@ -168,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reads, setup_files, teardown_files),
         cmocka_unit_test_setup_teardown(test_follows_changes, setup_files, teardown_files),
+        cmocka_unit_test_setup_teardown(test_file_that_never_rests, setup_files, teardown_files),
         cmocka_unit_test_setup_teardown(test_bad_file_keeps_the_last_good_view, setup_files, teardown_files),
         cmocka_unit_test_setup_teardown(test_libconfig, setup_files, teardown_files),
         cmocka_unit_test_setup_teardown(test_closes_while_reading, setup_files, teardown_files),

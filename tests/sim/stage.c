@@ -78,6 +78,7 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     close(fd);
     st->proxy.holding = calloc(st->proxy.ledger.header->max_clusters, sizeof *st->proxy.holding);
     assert_non_null(st->proxy.holding);
+    assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters, st->proxy.ledger.header->max_endpoints));
     assert_true(pworker_init(&st->pw, &st->proxy, 0));
     deadline_stop(&st->pw.w.wheel, &st->pw.tick);
     set_clock(st, T0_NS);
@@ -126,7 +127,10 @@ static void run_asked(struct stage *st)
 
 void stage_turn(struct stage *st)
 {
+    struct list *node;
     run_asked(st);
+    while ((node = list_shift(&st->pw.w.run_queue)))
+        CONTAINER_OF(node, struct run_node, node)->fn(CONTAINER_OF(node, struct run_node, node));
     while (st->pw.w.parked) {
         struct parked *p = st->pw.w.parked;
         st->pw.w.parked = p->next;
@@ -192,6 +196,7 @@ void stage_end(struct stage *st)
     assert_int_equal(atomic_load(&st->proxy.holding[0]), 0);
     pworker_fini(&st->pw);
     free(st->proxy.holding);
+    gates_fini(&st->proxy.gates);
     model_destroy(&st->model);
     ledger_close(&st->proxy.ledger);
     mailbox_fini(&st->proxy.mailbox);

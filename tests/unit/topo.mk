@@ -12,3 +12,5 @@ unit_tests += tests/unit/topo/test_balance
 tests_unit_topo_test_balance_SOURCES = tests/unit/topo/test_balance.c tests/unit/topo/support.h
 unit_tests += tests/unit/topo/test_topology_file
 tests_unit_topo_test_topology_file_SOURCES = tests/unit/topo/test_topology_file.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_policies
+tests_unit_topo_test_policies_SOURCES = tests/unit/topo/test_policies.c tests/unit/topo/support.h

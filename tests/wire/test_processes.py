@@ -565,6 +565,15 @@ def test_second_term_ends_at_once(plain, origin):
     c.close()
 
 
+def test_told_to_stop_until_it_has(plain):
+    """Also a signal that comes while the master already takes itself down leaves the exit code alone."""
+    Door.living.remove(plain)
+    while plain.process.poll() is None:
+        plain.process.send_signal(signal.SIGTERM)
+    assert plain.process.returncode == 0
+    plain.check_reports()
+
+
 def test_drain_timeout_ends_what_hangs(make_door, origin):
     d = make_door(drain_timeout="1s", clusters=[cluster("web", origin.address)], routes=[route("*", "web")])
     origin.script(lambda conn, r: conn.drain() or False)
@@ -713,7 +722,7 @@ def test_stubborn_members_are_killed_at_the_end(make_door):
 def test_whole_process_group_ends(make_door, tmp_path):
     child = tmp_path / "child"
     script = tmp_path / "group.sh"
-    script.write_text("#!/bin/sh\nsleep 1000 &\necho $! > %s\nexec %s -S %s\n" % (child, sys.executable, MEMBER))
+    script.write_text("#!/bin/sh\nsleep 1000 &\necho $! >'%s'\nexec '%s' -S '%s'\n" % (child, sys.executable, MEMBER))
     script.chmod(0o755)
     d = make_door(**members_config(1, command=[str(script)]))
     wait_active(d, 1)

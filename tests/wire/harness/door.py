@@ -14,6 +14,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 REPORT = re.compile(
     rb"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Sanitizer: CHECK failed|panic:|assertion"
 )
+# What the master says of a child that did not leave in order.
+BAD_END = re.compile(r"^.* (?:proxy \d+|the orchestrator)(?: was ended by signal| left with code| does not finish).*$", re.M)
 
 
 def find(name, env):
@@ -155,7 +157,7 @@ class Door:
             Door.living.remove(self)
         if self.process is None:
             return
-        family = self.family()
+        family, told_at = self.family(), len(self.log())
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -170,6 +172,8 @@ class Door:
         if check:
             self.check_reports()
             assert code == 0, "exit code %s:\n%s" % (code, self.log()[-3000:])
+            bad = BAD_END.findall(self.log()[told_at:])
+            assert not bad, "%s:\n%s" % (bad, self.log()[-3000:])
             assert not left, "processes left behind: %s" % left
             assert not os.path.exists(self.control), "control socket left behind"
 

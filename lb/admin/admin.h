@@ -1,0 +1,43 @@
+/* admin: the admin listener of the orchestrator: who may ask what, and what is answered.
+ *
+ *   server ──request──► admin: may it? ─► GET  /            the live page
+ *                                         GET  /metrics     Prometheus
+ *                                         GET  /v1/...      JSON; conf/api.json describes it
+ *                                         POST /v1/drain, /v1/undrain
+ *
+ * Lives in the orchestrator, on its thread, from its start to its end; connections that come while there is none wait in
+ * the master's socket. Rules (P7): nothing changes by GET; a change wants the field "X-Coxswain: 1", which no foreign
+ * page can send without asking first; with a token everything but the bare page wants it; without one the Host must be
+ * an address or localhost, so that a name that an attacker points here does not help. */
+#ifndef COX_ADMIN_ADMIN_H
+#define COX_ADMIN_ADMIN_H
+
+#include "admin/events.h"
+#include "admin/server.h"
+#include "base/ledger.h"
+#include "orch/orch.h"
+
+#define ADMIN_MAGIC 0x61646d6eu
+
+struct admin {
+    uint32_t magic;
+    struct orch *orch; /* borrowed */
+    struct server server;
+    struct ledger_past past;
+    bool has_past;
+    uint64_t since_wall_ns;
+    struct events events;
+};
+
+/* The bodies of /v1: appended to *out. */
+struct survey;
+void api_status(struct admin *a, const struct survey *v, struct buf *out);
+void api_topology(struct admin *a, const struct survey *v, struct buf *out);
+void api_members(struct admin *a, const struct survey *v, struct buf *out);
+void api_events(struct admin *a, const struct survey *v, struct buf *out);
+/* {"error": {"status": …, "message": …}} */
+void api_error(uint16_t status, const char *message, struct buf *out);
+/* The member "id" of a JSON object, NULL when it is none or no id. The caller frees. */
+char *api_take_id(struct str body);
+
+#endif

@@ -1,0 +1,73 @@
+/* gate: what the workers of one generation must tell each other about an endpoint beyond the ledger: how much of its
+ * max_in_flight is taken, and whether real traffic found it broken (passive ejection).
+ *
+ * One segment in the proxy's memory, one cache line an endpoint slot, made with the proxy and freed with it: a new
+ * generation starts with its own, empty one, so that nothing has to be mended when a process dies; during a reload an
+ * endpoint may carry max_in_flight requests of each living generation. The line is written only for clusters with
+ * max_in_flight and when something failed; healthy traffic without a limit reads it at most. Any worker.
+ *
+ * `mark` ties a line to the endpoint whose failures it tells of: a slot that was given to another endpoint starts
+ * anew. `taken` needs none: a slot is given out again only when nothing is in flight. */
+#ifndef COX_TOPO_GATE_H
+#define COX_TOPO_GATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "topo/topology.h"
+
+#define GATE_GROWTH_MAX 10 /* the n-th ejection in a row lasts n times eject_time, up to this */
+
+struct gate {
+    _Alignas(64) _Atomic uint32_t taken; /* attempts in flight that count against max_in_flight */
+    _Atomic uint32_t failures;           /* in a row */
+    _Atomic uint32_t times;              /* ejections in a row */
+    _Atomic uint32_t mark;               /* endpoint.mark of the last three and the next */
+    _Atomic uint64_t until_ms;           /* monotonic; ejected until then */
+};
+
+struct gate_cluster {
+    _Alignas(64) _Atomic uint64_t until_ms; /* none of its endpoints is ejected after this */
+    _Atomic bool busy;                      /* a worker is deciding on an ejection */
+};
+
+struct gates {
+    struct gate *endpoints;        /* by slot */
+    struct gate_cluster *clusters; /* by slot */
+    void *base;                    /* owned mapping; pages appear when they are written */
+    size_t bytes;
+};
+
+/* False when memory is out. */
+bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints) __attribute__((warn_unused_result));
+void gates_fini(struct gates *g);
+
+static inline bool gate_is_ejected(const struct gate *g, uint32_t mark, uint64_t now_ms)
+{
+    return atomic_load_explicit(&g->until_ms, memory_order_relaxed) > now_ms &&
+           atomic_load_explicit(&g->mark, memory_order_relaxed) == mark;
+}
+
+static inline bool gate_is_full(const struct gate *g, int64_t max)
+{
+    return atomic_load_explicit(&g->taken, memory_order_relaxed) >= (uint64_t)max;
+}
+
+/* One place of max; never overshot. False when there is none. */
+bool gate_take(struct gate *g, int64_t max) __attribute__((warn_unused_result));
+/* Sequentially consistent: whoever looks for waiting requests afterwards misses none (see proxy/hold.h). */
+void gate_give(struct gate *g);
+
+/* An attempt on this endpoint of the cluster failed by the server's or the network's fault. True: it was ejected now. */
+bool gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
+void gate_recovered(struct gate *g, uint64_t eject_ms, uint64_t now_ms); /* the slow road of gate_worked */
+
+/* It answered. Reads only, unless there were failures. */
+static inline void gate_worked(struct gate *g, uint64_t eject_ms, uint64_t now_ms)
+{
+    if (atomic_load_explicit(&g->failures, memory_order_relaxed) | atomic_load_explicit(&g->times, memory_order_relaxed))
+        gate_recovered(g, eject_ms, now_ms);
+}
+
+#endif

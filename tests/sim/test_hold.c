@@ -1,0 +1,201 @@
+/* max_in_flight and those who wait for it, the retry budget, and ejection, as exchanges meet them. */
+#include "stage.h"
+
+#define GET     "GET /a HTTP/1.1\r\n"
+#define LIMITED "eject_failures = 0; max_in_flight = 1; hold_timeout = \"1s\"; "
+
+static bool waits(const struct client *c)
+{
+    return c->x && c->x->state == EXCHANGE_HOLD;
+}
+
+static void the_oldest_goes_first(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 4;", 2);
+    struct client *c[6];
+    for (int i = 0; i < 6; i++)
+        c[i] = client_send(st, GET);
+    assert_int_equal(stage_counts(st).count[LEDGER_SERVING], 2);
+    assert_int_equal(stage_counts(st).count[LEDGER_HELD], 4);
+    for (int i = 2; i < 6; i++)
+        assert_true(waits(c[i]));
+    server_answer(attempt_of(c[1]), 10);
+    assert_false(waits(c[2]));
+    assert_true(waits(c[3]));
+    server_answer(attempt_of(c[2]), 10);
+    server_answer(attempt_of(c[0]), 10);
+    assert_false(waits(c[3]));
+    assert_false(waits(c[4]));
+    assert_true(waits(c[5]));
+    for (int i = 3; i < 6; i++)
+        server_answer(attempt_of(c[i]), 10);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(c[i]->status, 200);
+    assert_int_equal(stage_counts(st).retries, 0);
+    stage_end(st);
+}
+
+static void the_room_is_bounded_and_patience_too(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 2;", 1);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET), *c = client_send(st, GET);
+    struct client *d = client_send(st, GET);
+    assert_int_equal(d->status, 503);
+    assert_int_equal(d->reason, REASON_HOLD_FULL);
+    stage_advance(st, 500);
+    assert_true(waits(b) && waits(c));
+    stage_advance(st, 600);
+    assert_int_equal(b->status, 503);
+    assert_int_equal(b->reason, REASON_HOLD_TIMEOUT);
+    assert_int_equal(c->status, 503);
+    server_answer(attempt_of(a), 0);
+    assert_int_equal(a->status, 200);
+    stage_end(st);
+}
+
+static void without_a_room_the_answer_is_at_once(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 0;", 1);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET);
+    assert_int_equal(b->status, 503);
+    assert_int_equal(b->reason, REASON_SATURATED);
+    server_answer(attempt_of(a), 0);
+    stage_end(st);
+}
+
+static void who_leaves_is_passed_over(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 4;", 1);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET), *c = client_send(st, GET);
+    b->gone = true;
+    client_leave(b);
+    server_answer(attempt_of(a), 0);
+    assert_false(waits(c));
+    client_leave(c); /* and the place that it held is free again */
+    struct client *d = client_send(st, GET);
+    assert_false(waits(d));
+    server_answer(attempt_of(d), 0);
+    stage_end(st);
+}
+
+/* The only other endpoint is busy: a failed attempt waits for it in place of an error. */
+static void a_retry_waits_for_the_others(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 4;", 2);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET);
+    server_fail(attempt_of(a), REASON_CONNECT_FAILED, false, false);
+    assert_true(waits(a));
+    assert_int_equal(stage_counts(st).count[LEDGER_HELD], 1);
+    uint32_t slot = attempt_of(b)->slot;
+    server_answer(attempt_of(b), 0);
+    assert_int_equal(attempt_of(a)->slot, slot);
+    server_answer(attempt_of(a), 5);
+    assert_int_equal(a->status, 200);
+    stage_end(st);
+}
+
+static void a_new_endpoint_takes_who_waits(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 4;", 1);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET), *c = client_send(st, GET);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    assert_false(waits(b));
+    assert_true(waits(c));
+    server_answer(attempt_of(a), 0);
+    assert_false(waits(c));
+    server_answer(attempt_of(b), 0);
+    server_answer(attempt_of(c), 0);
+    stage_end(st);
+}
+
+/* ---- retry budget ---- */
+
+/* How many of n requests are tried again after something was sent. */
+static int retried(struct stage *st, int n, bool sent)
+{
+    uint64_t before = stage_counts(st).retries;
+    for (int i = 0; i < n; i++) {
+        struct client *c = client_send(st, GET);
+        server_connect(attempt_of(c));
+        server_fail(attempt_of(c), REASON_SERVER_CLOSED, sent, false);
+        if (c->x)
+            server_answer(attempt_of(c), 0);
+    }
+    return (int)(stage_counts(st).retries - before);
+}
+
+static void ten_retries_a_second_are_always_there(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "eject_failures = 0; retry_budget = 0;", 3);
+    assert_int_equal(retried(st, 12, true), 10);
+    stage_advance(st, 200);
+    assert_int_equal(retried(st, 4, true), 2);
+    stage_end(st);
+}
+
+static void what_was_not_sent_is_free(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "eject_failures = 0; retry_budget = 0;", 3);
+    assert_int_equal(retried(st, 14, false), 14);
+    stage_end(st);
+}
+
+static void the_budget_grows_with_the_requests(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "eject_failures = 0; retry_budget = 20;", 3);
+    assert_int_equal(retried(st, 14, true), 12); /* ten, and a fifth of the requests that came in the meantime */
+    stage_end(st);
+}
+
+/* ---- ejection ---- */
+
+static void a_broken_endpoint_is_left_alone(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "balance = \"round_robin\"; eject_failures = 3; eject_time = \"1s\"; retries = 0;", 2);
+    uint32_t broken = UINT32_MAX;
+    int failures = 0;
+    for (int i = 0; i < 12; i++) {
+        struct client *c = client_send(st, GET);
+        struct attempt *a = attempt_of(c);
+        broken = broken == UINT32_MAX ? a->slot : broken;
+        if (a->slot == broken) {
+            server_fail(a, REASON_CONNECT_FAILED, false, false);
+            failures++;
+        } else
+            server_answer(a, 0);
+    }
+    assert_int_equal(failures, 3);
+    stage_advance(st, 1100);
+    struct client *c = client_send(st, GET), *d = client_send(st, GET);
+    assert_true(attempt_of(c)->slot == broken || attempt_of(d)->slot == broken); /* it is given another try */
+    server_answer(attempt_of(c), 0);
+    server_answer(attempt_of(d), 0);
+    stage_end(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_oldest_goes_first),
+        cmocka_unit_test(the_room_is_bounded_and_patience_too),
+        cmocka_unit_test(without_a_room_the_answer_is_at_once),
+        cmocka_unit_test(who_leaves_is_passed_over),
+        cmocka_unit_test(a_retry_waits_for_the_others),
+        cmocka_unit_test(a_new_endpoint_takes_who_waits),
+        cmocka_unit_test(ten_retries_a_second_are_always_there),
+        cmocka_unit_test(what_was_not_sent_is_free),
+        cmocka_unit_test(the_budget_grows_with_the_requests),
+        cmocka_unit_test(a_broken_endpoint_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
