@@ -36,8 +36,12 @@ def poll(what, seconds=5.0, message="condition"):
 
 
 def reset(sock):
-    """Closes with a RST instead of a FIN."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Closes with a RST instead of a FIN; nothing to do when its own thread was first to close it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        if sock.fileno() >= 0:
+            raise
     sock.close()
 
 
