@@ -4,6 +4,7 @@
 
 #include "admin/survey.h"
 #include "base/clock.h"
+#include "topo/route.h"
 
 /* One snapshot's worth: after EVENTS_AT_ONCE only counted. */
 struct burst {
@@ -128,6 +129,19 @@ static void compare_members(struct burst *b, const struct topology *from, const 
     }
 }
 
+/* The table is made anew when clusters come or go, though every route may be what it was. */
+static bool has_same_routes(const struct topology *a, const struct topology *b)
+{
+    uint32_t count[2];
+    if (a->routes == b->routes)
+        return true;
+    const struct route *x = route_table_all(a->routes, &count[0]), *y = route_table_all(b->routes, &count[1]);
+    for (uint32_t i = 0; count[0] == count[1] && i < count[0]; i++)
+        if (!str_eq(x[i].host, y[i].host) || !str_eq(x[i].path, y[i].path) || !str_eq(x[i].cluster_id, y[i].cluster_id))
+            return false;
+    return count[0] == count[1];
+}
+
 void events_on_topology(struct events *e, const struct topology *from, const struct topology *to)
 {
     struct burst b = {.events = e, .wall_ns = clock_wall_ns()};
@@ -140,7 +154,7 @@ void events_on_topology(struct events *e, const struct topology *from, const str
     if (from->member_table != to->member_table)
         compare_members(&b, from, to);
     compare_clusters(&b, from, to);
-    if (from->routes != to->routes)
+    if (!has_same_routes(from, to))
         note(&b, "routes", STR(""), "changed", "");
     if (b.made > EVENTS_AT_ONCE) {
         struct event_row *row = add(e, b.wall_ns, "topology", STR(""));

@@ -287,13 +287,14 @@ static bool may_retry(struct exchange *x, enum reason why, bool sent, bool reuse
     return !sent || reused || choose_may_retry(x); /* last: it takes from the budget */
 }
 
-static void note_endpoint_failure(struct exchange *x, enum ledger_failure kind)
+static void note_endpoint_failure(struct exchange *x, enum reason why)
 {
+    enum ledger_failure kind = failure_kind(why);
     if (!x->endpoint)
         return;
     struct ledger_endpoint *cell = &x->pw->ledger.endpoints[x->endpoint->slot];
     ledger_add(&cell->failures, kind == LEDGER_FAIL_CONNECT ? 1 : 1ull << 32);
-    if (kind != LEDGER_FAIL_INTERNAL)
+    if (kind != LEDGER_FAIL_INTERNAL && why != REASON_SERVER_OVERLOADED) /* busy is not broken */
         choose_failed(x);
 }
 
@@ -315,7 +316,7 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
     x->last_failure = (uint8_t)why;
     /* An idle uplink that the server closed in the same moment says nothing about the server. */
     if (!reused) {
-        note_endpoint_failure(x, failure_kind(why));
+        note_endpoint_failure(x, why);
         log_debug("cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
                   STR_ARG(x->endpoint ? x->endpoint->id : STR("-")), reason_text(why));
     }

@@ -134,7 +134,10 @@ static inline struct pworker *pworker_of(struct worker *w)
 /* view.c */
 struct view *view_ref(struct pworker *pw);
 void view_unref(struct pworker *pw, struct view **v);
-void view_replace(struct pworker *pw, struct topology *t); /* takes the reference */
+/* For one worker, with a reference of its own to t. Control thread: a worker must not need memory for a new topology. */
+struct view *view_create(struct topology *t);
+/* Makes it the current one; it belongs to the worker from now on. */
+void view_replace(struct pworker *pw, struct view *fresh);
 
 /* accept.c */
 bool acceptors_start(struct pworker *pw) __attribute__((warn_unused_result));

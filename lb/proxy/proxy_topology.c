@@ -21,7 +21,7 @@ struct publication {
 
 struct topology_mail {
     struct mail mail;
-    struct topology *topology; /* a reference, passed on */
+    struct view *view; /* passed on */
     struct publication *publication;
 };
 
@@ -49,7 +49,7 @@ static void on_topology_mail(struct worker *w, struct mail *m)
     struct topology_mail *t = CONTAINER_OF(m, struct topology_mail, mail);
     struct publication *pub = t->publication;
     bool first = pw->view == NULL;
-    view_replace(pw, t->topology);
+    view_replace(pw, t->view);
     free(t);
     if (first && !acceptors_start(pw))
         PANIC("worker %d: listeners could not be registered", w->index);
@@ -68,8 +68,7 @@ static void publish(struct proxy *p, struct topology *t)
     atomic_store(&pub->pending, p->worker_count);
     for (int i = 0; i < p->worker_count; i++) {
         struct topology_mail *m = must(malloc(sizeof *m));
-        *m = (struct topology_mail){.mail = {.fn = on_topology_mail}, .topology = t, .publication = pub};
-        topology_ref(t);
+        *m = (struct topology_mail){.mail = {.fn = on_topology_mail}, .view = view_create(t), .publication = pub};
         mailbox_send(&p->workers[i].w.mailbox, &m->mail);
     }
     if (p->topology)

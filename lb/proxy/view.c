@@ -23,10 +23,16 @@ void view_unref(struct pworker *pw, struct view **v)
     free(gone);
 }
 
-void view_replace(struct pworker *pw, struct topology *t)
+struct view *view_create(struct topology *t)
 {
-    struct view *fresh = must(malloc(sizeof *fresh));
-    *fresh = (struct view){.topology = t, .users = 1};
+    struct view *v = must(malloc(sizeof *v));
+    *v = (struct view){.topology = t, .users = 1};
+    topology_ref(t);
+    return v;
+}
+
+void view_replace(struct pworker *pw, struct view *fresh)
+{
     struct view *old = pw->view;
     pw->view = fresh;
     if (old)

@@ -65,6 +65,12 @@ static void load(struct stage *st, const char *listener, const char *cluster, in
     buf_fini(&errors);
 }
 
+void stage_serve(struct stage *st, struct topology *t)
+{
+    view_replace(&st->pw, view_create(t));
+    topology_unref(&t);
+}
+
 struct stage *stage_make(const char *listener, const char *cluster, int endpoints)
 {
     struct stage *st = aligned_alloc(64, (sizeof *st + 63) / 64 * 64);
@@ -85,7 +91,7 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     wheel_init(&st->pw.w.wheel, st->pw.w.now_ms);
     st->model = model_create(1, 8, 32);
     model_load_settings(st->model, st->settings);
-    view_replace(&st->pw, model_publish(st->model));
+    stage_serve(st, model_publish(st->model));
     return st;
 }
 
@@ -151,7 +157,7 @@ void stage_add_endpoint(struct stage *st, const char *address)
     struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = str_of(address)};
     assert_true(addr_parse(e.id, &e.addr));
     assert_true(model_put_endpoint(st->model, STR("test"), STR("c"), &e, NULL));
-    view_replace(&st->pw, model_publish(st->model));
+    stage_serve(st, model_publish(st->model));
     hold_release(&st->pw);
     stage_turn(st);
 }

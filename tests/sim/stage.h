@@ -80,6 +80,9 @@ struct stage {
     uint64_t memory_peak;  /* of any pipe, without what is kept for a replay */
 };
 
+/* Takes the reference; the worker serves from it now. */
+void stage_serve(struct stage *st, struct topology *t);
+
 /* listener and cluster are further settings of the one listener and of cluster "c"; endpoints is how many it has. */
 struct stage *stage_make(const char *listener, const char *cluster, int endpoints);
 /* Checks that everything came back, and frees the stage. */

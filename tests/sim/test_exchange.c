@@ -979,7 +979,7 @@ static void an_unknown_host_is_404(void **state)
     (void)state;
     struct stage *st = stage_make("", "", 1);
     model_remove_route(st->model, STR("config"), STR("*"), STR("/"));
-    view_replace(&st->pw, model_publish(st->model));
+    stage_serve(st, model_publish(st->model));
     struct client *c = client_send(st, GET);
     assert_int_equal(c->status, 404);
     assert_int_equal(ledger_get(&st->pw.ledger.row->unrouted), 1);
@@ -1011,7 +1011,7 @@ static void an_exchange_outlives_its_topology(void **state)
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     model_remove_endpoint(st->model, STR("config"), STR("c"), STR("127.0.0.1:1001"));
-    view_replace(&st->pw, model_publish(st->model));
+    stage_serve(st, model_publish(st->model));
     assert_true(str_eq(a->endpoint, STR("127.0.0.1:1001")));
     server_answer(a, 5);
     assert_int_equal(c->status, 200);

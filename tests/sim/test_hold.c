@@ -183,6 +183,22 @@ static void a_broken_endpoint_is_left_alone(void **state)
     stage_end(st);
 }
 
+static void who_says_that_it_is_busy_is_not_broken(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "balance = \"round_robin\"; eject_failures = 1; retries = 0;", 2);
+    uint32_t seen[2] = {0, 0};
+    for (int i = 0; i < 8; i++) {
+        struct client *c = client_send(st, GET);
+        seen[attempt_of(c)->slot]++;
+        server_fail(attempt_of(c), REASON_SERVER_OVERLOADED, false, false);
+        assert_int_equal(c->status, 503);
+    }
+    assert_int_equal(seen[0], 4);
+    assert_int_equal(seen[1], 4);
+    stage_end(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +212,7 @@ int main(void)
         cmocka_unit_test(what_was_not_sent_is_free),
         cmocka_unit_test(the_budget_grows_with_the_requests),
         cmocka_unit_test(a_broken_endpoint_is_left_alone),
+        cmocka_unit_test(who_says_that_it_is_busy_is_not_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,14 +202,15 @@ def test_the_limit_holds_over_workers_and_nobody_is_lost(door, origins):
 
 
 def test_those_who_wait_go_in_order(door, origins):
-    gauge = Gauge(0.02)
+    gauge = Gauge(0.1)
     origins[0].script(gauge)
     origins[1].script(gauge)
     clients = []
+    before = door.cluster("hold")["requests"]
     for i in range(14):
         clients.append(Client(door.port))
         clients[-1].send(build(target="/%d" % i, host="hold.test"))
-        poll(lambda: sum(door.cluster("hold")[k] for k in ("held", "serving")) + sum(c.done for c in clients[:0]) >= 0, 1, "")
+        poll(lambda i=i: door.cluster("hold")["requests"] == before + i + 1, 2, "request %d arrived" % i)
     for c in clients:
         assert c.response().status == 200
         c.close()

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness.door import COXCTL, COXSWAIN, ROOT, SANITIZED, Door, children_of, cluster, config_text, route, title
+from harness.door import COXCTL, COXSWAIN, ROOT, SANITIZED, Door, children_of, cluster, config_text, is_zombie, route, title
 from harness.load import Load
 from harness.net import SLOW, Client, build, fetch, free_port, poll
 from harness.origin import OK, reply
@@ -186,7 +186,7 @@ def test_daemon(tmp_path, origin):
         assert fetch(port).status == 200  # it serves when the command returns
     finally:
         os.kill(master, signal.SIGTERM)
-    poll(lambda: not os.path.exists("/proc/%d" % master), 10, "daemon left")
+    poll(lambda: is_zombie(master), 10, "daemon left")
 
 
 def test_readiness_notification(make_door, origin, tmp_path):
@@ -382,7 +382,7 @@ def test_children_end_with_a_killed_master(make_door, origin):
     Door.living.remove(d)
     os.kill(d.process.pid, signal.SIGKILL)
     d.process.wait()
-    poll(lambda: not [p for p in family if os.path.exists("/proc/%d" % p)], 8, "everything gone")
+    poll(lambda: all(map(is_zombie, family)), 8, "everything gone")
     d.process = None
 
 
@@ -716,7 +716,7 @@ def test_stubborn_members_are_killed_at_the_end(make_door):
     wait_active(d, 2)
     pids = member_pids(d)
     d.stop(15)
-    assert not [p for p in pids if os.path.exists("/proc/%d" % p)]
+    assert all(map(is_zombie, pids))
 
 
 def test_whole_process_group_ends(make_door, tmp_path):
@@ -729,7 +729,7 @@ def test_whole_process_group_ends(make_door, tmp_path):
     pid = int(child.read_text())
     assert os.path.exists("/proc/%d" % pid)
     d.stop(15)
-    poll(lambda: not os.path.exists("/proc/%d" % pid), 3, "the member's own child ended")
+    poll(lambda: is_zombie(pid), 3, "the member's own child ended")
 
 
 def test_waiting_for_the_first_member(make_door):

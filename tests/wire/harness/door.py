@@ -327,6 +327,7 @@ def title(pid):
 
 
 def is_zombie(pid):
+    """Gone, or gone but for a parent who looks: in a container process 1 may be anything, and not every one reaps."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             return f.read().rsplit(")", 1)[1].split()[0] == "Z"
