@@ -30,8 +30,8 @@ struct conn {
     struct watch watch;
     uint64_t deadline_ms;
     size_t in_len, used; /* used: what the request at the front takes, once it is answered */
-    struct buf out;
-    size_t sent;
+    struct buf head, body; /* of the answer */
+    size_t sent;           /* of both */
     struct field fields[SERVER_FIELDS_MAX];
     char in[SERVER_INPUT_MAX];
 };
@@ -46,13 +46,22 @@ static uint64_t now_ms(void)
 
 /* ---- coming and going ---- */
 
+static void forget_answer(struct conn *c)
+{
+    c->server->buffered -= c->head.len + c->body.len;
+    buf_fini(&c->head);
+    buf_fini(&c->body);
+    buf_init(&c->head);
+    buf_init(&c->body);
+    c->sent = 0;
+}
+
 static void conn_destroy(struct conn *c)
 {
     struct server *s = c->server;
     watch_stop(&c->watch);
     close(c->fd);
-    s->buffered -= c->out.len;
-    buf_fini(&c->out);
+    forget_answer(c);
     list_remove(&c->node);
     s->count--;
     c->magic = 0;
@@ -78,7 +87,8 @@ static void conn_create(struct server *s, int fd)
     c->magic = CONN_MAGIC;
     c->server = s;
     c->fd = fd;
-    buf_init(&c->out);
+    buf_init(&c->head);
+    buf_init(&c->body);
     list_init(&c->node);
     list_push(&s->conns, &c->node);
     s->count++;
@@ -174,10 +184,7 @@ static void linger(struct conn *c)
 
 static void on_written(struct conn *c)
 {
-    c->server->buffered -= c->out.len;
-    buf_fini(&c->out);
-    buf_init(&c->out);
-    c->sent = 0;
+    forget_answer(c);
     if (!c->keep) {
         linger(c);
         return;
@@ -193,11 +200,20 @@ static void on_written(struct conn *c)
         wait_for(c, EV_READ, SERVER_IDLE_MS);
 }
 
+static struct str unsent(const struct conn *c)
+{
+    if (c->sent < c->head.len)
+        return str_make(c->head.p + c->sent, c->head.len - c->sent);
+    size_t at = c->sent - c->head.len;
+    return str_make(c->body.p + at, c->body.len - at);
+}
+
 static void write_on(struct conn *c)
 {
     bool moved = false;
-    while (c->sent < c->out.len) {
-        ssize_t n = send(c->fd, c->out.p + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
+    while (c->sent < c->head.len + c->body.len) {
+        struct str rest = unsent(c);
+        ssize_t n = send(c->fd, rest.p, rest.n, MSG_NOSIGNAL | (c->sent < c->head.len && c->body.len ? MSG_MORE : 0));
         if (n > 0) {
             c->sent += (size_t)n;
             moved = true;
@@ -208,7 +224,7 @@ static void write_on(struct conn *c)
             return;
         }
     }
-    if (c->sent == c->out.len)
+    if (c->sent == c->head.len + c->body.len)
         on_written(c);
     else if (c->state != CONN_WRITE || moved) {
         c->state = CONN_WRITE;
@@ -236,7 +252,7 @@ static void put_head(struct conn *c, const struct server_answer *a, size_t body)
     h1_write_framing(&w, BODY_LENGTH, body);
     writer_str(&w, STR("\r\n"));
     ASSERT(!w.overflow);
-    buf_put(&c->out, w.p, w.len);
+    buf_put(&c->head, w.p, w.len);
 }
 
 static void send_answer(struct conn *c, struct server_answer *a, bool is_head)
@@ -247,10 +263,11 @@ static void send_answer(struct conn *c, struct server_answer *a, bool is_head)
         c->keep = false;
     }
     put_head(c, a, a->body.len);
-    if (!is_head)
-        buf_put_str(&c->out, buf_str(&a->body));
-    c->server->buffered += c->out.len;
-    buf_fini(&a->body);
+    if (is_head)
+        buf_fini(&a->body);
+    else
+        c->body = a->body; /* moved */
+    c->server->buffered += c->head.len + c->body.len;
     buf_fini(&a->fields);
     write_on(c);
 }
