@@ -1,7 +1,8 @@
 #include "master/crash.h"
 
-#include <execinfo.h>
 #include <dirent.h>
+#include <execinfo.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -37,21 +38,29 @@ static void on_show_stack(int signo)
     print_stack("stack of another thread:\n");
 }
 
-/* opendir is not on the list of safe functions, but this process is hung and about to be killed: worth the risk. */
-static void ask_other_threads(void)
+static void ask_threads_of(const char *entries, size_t bytes, long self)
 {
-    DIR *d = opendir("/proc/self/task");
-    long self = syscall(SYS_gettid);
-    if (!d)
-        return;
-    for (struct dirent *e; (e = readdir(d));) {
+    for (size_t at = 0; at < bytes;) {
+        const struct dirent64 *e = (const void *)(entries + at);
         long tid = strtol(e->d_name, NULL, 10);
+        at += e->d_reclen;
         if (tid <= 0 || tid == self)
             continue;
         syscall(SYS_tgkill, getpid(), tid, SIGUSR2);
         usleep(PER_THREAD_US);
     }
-    closedir(d);
+}
+
+/* opendir would allocate, and this process may hang with the allocator's lock held. */
+static void ask_other_threads(void)
+{
+    _Alignas(struct dirent64) char entries[4096];
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    for (long n; (n = syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0;)
+        ask_threads_of(entries, (size_t)n, syscall(SYS_gettid));
+    close(fd);
 }
 
 static void on_fatal(int signo, siginfo_t *info, void *context)
