@@ -2,9 +2,9 @@
  *
  *   origin PORT
  *
- * One thread, edge-triggered epoll, keep-alive, pipelining. GET /N, /Nk or /Nm is answered with a body of that many
- * bytes (at most 16m), anything else with 13 bytes. Request bodies are not read: it is a bench's other end, nothing
- * that may face a stranger. */
+ * One thread, edge-triggered epoll, keep-alive, pipelining. GET /N, /Nk or /Nm is answered with a body of
+ * that many bytes (at most 16m), anything else with 13 bytes. Request bodies are not read: it is a bench's
+ * other end, nothing that may face a stranger. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,7 +27,7 @@ struct client {
     size_t in_len;
     char out[OUT_MAX]; /* heads and small bodies not taken yet */
     size_t out_len;
-    size_t body_left;  /* of a body larger than fits into out */
+    size_t body_left; /* of a body larger than fits into out */
 };
 
 struct origin {
@@ -39,7 +39,8 @@ struct origin {
 static int listen_on(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
         bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4096) < 0) {
         perror("origin: listen");
@@ -65,15 +66,17 @@ static size_t body_size(const char *target)
 
 static void answer(struct origin *o, struct client *c, const char *target)
 {
-    static const char small[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
+    static const char small[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
     size_t n = body_size(target), part;
     if (n == 0) {
         memcpy(c->out + c->out_len, small, sizeof(small) - 1);
         c->out_len += sizeof(small) - 1;
         return;
     }
-    c->out_len += (size_t)snprintf(c->out + c->out_len, 128,
-                                   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", n);
+    c->out_len +=
+        (size_t)snprintf(c->out + c->out_len, 128,
+                         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", n);
     part = OUT_MAX - c->out_len < n ? OUT_MAX - c->out_len : n;
     memcpy(c->out + c->out_len, o->filler, part);
     c->out_len += part;
@@ -110,7 +113,9 @@ static bool flush(struct origin *o, int fd, struct client *c)
 {
     while (c->out_len > 0 || c->body_left > 0) {
         bool filling = c->out_len == 0;
-        size_t want = !filling ? c->out_len : c->body_left < sizeof(o->filler) ? c->body_left : sizeof(o->filler);
+        size_t want = !filling                           ? c->out_len
+                      : c->body_left < sizeof(o->filler) ? c->body_left
+                                                         : sizeof(o->filler);
         ssize_t n = send(fd, filling ? o->filler : c->out, want, MSG_NOSIGNAL);
         if (n < 0)
             return false;
@@ -153,7 +158,8 @@ static void accept_all(struct origin *o)
     int fd, on = 1;
     while ((fd = accept4(o->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd};
-        if (fd >= CONNS_MAX || (o->clients[fd] == NULL && (o->clients[fd] = calloc(1, sizeof(struct client))) == NULL)) {
+        if (fd >= CONNS_MAX ||
+            (o->clients[fd] == NULL && (o->clients[fd] = calloc(1, sizeof(struct client))) == NULL)) {
             close(fd);
             continue;
         }

@@ -1,11 +1,12 @@
-/* relay: copies bytes between a client and a server of its own, and looks at none of them. The floor of a proxy's cost.
+/* relay: copies bytes between a client and a server of its own, and looks at none of them. The floor of a
+ * proxy's cost.
  *
  *   relay LISTEN_PORT SERVER_PORT
  *
- * One thread, raw epoll, edge-triggered, registered once a connection. A keep-alive request costs four system calls
- * (two reads, two writes) and its share of epoll_wait. Each client connection has one server connection. What a socket
- * does not take is kept, and the other side is not read until it is gone. When one side closes, both go at once and
- * what was kept is lost: enough for keep-alive load, not for more. */
+ * One thread, raw epoll, edge-triggered, registered once a connection. A keep-alive request costs four system
+ * calls (two reads, two writes) and its share of epoll_wait. Each client connection has one server
+ * connection. What a socket does not take is kept, and the other side is not read until it is gone. When one
+ * side closes, both go at once and what was kept is lost: enough for keep-alive load, not for more. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,7 +66,8 @@ static void reap(struct relay *r)
     }
 }
 
-/* Sends what was kept. False: still something there, or the connection is gone and the read side will notice. */
+/* Sends what was kept. False: still something there, or the connection is gone and the read side will notice.
+ */
 static bool flush(struct side *s)
 {
     while (s->kept != NULL) {

@@ -1,9 +1,10 @@
 /* host: what coxswain offers to a plugin instance.
  *
- * A plugin links no symbol of the program. At `open` it is given a pointer to this table, made for that instance
- * alone and valid until its `close` has returned; hand it back as the first argument of every call. All functions
- * are to be called on the orchestrator's thread, where all of the plugin's own functions are called too, with the
- * one exception of `post`. None of them blocks, and none calls back before it returns. */
+ * A plugin links no symbol of the program. At `open` it is given a pointer to this table, made for that
+ * instance alone and valid until its `close` has returned; hand it back as the first argument of every call.
+ * All functions are to be called on the orchestrator's thread, where all of the plugin's own functions are
+ * called too, with the one exception of `post`. None of them blocks, and none calls back before it returns.
+ */
 #ifndef COXSWAIN_HOST_H
 #define COXSWAIN_HOST_H
 
@@ -55,20 +56,20 @@ struct cox_port_address {
 
 struct cox_member_change {
     uint32_t size;
-    uint32_t phase;     /* enum cox_phase */
-    const char *member; /* the host's id, or a new unique one when granularity is count */
-    const char *set;    /* set id; NULL: the host knows it */
+    uint32_t phase;           /* enum cox_phase */
+    const char *member;       /* the host's id, or a new unique one when granularity is count */
+    const char *set;          /* set id; NULL: the host knows it */
     const char *platform_uid; /* the platform's own name for it, NULL: none */
     const char *revision, *partition, *network_partition; /* NULL: none */
-    int64_t pid;              /* when it is a process of this machine, else 0 */
-    struct cox_array addresses; /* struct cox_port_address; empty: unchanged */
-    const char *reason;       /* for people; NULL: none */
+    int64_t pid;                                          /* when it is a process of this machine, else 0 */
+    struct cox_array addresses;                           /* struct cox_port_address; empty: unchanged */
+    const char *reason;                                   /* for people; NULL: none */
 };
 
 /* ---- processes of this machine, through the master ---- */
 
-/* The master takes command, folder, user and limits from its own reading of the config file: from here come only
- * the cartridge's name, the member's id and the environment. */
+/* The master takes command, folder, user and limits from its own reading of the config file: from here come
+ * only the cartridge's name, the member's id and the environment. */
 struct cox_process {
     uint32_t size;
     uint32_t reserved;
@@ -124,8 +125,8 @@ struct cox_host {
     uint64_t (*wall_ns)(const struct cox_host *host); /* Unix time */
     const struct cox_math *math;
 
-    /* The loop itself (struct event_base *), for libraries that want one. Calls that come from it are not timed;
-     * prefer timers and watches. */
+    /* The loop itself (struct event_base *), for libraries that want one. Calls that come from it are not
+     * timed; prefer timers and watches. */
     void *(*event_base)(const struct cox_host *host);
     /* Calls fn(ctx) after so long, and then every repeat_ms unless that is 0. A timer that is not repeated is
      * still to be stopped. NULL: no memory. */
@@ -134,30 +135,30 @@ struct cox_host {
     /* May be called from within the timer's own call; sets *timer to NULL, accepts NULL. */
     void (*timer_stop)(const struct cox_host *host, struct cox_timer **timer);
     /* Calls fn(ctx, fd, events) again and again while the descriptor is ready. The descriptor stays yours. */
-    struct cox_watch *(*watch_start)(const struct cox_host *host, int32_t fd, uint32_t events, cox_ready_fn *fn,
-                                     void *ctx);
+    struct cox_watch *(*watch_start)(const struct cox_host *host, int32_t fd, uint32_t events,
+                                     cox_ready_fn *fn, void *ctx);
     void (*watch_stop)(const struct cox_host *host, struct cox_watch **watch);
 
-    /* Runs work(ctx) on a helper thread and then done(ctx) here. For what blocks: files, resolvers, big parses.
-     * work may use nothing of the host but `post`. COX_BUSY: too many wait. done is called even after `stop`,
-     * always before `close`. */
+    /* Runs work(ctx) on a helper thread and then done(ctx) here. For what blocks: files, resolvers, big
+     * parses. work may use nothing of the host but `post`. COX_BUSY: too many wait. done is called even after
+     * `stop`, always before `close`. */
     int32_t (*offload)(const struct cox_host *host, cox_call_fn *work, cox_call_fn *done, void *ctx);
-    /* Runs fn(ctx) on the orchestrator's thread. The only function here that any thread may call. COX_BUSY: too
-     * many wait. Calls that are still waiting when `close` is called are run before it. */
+    /* Runs fn(ctx) on the orchestrator's thread. The only function here that any thread may call. COX_BUSY:
+     * too many wait. Calls that are still waiting when `close` is called are run before it. */
     int32_t (*post)(const struct cox_host *host, cox_call_fn *fn, void *ctx);
 
-    /* A reported measurement of a member, set or cluster (load average, memory, queue length …): becomes a factor
-     * of samples. time_ns 0: now. */
+    /* A reported measurement of a member, set or cluster (load average, memory, queue length …): becomes a
+     * factor of samples. time_ns 0: now. */
     void (*report)(const struct cox_host *host, const char *source, const char *subject, const char *metric,
                    double value, uint64_t time_ns);
     /* A number of the plugin's own, shown by coxctl and in the metrics as coxswain_plugin_<name>. */
     void (*metric)(const struct cox_host *host, const char *name, double value);
 
-    /* Discovery. Between view_begin and view_end everything is put that the source holds; at view_end what was not
-     * put is withdrawn. A view in which a put was refused as invalid is dropped as a whole: the last good one
-     * stays, and view_end returns COX_INVALID. view_drop gives an unfinished one up. Outside a view, put and
-     * remove are differences. Nothing of what an earlier run of the orchestrator published is withdrawn before the
-     * first whole view. */
+    /* Discovery. Between view_begin and view_end everything is put that the source holds; at view_end what
+     * was not put is withdrawn. A view in which a put was refused as invalid is dropped as a whole: the last
+     * good one stays, and view_end returns COX_INVALID. view_drop gives an unfinished one up. Outside a view,
+     * put and remove are differences. Nothing of what an earlier run of the orchestrator published is
+     * withdrawn before the first whole view. */
     int32_t (*view_begin)(const struct cox_host *host);
     int32_t (*view_end)(const struct cox_host *host);
     void (*view_drop)(const struct cox_host *host);
@@ -165,7 +166,8 @@ struct cox_host {
     int32_t (*remove)(const struct cox_host *host, const struct cox_object *object); /* kind, id, parent */
     /* The text of the last refusal of one of the four, lent until the next call; never NULL. */
     const char *(*discovery_error)(const struct cox_host *host);
-    /* The source cannot be read at the moment (reason), or can be again (NULL): shown to people, nothing else. */
+    /* The source cannot be read at the moment (reason), or can be again (NULL): shown to people, nothing
+     * else. */
     void (*source_state)(const struct cox_host *host, const char *reason);
 
     /* Actuators. A ticket is answered exactly once; a second answer is logged and ignored. */
@@ -174,11 +176,12 @@ struct cox_host {
     /* Every member that lives has been told by member_changed. */
     void (*list_done)(const struct cox_host *host);
 
-    /* Processes of this machine. process_watch comes first; there is one watcher an instance. COX_UNSUPPORTED when
-     * there is no master. */
+    /* Processes of this machine. process_watch comes first; there is one watcher an instance. COX_UNSUPPORTED
+     * when there is no master. */
     int32_t (*process_watch)(const struct cox_host *host, cox_process_fn *fn, void *ctx);
     int32_t (*process_start)(const struct cox_host *host, const struct cox_process *process);
-    int32_t (*process_stop)(const struct cox_host *host, const char *member, int32_t signo, uint64_t kill_after_ms);
+    int32_t (*process_stop)(const struct cox_host *host, const char *member, int32_t signo,
+                            uint64_t kill_after_ms);
     int32_t (*process_list)(const struct cox_host *host);
 };
 

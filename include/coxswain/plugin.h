@@ -1,30 +1,29 @@
 /* plugin: the life of a coxswain plugin, and the descriptor it exports.
  *
- * A plugin is one shared object NAME.so in the plugin folder. It exports one constant, `cox_plugin`, and nothing
- * else. It is compiled with this include folder alone and links no symbol of the program.
+ * A plugin is one shared object NAME.so in the plugin folder. It exports one constant, `cox_plugin`, and
+ * nothing else. It is compiled with this include folder alone and links no symbol of the program.
  *
- *   dlopen ─► descriptor checked ─► options checked ─► open ─► start ─► (calls of its roles …) ─► stop ─► close
- *                                                         ▲                      │
- *                                     once an instance ───┘                      └── reload, when it has one
+ *   dlopen ─► descriptor checked ─► options checked ─► open ─► start ─► (calls of its roles …) ─► stop ─►
+ * close ▲                      │ once an instance ───┘                      └── reload, when it has one
  *
  * 1. The config file names instances: plugins = ( { name = "php-hosts"; plugin = "file"; path = "…"; } ). One
  *    plugin may be opened many times, so it has no mutable globals: everything belongs to the instance.
- * 2. The core checks the instance's section against `options` and tells every mistake with file and line. `-t`
- *    stops here: nothing has been opened.
- * 3. open makes the instance. It may look at its options and allocate; it should not talk to anything yet. When it
- *    fails it says why through host->error, frees what it made, and the program does not start (or keeps running
- *    with its old config after a reload).
- * 4. start begins the work: connect, watch, list. When it fails the instance is closed, and opened and started anew
- *    after a while. From now on its roles are called, always on the orchestrator's thread. A call that takes longer
- *    than 10 ms is logged with the plugin's name; what blocks goes to host->offload. Five seconds in one call, and
- *    the orchestrator is ended and started anew; after the third time the plugin is not opened any more until the
- *    next reload, and what it brought into the topology stays as it was.
- * 5. stop ends the work; results may still come in until close, and are ignored then. close frees everything. Every
- *    timer and watch must have been stopped by then.
+ * 2. The core checks the instance's section against `options` and tells every mistake with file and line.
+ * `-t` stops here: nothing has been opened.
+ * 3. open makes the instance. It may look at its options and allocate; it should not talk to anything yet.
+ * When it fails it says why through host->error, frees what it made, and the program does not start (or keeps
+ * running with its old config after a reload).
+ * 4. start begins the work: connect, watch, list. When it fails the instance is closed, and opened and
+ * started anew after a while. From now on its roles are called, always on the orchestrator's thread. A call
+ * that takes longer than 10 ms is logged with the plugin's name; what blocks goes to host->offload. Five
+ * seconds in one call, and the orchestrator is ended and started anew; after the third time the plugin is not
+ * opened any more until the next reload, and what it brought into the topology stays as it was.
+ * 5. stop ends the work; results may still come in until close, and are ignored then. close frees everything.
+ * Every timer and watch must have been stopped by then.
  *
  * The plugin lives in the orchestrator process, away from the data path: when it crashes, the orchestrator is
- * started again, the proxy goes on serving the last topology, and the plugin finds the world as it left it. It must
- * expect to be started at any time in the middle of things.
+ * started again, the proxy goes on serving the last topology, and the plugin finds the world as it left it.
+ * It must expect to be started at any time in the middle of things.
  *
  * Roles are tables of functions, each NULL when the plugin does not have that role. */
 #ifndef COXSWAIN_PLUGIN_H
@@ -69,23 +68,23 @@ enum cox_stop_mode {
 struct cox_member_spec {
     uint32_t size;
     uint32_t reserved;
-    const char *member;    /* id, unique for ever; calls with the same id mean the same member */
+    const char *member; /* id, unique for ever; calls with the same id mean the same member */
     const char *set;
     const char *cartridge;
     const char *revision, *partition, *network_partition; /* NULL: none */
-    struct cox_array ports;       /* struct cox_port */
-    struct cox_array environment; /* struct cox_pair: of the core, e.g. CORRELATION_ID */
+    struct cox_array ports;                               /* struct cox_port */
+    struct cox_array environment;      /* struct cox_pair: of the core, e.g. CORRELATION_ID */
     const struct cox_options *options; /* by cartridge_options; NULL: the plugin has none */
-    uint64_t fence;               /* number of the lease under which this is done; 0: no store */
+    uint64_t fence;                    /* number of the lease under which this is done; 0: no store */
 };
 
 struct cox_stop {
     uint32_t size;
     uint32_t mode; /* enum cox_stop_mode */
     const char *member;
-    int32_t signo;          /* the cartridge's stop signal */
+    int32_t signo; /* the cartridge's stop signal */
     uint32_t reserved;
-    uint64_t deadline_ms;   /* from now: force it then */
+    uint64_t deadline_ms; /* from now: force it then */
     uint64_t fence;
 };
 
@@ -94,8 +93,8 @@ struct cox_count_target {
     uint32_t count;
     const char *set;
     const char *cartridge;
-    const char *partition;     /* NULL: any */
-    struct cox_array victims;  /* const char *: members that should go first when the count falls */
+    const char *partition;    /* NULL: any */
+    struct cox_array victims; /* const char *: members that should go first when the count falls */
     uint64_t fence;
 };
 
@@ -110,25 +109,26 @@ struct cox_set_spec {
     uint64_t fence;
 };
 
-/* Every function that takes a ticket returns COX_OK when it will answer it through host->ticket_done (which it may
- * call before returning), anything else when it will not. Calls are idempotent by the ids in them. */
+/* Every function that takes a ticket returns COX_OK when it will answer it through host->ticket_done (which
+ * it may call before returning), anything else when it will not. Calls are idempotent by the ids in them. */
 struct cox_actuator {
     uint32_t size;
     uint32_t granularity; /* enum cox_granularity */
-    /* Called once after start, before any other: tell every member that lives through host->member_changed, then
-     * host->list_done. Until then nothing is started or stopped. */
+    /* Called once after start, before any other: tell every member that lives through host->member_changed,
+     * then host->list_done. Until then nothing is started or stopped. */
     int32_t (*list)(void *instance);
     int32_t (*start_member)(void *instance, uint64_t ticket, const struct cox_member_spec *spec);
     int32_t (*stop_member)(void *instance, uint64_t ticket, const struct cox_stop *stop);
     int32_t (*set_count)(void *instance, uint64_t ticket, const struct cox_count_target *target);
-    /* All below may be NULL. Around the first and the last member of a set: a Service, a network, a namespace. */
+    /* All below may be NULL. Around the first and the last member of a set: a Service, a network, a
+     * namespace. */
     int32_t (*ensure_set)(void *instance, uint64_t ticket, const struct cox_set_spec *spec);
     int32_t (*remove_set)(void *instance, uint64_t ticket, const char *set, uint64_t fence);
     /* New artefacts for a running member. */
     int32_t (*update_member)(void *instance, uint64_t ticket, const struct cox_member_spec *spec);
     /* At `-t`, without an instance: whether a cartridge can run in a partition. Writes why not. */
-    int32_t (*validate)(const struct cox_options *cartridge, const struct cox_options *partition, char *out_why,
-                        uint32_t why_bytes);
+    int32_t (*validate)(const struct cox_options *cartridge, const struct cox_options *partition,
+                        char *out_why, uint32_t why_bytes);
 };
 
 /* ---- observer: is told what happens ---- */
@@ -136,8 +136,8 @@ struct cox_actuator {
 struct cox_observer {
     uint32_t size;
     uint32_t flags; /* none yet */
-    /* After start first the whole model between COX_EVENT_SNAPSHOT_BEGIN and _END, then each change. When changes
-     * come faster than they can be told, the whole is told again. */
+    /* After start first the whole model between COX_EVENT_SNAPSHOT_BEGIN and _END, then each change. When
+     * changes come faster than they can be told, the whole is told again. */
     void (*event)(void *instance, const struct cox_event *event);
 };
 
@@ -168,18 +168,19 @@ struct cox_store {
 
 struct cox_open {
     uint32_t size;
-    uint32_t flags; /* none yet */
+    uint32_t flags;                    /* none yet */
     const struct cox_options *options; /* by `options` of the descriptor; lives until close */
 };
 
 struct cox_plugin {
-    uint32_t size; /* sizeof(struct cox_plugin) */
-    uint32_t abi;  /* COX_ABI */
-    const char *name;    /* the same as the file's name without .so */
-    const char *summary; /* one line */
-    const char *version; /* for people; NULL: none */
-    struct cox_array options;           /* struct cox_option: the instance's section */
-    struct cox_array cartridge_options; /* struct cox_option: of a cartridge that names this actuator; reserved */
+    uint32_t size;            /* sizeof(struct cox_plugin) */
+    uint32_t abi;             /* COX_ABI */
+    const char *name;         /* the same as the file's name without .so */
+    const char *summary;      /* one line */
+    const char *version;      /* for people; NULL: none */
+    struct cox_array options; /* struct cox_option: the instance's section */
+    struct cox_array
+        cartridge_options; /* struct cox_option: of a cartridge that names this actuator; reserved */
     struct cox_array partition_options; /* struct cox_option: of a partition; reserved */
     /* 0 and *out_instance, or COX_FAILED after host->error. */
     int32_t (*open)(const struct cox_host *host, const struct cox_open *args, void **out_instance);
@@ -195,7 +196,8 @@ struct cox_plugin {
     const struct cox_store *store;
 };
 
-/* What every plugin exports:   COX_EXPORT const struct cox_plugin cox_plugin = { .size = sizeof cox_plugin, … }; */
+/* What every plugin exports:   COX_EXPORT const struct cox_plugin cox_plugin = { .size = sizeof cox_plugin, …
+ * }; */
 extern COX_EXPORT const struct cox_plugin cox_plugin;
 #define COX_PLUGIN_SYMBOL "cox_plugin"
 

@@ -1,15 +1,15 @@
 /* scale: the pure function that says how many members a set should have.
  *
- * A scaler is a table of functions of which only `decide` does the work: it reads a sample, updates its state and
- * answers with a real number. It has no clock, does no I/O, allocates nothing, keeps no globals and calls nothing
- * but sample->math, so that a recorded run replays bit for bit on any machine (compile with -ffp-contract=off).
- * The same object code runs in the simulator.
+ * A scaler is a table of functions of which only `decide` does the work: it reads a sample, updates its state
+ * and answers with a real number. It has no clock, does no I/O, allocates nothing, keeps no globals and calls
+ * nothing but sample->math, so that a recorded run replays bit for bit on any machine (compile with
+ * -ffp-contract=off). The same object code runs in the simulator.
  *
  * The state is one block of bytes that the host owns, saves and restores: fixed-width little-endian fields,
  * no pointers. Its first content comes from init_state; after a change of its version from upgrade_state.
  *
- * Rounding, limits, capacity of partitions, placement and the choice of victims are the core's: `wanted` is neither
- * rounded nor clamped, and when a decision expires the last count stands. */
+ * Rounding, limits, capacity of partitions, placement and the choice of victims are the core's: `wanted` is
+ * neither rounded nor clamped, and when a decision expires the last count stands. */
 #ifndef COXSWAIN_SCALE_H
 #define COXSWAIN_SCALE_H
 
@@ -65,17 +65,23 @@ enum cox_sample_flags {
     COX_SAMPLE_NO_SHRINK = 1u << 3  /* a source is missing: the core will not shrink whatever the answer is */
 };
 
-enum cox_floor_origin { COX_FLOOR_NONE = 0, COX_FLOOR_POLICY = 1, COX_FLOOR_PARENT = 2, COX_FLOOR_SCHEDULE = 3, COX_FLOOR_HAND = 4 };
+enum cox_floor_origin {
+    COX_FLOOR_NONE = 0,
+    COX_FLOOR_POLICY = 1,
+    COX_FLOOR_PARENT = 2,
+    COX_FLOOR_SCHEDULE = 3,
+    COX_FLOOR_HAND = 4
+};
 
-/* What is known of one set at one moment. Means are over the time since the sample before (window_ns), from exact
- * time integrals, not from polling. */
+/* What is known of one set at one moment. Means are over the time since the sample before (window_ns), from
+ * exact time integrals, not from polling. */
 struct cox_sample {
     uint32_t size;
-    uint32_t flags;     /* enum cox_sample_flags */
-    const char *set;    /* id of the set */
-    uint64_t now_ns;    /* the only clock */
+    uint32_t flags;  /* enum cox_sample_flags */
+    const char *set; /* id of the set */
+    uint64_t now_ns; /* the only clock */
     uint64_t window_ns;
-    uint64_t wall_ns;   /* for seasons, nothing else */
+    uint64_t wall_ns; /* for seasons, nothing else */
     int32_t utc_offset_s;
     uint32_t reserved;
     /* exchanges in flight: mean over the window, and now */
@@ -88,12 +94,12 @@ struct cox_sample {
     double service_mean_ns;                                /* PICK to last byte from the server; NaN: none */
     /* members */
     uint32_t ready, starting, draining;
-    uint32_t current;  /* the count the core keeps now */
-    double wanted;     /* the last answer, NaN: none yet */
-    uint32_t min, max; /* limits, for information: the core clamps */
-    uint32_t floor;    /* what it must not go below for now … */
-    uint32_t floor_origin; /* … and who says so: enum cox_floor_origin */
-    double slots_per_member; /* exchanges a member may have in flight; NaN: unlimited */
+    uint32_t current;                  /* the count the core keeps now */
+    double wanted;                     /* the last answer, NaN: none yet */
+    uint32_t min, max;                 /* limits, for information: the core clamps */
+    uint32_t floor;                    /* what it must not go below for now … */
+    uint32_t floor_origin;             /* … and who says so: enum cox_floor_origin */
+    double slots_per_member;           /* exchanges a member may have in flight; NaN: unlimited */
     double start_p50_ns, start_p90_ns; /* created → active, learned; NaN: not known yet */
     uint64_t oldest_starting_ns;
     /* where the counts come from */
@@ -107,9 +113,9 @@ struct cox_sample {
 };
 
 struct cox_decision {
-    uint32_t size; /* set by the host */
-    uint32_t flags; /* none yet: leave 0 */
-    double wanted;  /* members; any finite real number */
+    uint32_t size;     /* set by the host */
+    uint32_t flags;    /* none yet: leave 0 */
+    double wanted;     /* members; any finite real number */
     uint64_t valid_ns; /* how long it may be acted on; 0: until the next sample */
     char reason[120];  /* for people: which figure led to it */
 };

@@ -8,16 +8,15 @@
  * What the fields of each kind are:
  *
  *   kind      id                      parent        fields (all values are text)
- *   cluster   its name                -             any key of a `clusters` item of the config file but `name` and
- *                                                   `endpoints`; keys of a group with a dot: "probe.interval"
- *   endpoint  unique in its cluster   cluster id    address (required): "10.0.0.1:80", "[::1]:80", "unix:/path"
- *                                                   weight: 0 to 1000, default 100
+ *   cluster   its name                -             any key of a `clusters` item of the config file but
+ * `name` and `endpoints`; keys of a group with a dot: "probe.interval" endpoint  unique in its cluster
+ * cluster id    address (required): "10.0.0.1:80", "[::1]:80", "unix:/path" weight: 0 to 1000, default 100
  *                                                   ready: "ready" (default), "not_ready", "terminating"
  *                                                   priority: tier, 0 (default) is used first
- *                                                   member, platform_uid, revision, partition, network_partition
- *   route     host and path prefix    -             cluster (required): id of the cluster, which may come later
- *             in one text:
- *             "shop.example.com/cart", "*.example.com/"; any host is a lone asterisk before the path
+ *                                                   member, platform_uid, revision, partition,
+ * network_partition route     host and path prefix    -             cluster (required): id of the cluster,
+ * which may come later in one text: "shop.example.com/cart", "*.example.com/"; any host is a lone asterisk
+ * before the path
  *
  * An unknown field is an error of the put, so that a misspelt one is seen. */
 #ifndef COXSWAIN_TOPOLOGY_H
@@ -52,11 +51,11 @@ struct cox_object {
 
 /* Life cycle of a member. Any state may go straight to terminated: a crash. The values are frozen. */
 enum cox_member_state {
-    COX_MEMBER_CREATED = 0,           /* it has an id */
-    COX_MEMBER_INITIALIZED = 1,       /* its actuator was asked to start it */
-    COX_MEMBER_STARTING = 2,          /* it runs, but does not answer on every port yet */
-    COX_MEMBER_ACTIVE = 3,            /* every port answered */
-    COX_MEMBER_IN_MAINTENANCE = 4,    /* draining: what is in flight may finish */
+    COX_MEMBER_CREATED = 0,            /* it has an id */
+    COX_MEMBER_INITIALIZED = 1,        /* its actuator was asked to start it */
+    COX_MEMBER_STARTING = 2,           /* it runs, but does not answer on every port yet */
+    COX_MEMBER_ACTIVE = 3,             /* every port answered */
+    COX_MEMBER_IN_MAINTENANCE = 4,     /* draining: what is in flight may finish */
     COX_MEMBER_READY_TO_SHUT_DOWN = 5, /* drained, or given up: its actuator was asked to stop it */
     COX_MEMBER_TERMINATED = 6,
     COX_MEMBER_SUSPENDED = 7
@@ -65,14 +64,14 @@ enum cox_member_state {
 /* One change of a member, told to observers. Without a member (id NULL) it is a change of the topology. */
 struct cox_event {
     uint32_t size;
-    uint32_t kind;        /* enum cox_event_kind; ignore what you do not know */
-    uint64_t sequence;    /* of the model, growing */
+    uint32_t kind;     /* enum cox_event_kind; ignore what you do not know */
+    uint64_t sequence; /* of the model, growing */
     uint64_t wall_ns;
-    const char *id;       /* member, cluster, endpoint, or set of a decision */
-    const char *parent;   /* set of a member, cluster of an endpoint */
-    uint32_t from, to;    /* states of a member */
-    const char *reason;   /* words for people, never NULL */
-    double wanted;        /* of a decision */
+    const char *id;          /* member, cluster, endpoint, or set of a decision */
+    const char *parent;      /* set of a member, cluster of an endpoint */
+    uint32_t from, to;       /* states of a member */
+    const char *reason;      /* words for people, never NULL */
+    double wanted;           /* of a decision */
     struct cox_array fields; /* struct cox_pair: what else is known */
 };
 

@@ -1,12 +1,15 @@
-/* types: the alphabet of the plugin ABI. Everything a plugin exchanges with coxswain is made of what stands here.
+/* types: the alphabet of the plugin ABI. Everything a plugin exchanges with coxswain is made of what stands
+ * here.
  *
  * Rules that hold in every header of this folder:
- *  - Every struct begins with `size`, the bytes its maker knew. A reader looks at a member only when `size` reaches
- *    it (COX_HAS) and ignores what lies behind its own knowledge. Members are only ever appended.
- *  - Every array crosses as struct cox_array: pointer, count, stride. Step by `stride` (COX_AT), never by sizeof.
- *  - Enumerations travel as fixed-width integers. A value you do not know is to be ignored, not to be guessed.
- *  - Text is UTF-8 with a NUL behind it. Whoever hands text over owns it; it is lent for the call and copied by
- *    whoever wants to keep it, unless a comment says otherwise.
+ *  - Every struct begins with `size`, the bytes its maker knew. A reader looks at a member only when `size`
+ * reaches it (COX_HAS) and ignores what lies behind its own knowledge. Members are only ever appended.
+ *  - Every array crosses as struct cox_array: pointer, count, stride. Step by `stride` (COX_AT), never by
+ * sizeof.
+ *  - Enumerations travel as fixed-width integers. A value you do not know is to be ignored, not to be
+ * guessed.
+ *  - Text is UTF-8 with a NUL behind it. Whoever hands text over owns it; it is lent for the call and copied
+ * by whoever wants to keep it, unless a comment says otherwise.
  *  - Times are nanoseconds of the monotonic clock unless the name says `wall`.
  *  - Functions that can fail return an int32_t of enum cox_result. Optional functions may be NULL. */
 #ifndef COXSWAIN_TYPES_H
@@ -24,7 +27,7 @@ extern "C" {
 #define COX_ABI 1u
 
 #if defined(__GNUC__)
-#define COX_EXPORT __attribute__((visibility("default")))
+#define COX_EXPORT                            __attribute__((visibility("default")))
 #define COX_PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
 #else
 #define COX_EXPORT
@@ -40,7 +43,8 @@ enum cox_result {
     COX_BUSY = 5         /* a bounded queue is full: later */
 };
 
-/* A run of `count` equal items, `stride` bytes apart. Not counted among the structs that begin with a size. */
+/* A run of `count` equal items, `stride` bytes apart. Not counted among the structs that begin with a size.
+ */
 struct cox_array {
     const void *items; /* NULL when count is 0 */
     uint32_t count;
@@ -56,8 +60,7 @@ struct cox_array {
     ((const type *)(const void *)((const char *)(array).items + (size_t)(i) * (array).stride))
 
 /* Whether the struct at p reaches to the end of `member`, so that it may be read. */
-#define COX_HAS(p, type, member)                                                                             \
-    ((p)->size >= offsetof(type, member) + sizeof(((type *)0)->member))
+#define COX_HAS(p, type, member) ((p)->size >= offsetof(type, member) + sizeof(((type *)0)->member))
 
 /* A name and its text. */
 struct cox_pair {
@@ -81,8 +84,8 @@ enum cox_option_type {
     COX_OPTION_STRINGS = 7,  /* → list */
     COX_OPTION_PATH = 8,     /* → text, made absolute: relative to the file that names it */
     COX_OPTION_ENUM = 9,     /* one of the words → i its index, and text */
-    COX_OPTION_SECRET = 10   /* "env:NAME" or "file:PATH" → text, its content without the final line end; never
-                              * logged and never shown */
+    COX_OPTION_SECRET = 10 /* "env:NAME" or "file:PATH" → text, its content without the final line end; never
+                            * logged and never shown */
 };
 
 enum cox_option_flags { COX_OPTION_REQUIRED = 1u << 0 };
@@ -101,8 +104,8 @@ struct cox_option {
 };
 
 enum cox_value_flags {
-    COX_VALUE_SET = 1u << 0,    /* the user gave it */
-    COX_VALUE_ABSENT = 1u << 1  /* neither given nor defaulted: no member below means anything */
+    COX_VALUE_SET = 1u << 0,   /* the user gave it */
+    COX_VALUE_ABSENT = 1u << 1 /* neither given nor defaulted: no member below means anything */
 };
 
 /* The value of one row, in the order of the schema. */
@@ -119,7 +122,8 @@ struct cox_value {
     const char *file; /* NULL for a default */
 };
 
-/* All values of a schema: item n belongs to row n. Lives from open until close returns (or until reload does). */
+/* All values of a schema: item n belongs to row n. Lives from open until close returns (or until reload
+ * does). */
 struct cox_options {
     uint32_t size;
     uint32_t reserved;

@@ -86,7 +86,8 @@ static bool has_token(const struct admin *a, const struct server_request *r)
     return is_same(str_trim(str_make(value.p + 7, value.n - 7)), str_of(a->orch->role->admin_token));
 }
 
-/* An address as in a URL, or localhost; with or without a port. Names can be made to point at us by anyone. */
+/* An address as in a URL, or localhost; with or without a port. Names can be made to point at us by anyone.
+ */
 static bool is_own_host(struct str host)
 {
     ptrdiff_t colon = str_find(host, ':');
@@ -102,7 +103,8 @@ static bool is_own_host(struct str host)
     return host.n > 0;
 }
 
-static bool may(const struct admin *a, const struct server_request *r, bool is_bare, struct server_answer *out)
+static bool may(const struct admin *a, const struct server_request *r, bool is_bare,
+                struct server_answer *out)
 {
     if (a->orch->role->admin_token) {
         if (is_bare || has_token(a, r))
@@ -120,7 +122,8 @@ static bool may(const struct admin *a, const struct server_request *r, bool is_b
 
 /* ---- what is answered ---- */
 
-static void change(struct admin *a, const struct server_request *r, const char *verb, struct server_answer *out)
+static void change(struct admin *a, const struct server_request *r, const char *verb,
+                   struct server_answer *out)
 {
     if (!str_eq(server_field(r, "X-Coxswain"), STR("1"))) {
         fail(out, 403, "a change wants the field X-Coxswain: 1");
@@ -192,7 +195,9 @@ static void answer(void *ctx, const struct server_request *r, struct server_answ
     if (!may(a, r, page && !page->body && !page->verb, out))
         return;
     if (!page)
-        fail(out, 404, "there is /, /metrics, /v1/status, /v1/topology, /v1/members, /v1/events, /v1/drain, /v1/undrain");
+        fail(out, 404,
+             "there is /, /metrics, /v1/status, /v1/topology, /v1/members, /v1/events, /v1/drain, "
+             "/v1/undrain");
     else if (page->verb ? r->head->method != METHOD_POST : !is_read)
         refuse_method(page, out);
     else if (page->verb)

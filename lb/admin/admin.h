@@ -5,10 +5,11 @@
  *                                         GET  /v1/...      JSON; conf/api.json describes it
  *                                         POST /v1/drain, /v1/undrain
  *
- * Lives in the orchestrator, on its thread, from its start to its end; connections that come while there is none wait in
- * the master's socket. Rules (P7): nothing changes by GET; a change wants the field "X-Coxswain: 1", which no foreign
- * page can send without asking first; with a token everything but the bare page wants it; without one the Host must be
- * an address or localhost, so that a name that an attacker points here does not help. */
+ * Lives in the orchestrator, on its thread, from its start to its end; connections that come while there is
+ * none wait in the master's socket. Rules (P7): nothing changes by GET; a change wants the field "X-Coxswain:
+ * 1", which no foreign page can send without asking first; with a token everything but the bare page wants
+ * it; without one the Host must be an address or localhost, so that a name that an attacker points here does
+ * not help. */
 #ifndef COX_ADMIN_ADMIN_H
 #define COX_ADMIN_ADMIN_H
 

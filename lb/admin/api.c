@@ -16,7 +16,8 @@ static int put_bytes(const char *p, size_t n, void *ctx)
 /* Takes the value over. */
 static void put_json(json_t *j, struct buf *out)
 {
-    ASSERT(json_dump_callback(j, put_bytes, out, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY) == 0);
+    ASSERT(json_dump_callback(j, put_bytes, out, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY) ==
+           0);
     json_decref(j);
 }
 
@@ -49,7 +50,10 @@ static void add_generation(void *ctx, uint64_t generation, uint64_t acknowledged
     if (ledger)
         survey_add_rows(ledger, &r);
     json_set(o, "generation", json_number(generation));
-    json_set(o, "state", json_word(generation > g->newest ? "starting" : generation == g->newest ? "serving" : "draining"));
+    json_set(o, "state",
+             json_word(generation > g->newest    ? "starting"
+                       : generation == g->newest ? "serving"
+                                                 : "draining"));
     json_set(o, "acknowledged", json_number(acknowledged));
     json_set(o, "readable", json_boolean(ledger != NULL));
     json_set(o, "workers", json_number(ledger ? ledger->header->workers : 0));

@@ -69,8 +69,10 @@ bool client_ask(struct client *c, const char *request, int timeout_s)
         return false;
     c->answer = must(malloc(CLIENT_ANSWER_MAX));
     struct iovec part = {c->answer, CLIENT_ANSWER_MAX};
-    struct msghdr msg = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof control.bytes};
     ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC);
     if (n <= 0)
         return false;

@@ -11,9 +11,9 @@
 
 struct client {
     int fd;
-    char *answer;     /* owned */
-    struct str text;  /* what follows the first line; borrowed from answer */
-    bool ok;          /* the first line was "ok" */
+    char *answer;            /* owned */
+    struct str text;         /* what follows the first line; borrowed from answer */
+    bool ok;                 /* the first line was "ok" */
     int fds[CLIENT_FDS_MAX]; /* owned until taken (set to -1) */
     int fd_count;
 };

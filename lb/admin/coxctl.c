@@ -1,5 +1,5 @@
-/* coxctl: what an operator says to a running coxswain. Talks to the master's unix socket; numbers it reads from the
- * shared memory that the master hands over, so it works whatever the orchestrator does. */
+/* coxctl: what an operator says to a running coxswain. Talks to the master's unix socket; numbers it reads
+ * from the shared memory that the master hands over, so it works whatever the orchestrator does. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

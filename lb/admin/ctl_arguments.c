@@ -28,7 +28,8 @@ static bool take_options(struct ctl_arguments *a, int argc, char **argv)
 
 static bool is_command(const char *name, bool *out_needs_member)
 {
-    static const char *const plain[] = {"status", "topology", "top", "reload", "stop", "upgrade", "version", "help"};
+    static const char *const plain[] = {"status", "topology", "top",     "reload",
+                                        "stop",   "upgrade",  "version", "help"};
     *out_needs_member = strcmp(name, "drain") == 0 || strcmp(name, "undrain") == 0;
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
         if (strcmp(name, plain[i]) == 0)
@@ -54,6 +55,7 @@ bool ctl_arguments_take(struct ctl_arguments *a, int argc, char **argv)
         a->member = argv[optind++];
     if (optind == argc && needs_member == (a->member != NULL))
         return true;
-    fprintf(stderr, "coxctl: %s takes %s\n", a->command, needs_member ? "the name of one member" : "no argument");
+    fprintf(stderr, "coxctl: %s takes %s\n", a->command,
+            needs_member ? "the name of one member" : "no argument");
     return false;
 }

@@ -32,9 +32,10 @@ void dashboard_put(struct buf *body, struct buf *fields)
         buf_put_str(body, str_of(nonce));
     }
     buf_put_str(body, str_of(at));
-    buf_printf(fields,
-               "Content-Security-Policy: default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; "
-               "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
-               "X-Frame-Options: DENY\r\n",
-               nonce, nonce);
+    buf_printf(
+        fields,
+        "Content-Security-Policy: default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+        "X-Frame-Options: DENY\r\n",
+        nonce, nonce);
 }

@@ -30,7 +30,8 @@ static void note(struct burst *b, const char *kind, struct str subject, const ch
     snprintf(row->text, sizeof row->text, "%s%s", what, more);
 }
 
-static void note_change(struct burst *b, const char *kind, struct str subject, const char *from, const char *to)
+static void note_change(struct burst *b, const char *kind, struct str subject, const char *from,
+                        const char *to)
 {
     char text[EVENT_TEXT_MAX];
     snprintf(text, sizeof text, "%s \xe2\x86\x92 ", from);
@@ -61,7 +62,8 @@ static void compare_endpoint(struct burst *b, const struct cluster *c, const str
     else if (!to)
         note(b, "endpoint", str_of(subject), "removed", "");
     else if (from->service != to->service)
-        note_change(b, "endpoint", str_of(subject), survey_service(from->service), survey_service(to->service));
+        note_change(b, "endpoint", str_of(subject), survey_service(from->service),
+                    survey_service(to->service));
     else if (from->weight != to->weight)
         note(b, "endpoint", str_of(subject), "weight changed", "");
 }
@@ -137,7 +139,8 @@ static bool has_same_routes(const struct topology *a, const struct topology *b)
         return true;
     const struct route *x = route_table_all(a->routes, &count[0]), *y = route_table_all(b->routes, &count[1]);
     for (uint32_t i = 0; count[0] == count[1] && i < count[0]; i++)
-        if (!str_eq(x[i].host, y[i].host) || !str_eq(x[i].path, y[i].path) || !str_eq(x[i].cluster_id, y[i].cluster_id))
+        if (!str_eq(x[i].host, y[i].host) || !str_eq(x[i].path, y[i].path) ||
+            !str_eq(x[i].cluster_id, y[i].cluster_id))
             return false;
     return count[0] == count[1];
 }

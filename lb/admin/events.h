@@ -1,7 +1,7 @@
 /* events: what changed when, for the live page: the last EVENTS_MAX changes of the topology in a ring.
  *
- * Made from the difference of two snapshots: costs what changed, for unchanged clusters are shared between snapshots.
- * Owned by the admin listener, on the orchestrator's thread; forgotten with it. */
+ * Made from the difference of two snapshots: costs what changed, for unchanged clusters are shared between
+ * snapshots. Owned by the admin listener, on the orchestrator's thread; forgotten with it. */
 #ifndef COX_ADMIN_EVENTS_H
 #define COX_ADMIN_EVENTS_H
 

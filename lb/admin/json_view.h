@@ -1,5 +1,6 @@
-/* json_view: the parts of a view as JSON, for coxctl and for the admin listener alike. Every function makes a new value
- * that the caller owns; running out of memory ends the process. Texts that are not UTF-8 become "?". */
+/* json_view: the parts of a view as JSON, for coxctl and for the admin listener alike. Every function makes a
+ * new value that the caller owns; running out of memory ends the process. Texts that are not UTF-8 become
+ * "?". */
 #ifndef COX_ADMIN_JSON_VIEW_H
 #define COX_ADMIN_JSON_VIEW_H
 

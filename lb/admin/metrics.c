@@ -11,7 +11,8 @@ static void family(struct buf *b, const char *name, const char *type, const char
     buf_printf(b, "# HELP coxswain_%s %s\n# TYPE coxswain_%s %s\n", name, help, name, type);
 }
 
-/* A hundred thousand endpoints make a million lines, on the loop of the orchestrator: printf is not for these. */
+/* A hundred thousand endpoints make a million lines, on the loop of the orchestrator: printf is not for
+ * these. */
 static void put_text(struct buf *b, const char *text)
 {
     buf_put(b, text, strlen(text));
@@ -101,15 +102,20 @@ static void put_program(const struct survey *v, const char *version, struct buf 
     family(b, "topology_clusters", "gauge", "Clusters of the topology that is served.");
     buf_printf(b, "coxswain_topology_clusters %u\n", v->topology ? v->topology->cluster_count : 0);
     family(b, "topology_number", "gauge", "Number of the topology that is served; grows with every change.");
-    buf_printf(b, "coxswain_topology_number %llu\n", v->topology ? (unsigned long long)v->topology->number : 0);
-    family(b, "ledgers_unreadable", "gauge", "Generations whose counters this version cannot read; they are missing in all sums.");
+    buf_printf(b, "coxswain_topology_number %llu\n",
+               v->topology ? (unsigned long long)v->topology->number : 0);
+    family(b, "ledgers_unreadable", "gauge",
+           "Generations whose counters this version cannot read; they are missing in all sums.");
     buf_printf(b, "coxswain_ledgers_unreadable %d\n", v->unreadable_count);
-    family(b, "generation_info", "gauge", "Living generations of the proxy; always 1. The highest serves, the others drain.");
+    family(b, "generation_info", "gauge",
+           "Living generations of the proxy; always 1. The highest serves, the others drain.");
     for (int i = 0; i < v->ledger_count; i++)
-        buf_printf(b, "coxswain_generation_info{generation=\"%llu\"} 1\n", (unsigned long long)v->generations[i]);
+        buf_printf(b, "coxswain_generation_info{generation=\"%llu\"} 1\n",
+                   (unsigned long long)v->generations[i]);
 }
 
-/* With the generation as a label: these counts end with it, and a sum without the label would run backwards. */
+/* With the generation as a label: these counts end with it, and a sum without the label would run backwards.
+ */
 static void put_rows(const struct survey *v, struct buf *b)
 {
     static const struct {
@@ -119,7 +125,8 @@ static void put_rows(const struct survey *v, struct buf *b)
         {"sessions", "gauge", "Client connections now.", offsetof(struct survey_rows, sessions)},
         {"uplinks", "gauge", "Server connections now, idle ones too.", offsetof(struct survey_rows, uplinks)},
         {"accepted_total", "counter", "Client connections accepted.", offsetof(struct survey_rows, accepted)},
-        {"unrouted_total", "counter", "Requests answered before a cluster was known.", offsetof(struct survey_rows, unrouted)},
+        {"unrouted_total", "counter", "Requests answered before a cluster was known.",
+         offsetof(struct survey_rows, unrouted)},
         {"access_log_dropped_lines_total", "counter", "Lines of the access log that were lost.",
          offsetof(struct survey_rows, log_dropped)},
     };
@@ -128,7 +135,8 @@ static void put_rows(const struct survey *v, struct buf *b)
         for (int i = 0; i < v->ledger_count; i++) {
             struct survey_rows sum = {0};
             survey_add_rows(&v->ledgers[i], &sum);
-            buf_printf(b, "coxswain_%s{generation=\"%llu\"", rows[k].name, (unsigned long long)v->generations[i]);
+            buf_printf(b, "coxswain_%s{generation=\"%llu\"", rows[k].name,
+                       (unsigned long long)v->generations[i]);
             close_number(b, word_at(&sum, rows[k].at));
         }
     }
@@ -136,8 +144,8 @@ static void put_rows(const struct survey *v, struct buf *b)
 
 /* ---- clusters ---- */
 
-/* All sums are taken before a line is written: a format that wants one family after the other must not cost a walk
- * through the ledger for each. */
+/* All sums are taken before a line is written: a format that wants one family after the other must not cost a
+ * walk through the ledger for each. */
 struct sums {
     const struct topology *topology;       /* borrowed */
     struct ledger_cluster_sum *clusters;   /* owned; in the order of the topology */
@@ -175,9 +183,12 @@ struct plain {
 static void put_cluster_counters(const struct sums *s, struct buf *b)
 {
     static const struct plain rows[] = {
-        {"cluster_arrivals_total", "Requests routed to the cluster.", offsetof(struct ledger_cluster_sum, requests)},
-        {"cluster_retries_total", "Further attempts after a failed one.", offsetof(struct ledger_cluster_sum, retries)},
-        {"cluster_received_bytes_total", "Bytes from clients.", offsetof(struct ledger_cluster_sum, rx_bytes)},
+        {"cluster_arrivals_total", "Requests routed to the cluster.",
+         offsetof(struct ledger_cluster_sum, requests)},
+        {"cluster_retries_total", "Further attempts after a failed one.",
+         offsetof(struct ledger_cluster_sum, retries)},
+        {"cluster_received_bytes_total", "Bytes from clients.",
+         offsetof(struct ledger_cluster_sum, rx_bytes)},
         {"cluster_sent_bytes_total", "Bytes to clients.", offsetof(struct ledger_cluster_sum, tx_bytes)},
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -225,14 +236,17 @@ static void put_cluster_labelled(const struct sums *s, const struct labelled *f,
 static void put_clusters(const struct sums *s, struct buf *b)
 {
     const struct labelled rows[] = {
-        {"cluster_requests_total", "counter", "Requests that ended, by class of the status sent; none: no answer was sent.",
-         "class", survey_classes, 6, offsetof(struct ledger_cluster_sum, status_class), false},
-        {"cluster_failures_total", "counter", "Requests that failed, by where.", "reason", survey_failures, LEDGER_FAILURES,
-         offsetof(struct ledger_cluster_sum, failures), false},
-        {"cluster_in_flight", "gauge", "Requests in flight; held ones wait for an endpoint, of finishing ones only the client still reads.",
+        {"cluster_requests_total", "counter",
+         "Requests that ended, by class of the status sent; none: no answer was sent.", "class",
+         survey_classes, 6, offsetof(struct ledger_cluster_sum, status_class), false},
+        {"cluster_failures_total", "counter", "Requests that failed, by where.", "reason", survey_failures,
+         LEDGER_FAILURES, offsetof(struct ledger_cluster_sum, failures), false},
+        {"cluster_in_flight", "gauge",
+         "Requests in flight; held ones wait for an endpoint, of finishing ones only the client still reads.",
          "state", survey_counts, LEDGER_COUNTS, offsetof(struct ledger_cluster_sum, count), false},
-        {"cluster_in_flight_seconds_total", "counter", "Time integral of the requests in flight: its rate is their exact average.",
-         "state", survey_counts, LEDGER_COUNTS, offsetof(struct ledger_cluster_sum, integral_ns), true},
+        {"cluster_in_flight_seconds_total", "counter",
+         "Time integral of the requests in flight: its rate is their exact average.", "state", survey_counts,
+         LEDGER_COUNTS, offsetof(struct ledger_cluster_sum, integral_ns), true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         put_cluster_labelled(s, &rows[i], b);
@@ -287,15 +301,27 @@ static void put_endpoint_counts(const struct sums *s, struct buf *b)
         const char *type;
         bool in_seconds;
     } rows[] = {
-        {{"endpoint_in_flight", "Attempts in flight.", offsetof(struct ledger_endpoint_sum, attempts)}, "gauge", false},
-        {{"endpoint_tunnels", "Tunnels open.", offsetof(struct ledger_endpoint_sum, tunnels)}, "gauge", false},
+        {{"endpoint_in_flight", "Attempts in flight.", offsetof(struct ledger_endpoint_sum, attempts)},
+         "gauge",
+         false},
+        {{"endpoint_tunnels", "Tunnels open.", offsetof(struct ledger_endpoint_sum, tunnels)},
+         "gauge",
+         false},
         {{"endpoint_in_flight_seconds_total", "Time integral of the attempts in flight.",
-          offsetof(struct ledger_endpoint_sum, integral_ns)}, "counter", true},
-        {{"endpoint_requests_total", "Requests sent to the endpoint.", offsetof(struct ledger_endpoint_sum, requests)},
-         "counter", false},
-        {{"endpoint_received_bytes_total", "Bytes from the server.", offsetof(struct ledger_endpoint_sum, rx_bytes)},
-         "counter", false},
-        {{"endpoint_sent_bytes_total", "Bytes to the server.", offsetof(struct ledger_endpoint_sum, tx_bytes)}, "counter",
+          offsetof(struct ledger_endpoint_sum, integral_ns)},
+         "counter",
+         true},
+        {{"endpoint_requests_total", "Requests sent to the endpoint.",
+          offsetof(struct ledger_endpoint_sum, requests)},
+         "counter",
+         false},
+        {{"endpoint_received_bytes_total", "Bytes from the server.",
+          offsetof(struct ledger_endpoint_sum, rx_bytes)},
+         "counter",
+         false},
+        {{"endpoint_sent_bytes_total", "Bytes to the server.",
+          offsetof(struct ledger_endpoint_sum, tx_bytes)},
+         "counter",
          false},
     };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -359,8 +385,10 @@ enum { STATES = MEMBER_SUSPENDED + 1 };
 
 static int by_set(const void *a, const void *b)
 {
-    const struct member_info *x = *(const struct member_info *const *)a, *y = *(const struct member_info *const *)b;
-    int order = memcmp(x->set.p ? x->set.p : "", y->set.p ? y->set.p : "", x->set.n < y->set.n ? x->set.n : y->set.n);
+    const struct member_info *x = *(const struct member_info *const *)a,
+                             *y = *(const struct member_info *const *)b;
+    int order =
+        memcmp(x->set.p ? x->set.p : "", y->set.p ? y->set.p : "", x->set.n < y->set.n ? x->set.n : y->set.n);
     return order ? order : (x->set.n > y->set.n) - (x->set.n < y->set.n);
 }
 

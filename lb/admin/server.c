@@ -15,7 +15,8 @@
 
 enum { SWEEP_MS = 500, ACCEPTS_PER_TURN = 16, HEAD_BYTES = 2048 };
 
-static const struct h1_limits limits = {.line_bytes = 4096, .head_bytes = 8192, .field_count = SERVER_FIELDS_MAX};
+static const struct h1_limits limits = {
+    .line_bytes = 4096, .head_bytes = 8192, .field_count = SERVER_FIELDS_MAX};
 
 enum conn_state { CONN_READ, CONN_WRITE, CONN_LINGER };
 
@@ -29,7 +30,7 @@ struct conn {
     bool again;    /* pipelined: the next request is here already, and waits for the next turn of the loop */
     struct watch watch;
     uint64_t deadline_ms;
-    size_t in_len, used; /* used: what the request at the front takes, once it is answered */
+    size_t in_len, used;   /* used: what the request at the front takes, once it is answered */
     struct buf head, body; /* of the answer */
     size_t sent;           /* of both */
     struct field fields[SERVER_FIELDS_MAX];
@@ -213,7 +214,8 @@ static void write_on(struct conn *c)
     bool moved = false;
     while (c->sent < c->head.len + c->body.len) {
         struct str rest = unsent(c);
-        ssize_t n = send(c->fd, rest.p, rest.n, MSG_NOSIGNAL | (c->sent < c->head.len && c->body.len ? MSG_MORE : 0));
+        ssize_t n =
+            send(c->fd, rest.p, rest.n, MSG_NOSIGNAL | (c->sent < c->head.len && c->body.len ? MSG_MORE : 0));
         if (n > 0) {
             c->sent += (size_t)n;
             moved = true;
@@ -332,7 +334,7 @@ static void go_on(struct conn *c)
     if (head > 0)
         take_body(c, &m, (size_t)head);
     else if (head < 0)
-        refuse(c, reason_status((enum reason)-head));
+        refuse(c, reason_status((enum reason) - head));
 }
 
 static void read_on(struct conn *c)

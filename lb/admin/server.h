@@ -1,12 +1,12 @@
 /* server: a small HTTP/1.1 server on a control loop, for the few clients of an admin listener.
  *
- *   listening socket ──accept──► conn: READ head and body ─► answer() ─► WRITE ─┬─► READ the next one (keep-alive)
- *                                  └─ malformed, too large, too late: error ────┴─► LINGER ─► closed
+ *   listening socket ──accept──► conn: READ head and body ─► answer() ─► WRITE ─┬─► READ the next one
+ * (keep-alive) └─ malformed, too large, too late: error ────┴─► LINGER ─► closed
  *
- * Owned by whoever made it, on one thread. An answer is made whole in memory by the owner's function and then sent as
- * the client takes it. Bounded: SERVER_CONNS_MAX connections (an idle one makes room for a new one), SERVER_INPUT_MAX
- * bytes of head and body, SERVER_BUFFERED_MAX bytes of answers that clients have not taken (503 beyond), and a time-out
- * for every state. Strict parsing is lb/http's. */
+ * Owned by whoever made it, on one thread. An answer is made whole in memory by the owner's function and then
+ * sent as the client takes it. Bounded: SERVER_CONNS_MAX connections (an idle one makes room for a new one),
+ * SERVER_INPUT_MAX bytes of head and body, SERVER_BUFFERED_MAX bytes of answers that clients have not taken
+ * (503 beyond), and a time-out for every state. Strict parsing is lb/http's. */
 #ifndef COX_ADMIN_SERVER_H
 #define COX_ADMIN_SERVER_H
 

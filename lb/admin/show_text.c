@@ -19,7 +19,8 @@ static const char *clean(struct str s, char *to)
 
 static const char *age(const struct survey *v, uint64_t since_wall_ns, char *to)
 {
-    uint64_t s = since_wall_ns && v->now_wall_ns > since_wall_ns ? (v->now_wall_ns - since_wall_ns) / NS_PER_S : 0;
+    uint64_t s =
+        since_wall_ns && v->now_wall_ns > since_wall_ns ? (v->now_wall_ns - since_wall_ns) / NS_PER_S : 0;
     if (s < 100)
         snprintf(to, TEXT_BYTES, "%" PRIu64 "s", s);
     else if (s < 6000)
@@ -49,7 +50,8 @@ static void show_processes(const struct survey *v)
         if (p->id.n)
             continue;
         snprintf(b, sizeof b, "%.*s %" PRIu64, STR_ARG(p->role), p->number);
-        printf("%-14s %8" PRIu64 "  %-10.*s %8s\n", b, p->pid, STR_ARG(p->state), age(v, p->since_wall_ns, a));
+        printf("%-14s %8" PRIu64 "  %-10.*s %8s\n", b, p->pid, STR_ARG(p->state),
+               age(v, p->since_wall_ns, a));
     }
 }
 
@@ -61,7 +63,8 @@ static void show_rows(const struct survey *v)
            "; answered without a cluster: %" PRIu64 "\n",
            r.sessions, r.accepted, r.uplinks, r.unrouted);
     if (v->partial_count)
-        printf("%d ledger(s) of an unknown version: of them only requests and what is in flight\n", v->partial_count);
+        printf("%d ledger(s) of an unknown version: of them only requests and what is in flight\n",
+               v->partial_count);
     if (v->unreadable_count)
         printf("%d ledger(s) that cannot be read are not in these numbers\n", v->unreadable_count);
 }
@@ -90,16 +93,17 @@ static void show_cluster(const struct survey *v, const struct cluster *c, int wi
         failed += s.failures[i];
     printf("%-*s %5" PRIu64 " %7" PRIu64 " %9" PRIu64 " %7" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64
            " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8.1f %8.1f\n",
-           width, clean(c->id, name), s.count[LEDGER_HELD], s.count[LEDGER_SERVING], s.count[LEDGER_FINISHING],
-           s.count[LEDGER_TUNNEL], s.requests, s.status_class[2], s.status_class[3], s.status_class[4],
-           s.status_class[5], failed, s.retries, (double)survey_latency(v, c->slot, 0.5) / 1e6,
-           (double)survey_latency(v, c->slot, 0.99) / 1e6);
+           width, clean(c->id, name), s.count[LEDGER_HELD], s.count[LEDGER_SERVING],
+           s.count[LEDGER_FINISHING], s.count[LEDGER_TUNNEL], s.requests, s.status_class[2],
+           s.status_class[3], s.status_class[4], s.status_class[5], failed, s.retries,
+           (double)survey_latency(v, c->slot, 0.5) / 1e6, (double)survey_latency(v, c->slot, 0.99) / 1e6);
 }
 
 static void show_clusters(const struct survey *v, int width)
 {
-    printf("\n%-*s %5s %7s %9s %7s %10s %10s %8s %8s %8s %8s %8s %8s %8s\n", width, "CLUSTER", "HELD", "SERVING",
-           "FINISHING", "TUNNELS", "REQUESTS", "2XX", "3XX", "4XX", "5XX", "FAILED", "RETRIES", "P50 MS", "P99 MS");
+    printf("\n%-*s %5s %7s %9s %7s %10s %10s %8s %8s %8s %8s %8s %8s %8s\n", width, "CLUSTER", "HELD",
+           "SERVING", "FINISHING", "TUNNELS", "REQUESTS", "2XX", "3XX", "4XX", "5XX", "FAILED", "RETRIES",
+           "P50 MS", "P99 MS");
     for (uint32_t i = 0; i < v->topology->cluster_count; i++)
         show_cluster(v, v->topology->clusters[i], width);
 }
@@ -111,15 +115,15 @@ static void show_endpoint(const struct survey *v, const struct endpoint *e, int 
     survey_endpoint(v, e->slot, &s);
     addr_print(&e->addr, address);
     printf("  %-*s %-21s %-10s %-8s %9" PRIu64 " %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %9" PRIu64 "  %s\n",
-           width - 2, clean(e->id, id), address, survey_service(e->service), survey_health(e->health), s.attempts,
-           s.tunnels, s.requests, s.connect_failures, s.other_failures, clean(e->member, member));
+           width - 2, clean(e->id, id), address, survey_service(e->service), survey_health(e->health),
+           s.attempts, s.tunnels, s.requests, s.connect_failures, s.other_failures, clean(e->member, member));
 }
 
 static void show_endpoints(const struct survey *v, int width)
 {
     char name[TEXT_BYTES];
-    printf("\n%-*s %-21s %-10s %-8s %9s %8s %10s %9s %9s  %s\n", width, "ENDPOINT", "ADDRESS", "SERVICE", "HEALTH",
-           "IN FLIGHT", "TUNNELS", "REQUESTS", "CONN.FAIL", "OTH.FAIL", "MEMBER");
+    printf("\n%-*s %-21s %-10s %-8s %9s %8s %10s %9s %9s  %s\n", width, "ENDPOINT", "ADDRESS", "SERVICE",
+           "HEALTH", "IN FLIGHT", "TUNNELS", "REQUESTS", "CONN.FAIL", "OTH.FAIL", "MEMBER");
     for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
         const struct cluster *c = v->topology->clusters[i];
         if (c->endpoint_count)
@@ -134,13 +138,13 @@ static void show_members(const struct survey *v)
     char id[TEXT_BYTES], cartridge[TEXT_BYTES], address[TEXT_BYTES], since[TEXT_BYTES], reason[TEXT_BYTES];
     if (!v->topology->member_count)
         return;
-    printf("\n%-32s %-18s %-16s %8s %8s %-21s %s\n", "MEMBER", "STATE", "CARTRIDGE", "SINCE", "PID", "ADDRESS",
-           "REASON");
+    printf("\n%-32s %-18s %-16s %8s %8s %-21s %s\n", "MEMBER", "STATE", "CARTRIDGE", "SINCE", "PID",
+           "ADDRESS", "REASON");
     for (uint32_t i = 0; i < v->topology->member_count; i++) {
         const struct member_info *m = &v->topology->members[i];
-        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %s\n", clean(m->id, id), survey_member_state(m->state),
-               clean(m->cartridge, cartridge), age(v, m->since_wall_ns, since), m->pid, clean(m->address, address),
-               clean(m->reason, reason));
+        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %s\n", clean(m->id, id),
+               survey_member_state(m->state), clean(m->cartridge, cartridge), age(v, m->since_wall_ns, since),
+               m->pid, clean(m->address, address), clean(m->reason, reason));
     }
 }
 
@@ -165,7 +169,8 @@ static void show_routes(const struct topology *t)
     printf("\n%-32s %-24s %s\n", "HOST", "PATH", "CLUSTER");
     for (uint32_t i = 0; i < count; i++)
         printf("%-32s %-24s %s%s\n", clean(routes[i].host, host), clean(routes[i].path, path),
-               clean(routes[i].cluster_id, cluster), routes[i].cluster_index == UINT32_MAX ? " (does not exist)" : "");
+               clean(routes[i].cluster_id, cluster),
+               routes[i].cluster_index == UINT32_MAX ? " (does not exist)" : "");
 }
 
 static void show_plain_cluster(const struct cluster *c)
@@ -177,8 +182,8 @@ static void show_plain_cluster(const struct cluster *c)
         addr_print(&e->addr, address);
         printf("  %-24s %-21s weight %-4u %-9s %-7s %-18s %s%s\n", clean(e->id, id), address, e->weight,
                survey_service(e->service), survey_health(e->health),
-               e->member.n ? survey_member_state(e->member_state) : "",
-               clean(e->member, member), e->admin_drain ? " (drained by hand)" : "");
+               e->member.n ? survey_member_state(e->member_state) : "", clean(e->member, member),
+               e->admin_drain ? " (drained by hand)" : "");
     }
 }
 

@@ -8,11 +8,11 @@
 void survey_begin(struct survey *v)
 {
     *v = (struct survey){.version = STR(""),
-                       .config = STR(""),
-                       .state = STR(""),
-                       .reload = STR(""),
-                       .now_ns = clock_now_ns(),
-                       .now_wall_ns = clock_wall_ns()};
+                         .config = STR(""),
+                         .state = STR(""),
+                         .reload = STR(""),
+                         .now_ns = clock_now_ns(),
+                         .now_wall_ns = clock_wall_ns()};
 }
 
 void survey_lend_past(struct survey *v, const struct ledger_past *past)
@@ -157,7 +157,7 @@ static const char *word_of(const char *const *words, unsigned count, unsigned i)
 
 const char *survey_member_state(unsigned state)
 {
-    static const char *const words[] = {"created",        "initialized",         "starting",   "active",
+    static const char *const words[] = {"created",        "initialized",        "starting",   "active",
                                         "in_maintenance", "ready_to_shut_down", "terminated", "suspended"};
     return word_of(words, 8, state);
 }
@@ -181,5 +181,6 @@ const char *survey_protocol(int protocol)
 }
 
 const char *const survey_counts[LEDGER_COUNTS] = {"held", "serving", "finishing", "tunnels"};
-const char *const survey_failures[LEDGER_FAILURES] = {"connect", "server", "timeout", "client", "refused", "internal"};
+const char *const survey_failures[LEDGER_FAILURES] = {"connect", "server",  "timeout",
+                                                      "client",  "refused", "internal"};
 const char *const survey_classes[6] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};

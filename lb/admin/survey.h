@@ -1,9 +1,9 @@
-/* survey: everything that is shown of a running coxswain: its processes, the last topology, the totals of ended
- * generations and the ledgers of the living ones.
+/* survey: everything that is shown of a running coxswain: its processes, the last topology, the totals of
+ * ended generations and the ledgers of the living ones.
  *
- * coxctl makes one from what the master handed over (survey_client.c), so that it works while the orchestrator is down;
- * the admin listener makes one from what the orchestrator has, which it only borrows. One thread, short-lived; all sums
- * are computed when asked for. */
+ * coxctl makes one from what the master handed over (survey_client.c), so that it works while the
+ * orchestrator is down; the admin listener makes one from what the orchestrator has, which it only borrows.
+ * One thread, short-lived; all sums are computed when asked for. */
 #ifndef COX_ADMIN_SURVEY_H
 #define COX_ADMIN_SURVEY_H
 
@@ -18,7 +18,7 @@
 #define SURVEY_LEDGERS_MAX CLIENT_FDS_MAX
 
 struct survey_process {
-    struct str role, state, id; /* id: of a member process */
+    struct str role, state, id;          /* id: of a member process */
     uint64_t pid, number, since_wall_ns; /* number: generation or epoch */
 };
 
@@ -59,11 +59,14 @@ struct survey_rows {
 
 /* survey_client.c */
 void survey_init(struct survey *v, struct client *answered);
-/* An empty one of this moment; then what it is made of. Past first: it says which ledgers are in it already. */
+/* An empty one of this moment; then what it is made of. Past first: it says which ledgers are in it already.
+ */
 void survey_begin(struct survey *v);
 void survey_lend_past(struct survey *v, const struct ledger_past *past);
-void survey_lend_ledger(struct survey *v, uint64_t generation, const struct ledger *ledger); /* NULL: cannot be read */
-/* A generation ended and was added to the totals while we summed: what was read may have it twice. Begin again. */
+void survey_lend_ledger(struct survey *v, uint64_t generation,
+                        const struct ledger *ledger); /* NULL: cannot be read */
+/* A generation ended and was added to the totals while we summed: what was read may have it twice. Begin
+ * again. */
 bool survey_is_stale(const struct survey *v);
 void survey_fini(struct survey *v);
 /* Past and living generations together. */
@@ -73,7 +76,8 @@ void survey_endpoint(const struct survey *v, uint32_t slot, struct ledger_endpoi
 void survey_hist(const struct survey *v, uint32_t slot, uint64_t *buckets);
 /* Quantile of the latency in ns. */
 uint64_t survey_latency(const struct survey *v, uint32_t slot, double q);
-/* Of one generation, added; of all living ones. Rows end with their generation: these are not in the totals. */
+/* Of one generation, added; of all living ones. Rows end with their generation: these are not in the totals.
+ */
 void survey_add_rows(const struct ledger *l, struct survey_rows *sum);
 void survey_rows(const struct survey *v, struct survey_rows *out);
 /* No in-flight cell of any living generation is other than zero. */
@@ -82,6 +86,7 @@ const char *survey_member_state(unsigned state);
 const char *survey_service(unsigned service);
 const char *survey_health(unsigned health);
 const char *survey_protocol(int protocol);
-extern const char *const survey_counts[LEDGER_COUNTS], *const survey_failures[LEDGER_FAILURES], *const survey_classes[6];
+extern const char *const survey_counts[LEDGER_COUNTS], *const survey_failures[LEDGER_FAILURES],
+                                                           *const survey_classes[6];
 
 #endif

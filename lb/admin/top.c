@@ -30,7 +30,7 @@ struct past_endpoint {
 };
 
 struct memory {
-    uint64_t at_ns, accepted; /* at_ns 0: nothing yet */
+    uint64_t at_ns, accepted;      /* at_ns 0: nothing yet */
     struct past_cluster *clusters; /* owned; as the topology was ordered */
     struct past_endpoint *endpoints;
     size_t cluster_count, endpoint_count;
@@ -59,7 +59,8 @@ static void screen_size(struct top *t)
 
 static void screen_open(struct top *t)
 {
-    t->is_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &t->before) == 0;
+    t->is_terminal =
+        isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &t->before) == 0;
     if (!t->is_terminal)
         return;
     struct termios raw = t->before;
@@ -199,7 +200,8 @@ static void show_cluster(struct top *t, const struct cluster *c, const struct pa
     const uint64_t *from = before ? before->hist : now->hist;
     for (int i = 0; i < LEDGER_HIST_BUCKETS; i++)
         hist[i] = now->hist[i] > from[i] ? now->hist[i] - from[i] : 0;
-    put_line(t, false, "%-28s %9.0f %6" PRIu64 " %7" PRIu64 " %6" PRIu64 " %6" PRIu64 " %8.2f %8.2f %7.0f %7.0f %7.0f",
+    put_line(t, false,
+             "%-28s %9.0f %6" PRIu64 " %7" PRIu64 " %6" PRIu64 " %6" PRIu64 " %8.2f %8.2f %7.0f %7.0f %7.0f",
              name(c->id, text, 28), rate(t, s->completed, b->completed), s->count[LEDGER_HELD],
              s->count[LEDGER_SERVING], s->count[LEDGER_FINISHING], s->count[LEDGER_TUNNEL],
              (double)ledger_hist_quantile(hist, 0.5) / 1e6, (double)ledger_hist_quantile(hist, 0.99) / 1e6,
@@ -210,32 +212,33 @@ static void show_cluster(struct top *t, const struct cluster *c, const struct pa
 static void show_clusters(struct top *t, const struct survey *v)
 {
     put_line(t, false, " ");
-    put_line(t, true, "%-28s %9s %6s %7s %6s %6s %8s %8s %7s %7s %7s", "CLUSTER", "REQ/S", "HELD", "SERVING", "FINISH",
-             "TUNNEL", "P50 MS", "P99 MS", "4XX/S", "5XX/S", "FAIL/S");
+    put_line(t, true, "%-28s %9s %6s %7s %6s %6s %8s %8s %7s %7s %7s", "CLUSTER", "REQ/S", "HELD", "SERVING",
+             "FINISH", "TUNNEL", "P50 MS", "P99 MS", "4XX/S", "5XX/S", "FAIL/S");
     for (uint32_t i = 0; i < v->topology->cluster_count; i++)
         show_cluster(t, v->topology->clusters[i], &t->next.clusters[i],
                      last_cluster(&t->last, i, t->next.clusters[i].slot));
 }
 
-static void show_endpoint(struct top *t, const struct survey *v, const struct cluster *c, const struct endpoint *e,
-                          size_t at)
+static void show_endpoint(struct top *t, const struct survey *v, const struct cluster *c,
+                          const struct endpoint *e, size_t at)
 {
     char id[NAME_BYTES], cluster[NAME_BYTES];
     struct ledger_endpoint_sum sum;
     const struct past_endpoint *now = &t->next.endpoints[at], *before = last_endpoint(&t->last, at, e->slot);
     survey_endpoint(v, e->slot, &sum);
     put_line(t, false, "%-28s %-28s %9.0f %8" PRIu64 " %6" PRIu64 " %7.0f  %-9s %-7s %s", name(e->id, id, 28),
-             name(c->id, cluster, 28), rate(t, now->requests, before ? before->requests : now->requests), sum.attempts,
-             sum.tunnels, rate(t, now->failures, before ? before->failures : now->failures), survey_service(e->service),
-             survey_health(e->health), e->member.n ? survey_member_state(e->member_state) : "-");
+             name(c->id, cluster, 28), rate(t, now->requests, before ? before->requests : now->requests),
+             sum.attempts, sum.tunnels, rate(t, now->failures, before ? before->failures : now->failures),
+             survey_service(e->service), survey_health(e->health),
+             e->member.n ? survey_member_state(e->member_state) : "-");
 }
 
 static void show_endpoints(struct top *t, const struct survey *v)
 {
     size_t at = 0;
     put_line(t, false, " ");
-    put_line(t, true, "%-28s %-28s %9s %8s %6s %7s  %-9s %-7s %s", "ENDPOINT", "CLUSTER", "REQ/S", "INFLIGHT", "TUNNEL",
-             "FAIL/S", "SERVICE", "HEALTH", "MEMBER");
+    put_line(t, true, "%-28s %-28s %9s %8s %6s %7s  %-9s %-7s %s", "ENDPOINT", "CLUSTER", "REQ/S", "INFLIGHT",
+             "TUNNEL", "FAIL/S", "SERVICE", "HEALTH", "MEMBER");
     for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
         const struct cluster *c = v->topology->clusters[i];
         for (uint32_t k = 0; k < c->endpoint_count; k++)
@@ -250,10 +253,13 @@ static void show_top(struct top *t, const struct survey *v)
     int generations = v->ledger_count + v->unreadable_count;
     survey_rows(v, &r);
     put_line(t, true, "coxswain %s, %s, %d generation%s, topology %" PRIu64 "%s", name(v->version, text, 20),
-             str_eq(v->state, STR("running")) ? "running" : "stopping", generations, generations == 1 ? "" : "s",
-             v->topology->number, t->is_terminal ? "   (q: quit)" : "");
-    put_line(t, false, "clients %" PRIu64 ", %.0f accepted/s; server connections %" PRIu64 "; members %u; lines of the log lost %" PRIu64,
-             r.sessions, rate(t, r.accepted, t->last.accepted), r.uplinks, v->topology->member_count, r.log_dropped);
+             str_eq(v->state, STR("running")) ? "running" : "stopping", generations,
+             generations == 1 ? "" : "s", v->topology->number, t->is_terminal ? "   (q: quit)" : "");
+    put_line(t, false,
+             "clients %" PRIu64 ", %.0f accepted/s; server connections %" PRIu64
+             "; members %u; lines of the log lost %" PRIu64,
+             r.sessions, rate(t, r.accepted, t->last.accepted), r.uplinks, v->topology->member_count,
+             r.log_dropped);
     show_clusters(t, v);
     show_endpoints(t, v);
 }

@@ -1,4 +1,5 @@
-/* cidr: sets of IPv4 and IPv6 networks, for "is this peer trusted". Immutable once filled; any thread may ask. */
+/* cidr: sets of IPv4 and IPv6 networks, for "is this peer trusted". Immutable once filled; any thread may
+ * ask. */
 #ifndef COX_BASE_CIDR_H
 #define COX_BASE_CIDR_H
 

@@ -1,7 +1,7 @@
 /* clock: the two clocks. Monotonic nanoseconds for all measuring and deadlines, wall time for people.
  *
- * A worker reads the clock at the top of a loop turn and again after every 8 events, and hands the value down;
- * nothing on the request path calls these by itself. */
+ * A worker reads the clock at the top of a loop turn and again after every 8 events, and hands the value
+ * down; nothing on the request path calls these by itself. */
 #ifndef COX_BASE_CLOCK_H
 #define COX_BASE_CLOCK_H
 

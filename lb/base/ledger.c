@@ -18,7 +18,8 @@
 #define SPIN_TRIES  64
 #define YIELD_TRIES 64
 
-#define ROW_GAP (LEDGER_VERSION > 1 ? PAGE_BYTES : 0) /* nobody may know where cells begin but by the header */
+#define ROW_GAP                                                                                              \
+    (LEDGER_VERSION > 1 ? PAGE_BYTES : 0) /* nobody may know where cells begin but by the header */
 
 _Static_assert(sizeof(struct ledger_endpoint) % 64 == 0, "an endpoint cell is whole cache lines");
 _Static_assert(LEDGER_CLUSTER_FROZEN == 11 * 8 && LEDGER_ENDPOINT_FROZEN == 4 * 8, "frozen for ever");
@@ -97,7 +98,8 @@ static bool is_cell(uint32_t bytes, size_t ours, size_t frozen, bool is_same)
     return bytes % 8 == 0 && bytes <= PAGE_BYTES && (is_same ? bytes >= ours : bytes >= frozen);
 }
 
-/* A segment comes from our own master, but perhaps from another build: sizes differ, what is frozen does not. */
+/* A segment comes from our own master, but perhaps from another build: sizes differ, what is frozen does not.
+ */
 static bool header_is_sane(const struct ledger_header *h, uint64_t file_bytes)
 {
     bool is_same = h->version == LEDGER_VERSION;
@@ -122,8 +124,10 @@ static bool header_is_sane(const struct ledger_header *h, uint64_t file_bytes)
 static void find_words(struct ledger *l)
 {
     const struct ledger_header *h = l->header;
-    l->cluster_words = common_words(h, h->cluster_bytes, sizeof(struct ledger_cluster), LEDGER_CLUSTER_FROZEN);
-    l->endpoint_words = common_words(h, h->endpoint_bytes, sizeof(struct ledger_endpoint), LEDGER_ENDPOINT_FROZEN);
+    l->cluster_words =
+        common_words(h, h->cluster_bytes, sizeof(struct ledger_cluster), LEDGER_CLUSTER_FROZEN);
+    l->endpoint_words =
+        common_words(h, h->endpoint_bytes, sizeof(struct ledger_endpoint), LEDGER_ENDPOINT_FROZEN);
     l->has_hists = l->cluster_words * 8 > LEDGER_CLUSTER_FROZEN && h->hist_buckets == LEDGER_HIST_BUCKETS;
 }
 
@@ -342,7 +346,8 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
     if (slot >= h->max_endpoints)
         return;
     for (uint32_t i = 0; i < h->workers; i++) {
-        uint64_t w[sizeof(struct ledger_endpoint) / 8] = {0}; /* count, integral, since, requests, failures, rx, tx */
+        uint64_t w[sizeof(struct ledger_endpoint) / 8] = {
+            0}; /* count, integral, since, requests, failures, rx, tx */
         copy_cell(ledger_row(l, i), cell_at(l, i, h->endpoints_off, h->endpoint_bytes, slot), alive, w,
                   l->endpoint_words);
         uint64_t dt = alive && now_ns > w[2] ? now_ns - w[2] : 0;

@@ -9,19 +9,21 @@
  *
  * Made by the master, mapped writable by the proxy of that generation only; then sealed (F_SEAL_FUTURE_WRITE)
  * and mapped read-only by the master, the orchestrator and coxctl. A row is written by its worker alone, with
- * relaxed stores inside an odd/even sequence (row_begin, row_end); a reader retries a torn read a bounded number
- * of times, and takes the row of a dead generation as it is.
+ * relaxed stores inside an odd/even sequence (row_begin, row_end); a reader retries a torn read a bounded
+ * number of times, and takes the row of a dead generation as it is.
  *
- * Counting (DATAPATH.md of the design, in one paragraph): of a cluster an exchange is in flight from ROUTE to END
- * in exactly one of held, serving, finishing, each with its own time integral; of an endpoint an attempt is in
- * flight from PICK until its uplink has delivered the last byte or is closed. Tunnels are counted apart. All
- * other cells are cumulative and never run backwards: totals of ended generations are folded into `past`.
+ * Counting (DATAPATH.md of the design, in one paragraph): of a cluster an exchange is in flight from ROUTE to
+ * END in exactly one of held, serving, finishing, each with its own time integral; of an endpoint an attempt
+ * is in flight from PICK until its uplink has delivered the last byte or is closed. Tunnels are counted
+ * apart. All other cells are cumulative and never run backwards: totals of ended generations are folded into
+ * `past`.
  *
- * Builds of different versions read each other's segments (a binary upgrade has both alive). What is frozen for ever: the
- * header up to `spare`, the head of a row, and the first words of each cell (counts, integrals, requests). A reader goes
- * by the offsets and sizes in the header, never by its own structs, and takes as many words of a cell as both sides mean
- * the same by: all that both have when one layout is the other with words added at its end (`grown_from`), else the
- * frozen ones. Words that a segment lacks read as zero. Only the same version may map it writable. */
+ * Builds of different versions read each other's segments (a binary upgrade has both alive). What is frozen
+ * for ever: the header up to `spare`, the head of a row, and the first words of each cell (counts, integrals,
+ * requests). A reader goes by the offsets and sizes in the header, never by its own structs, and takes as
+ * many words of a cell as both sides mean the same by: all that both have when one layout is the other with
+ * words added at its end (`grown_from`), else the frozen ones. Words that a segment lacks read as zero. Only
+ * the same version may map it writable. */
 #ifndef COX_BASE_LEDGER_H
 #define COX_BASE_LEDGER_H
 
@@ -32,23 +34,24 @@
 
 #include "base/panic.h"
 
-#ifdef __SANITIZE_THREAD__ /* gcc says that its checker does not follow fences; every cell is an atomic of its own */
+#ifdef __SANITIZE_THREAD__ /* gcc says that its checker does not follow fences; every cell is an atomic of   \
+                              its own */
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
 
-#define LEDGER_MAGIC   0x63786c64u /* "cxld" */
-/* The layout of cells and totals. A build with another one exists for the tests of the upgrade: it has words added at
- * the end of cells and totals, and a gap before the cells. */
+#define LEDGER_MAGIC 0x63786c64u /* "cxld" */
+/* The layout of cells and totals. A build with another one exists for the tests of the upgrade: it has words
+ * added at the end of cells and totals, and a gap before the cells. */
 #ifndef COX_LEDGER_LAYOUT
 #define COX_LEDGER_LAYOUT 1
 #endif
-#define LEDGER_VERSION    COX_LEDGER_LAYOUT
-#define LEDGER_GROWN_FROM 1 /* the oldest version whose cells ours begin with */
+#define LEDGER_VERSION     COX_LEDGER_LAYOUT
+#define LEDGER_GROWN_FROM  1 /* the oldest version whose cells ours begin with */
 #define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 1 ? 4 : 0)
-#define LEDGER_NO_SLOT UINT32_MAX
+#define LEDGER_NO_SLOT     UINT32_MAX
 
-/* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative error of a
- * value read from the middle of its bucket is at most 1/32. */
+/* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative
+ * error of a value read from the middle of its bucket is at most 1/32. */
 #define LEDGER_HIST_OCTAVES 27
 #define LEDGER_HIST_BUCKETS (LEDGER_HIST_OCTAVES * 16)
 
@@ -68,29 +71,29 @@ enum ledger_failure {
 typedef _Atomic uint64_t ledger_u64; /* the one typedef: a cell is always atomic */
 
 struct ledger_cluster {
-    ledger_u64 count[LEDGER_COUNTS];        /* now */
-    ledger_u64 integral_ns[LEDGER_COUNTS];  /* ∫ n·dt up to since_ns */
-    ledger_u64 since_ns;                    /* monotonic time of the last change */
-    ledger_u64 requests;                    /* exchanges that reached ROUTE */
-    ledger_u64 completed;                   /* exchanges that ended, well or not */
-    ledger_u64 status_class[6];             /* [1..5]; [0]: ended without an answer */
+    ledger_u64 count[LEDGER_COUNTS];       /* now */
+    ledger_u64 integral_ns[LEDGER_COUNTS]; /* ∫ n·dt up to since_ns */
+    ledger_u64 since_ns;                   /* monotonic time of the last change */
+    ledger_u64 requests;                   /* exchanges that reached ROUTE */
+    ledger_u64 completed;                  /* exchanges that ended, well or not */
+    ledger_u64 status_class[6];            /* [1..5]; [0]: ended without an answer */
     ledger_u64 failures[LEDGER_FAILURES];
     ledger_u64 retries;
-    ledger_u64 rx_bytes, tx_bytes;          /* from and to clients, bodies and heads */
-    ledger_u64 latency_sum_ns;              /* of completed, ROUTE to END */
-    ledger_u64 service_sum_ns;              /* PICK to last byte from the server, successful attempts */
+    ledger_u64 rx_bytes, tx_bytes; /* from and to clients, bodies and heads */
+    ledger_u64 latency_sum_ns;     /* of completed, ROUTE to END */
+    ledger_u64 service_sum_ns;     /* PICK to last byte from the server, successful attempts */
     ledger_u64 service_count;
     ledger_u64 spare[4 + LEDGER_SPARE_WORDS];
 };
 #define LEDGER_CLUSTER_FROZEN offsetof(struct ledger_cluster, status_class)
 
-struct ledger_endpoint { /* one cache line */
+struct ledger_endpoint {    /* one cache line */
     ledger_u64 count;       /* attempts in flight now (low 32 bits) and tunnels (high 32 bits) */
     ledger_u64 integral_ns; /* of the attempts */
     ledger_u64 since_ns;
     ledger_u64 requests;
-    ledger_u64 failures;    /* connect (low 32), other (high 32) */
-    ledger_u64 rx_bytes;    /* from the server */
+    ledger_u64 failures; /* connect (low 32), other (high 32) */
+    ledger_u64 rx_bytes; /* from the server */
     ledger_u64 tx_bytes;
     ledger_u64 spare[1 + 2 * LEDGER_SPARE_WORDS];
 };
@@ -107,7 +110,7 @@ struct ledger_header {
     uint32_t spare;
 };
 
-struct ledger_row { /* head of a row */
+struct ledger_row {            /* head of a row */
     _Atomic uint64_t sequence; /* odd while its worker writes */
     ledger_u64 sessions;       /* client connections now */
     ledger_u64 accepted;       /* ever */
@@ -122,8 +125,10 @@ struct ledger_row { /* head of a row */
 struct ledger {
     char *base;
     size_t bytes;
-    const struct ledger_header *header; /* owned: a private copy, checked once, so no writer can change it under us */
-    uint32_t cluster_words, endpoint_words; /* of a cell that can be read; fewer than ours in another version's */
+    const struct ledger_header
+        *header; /* owned: a private copy, checked once, so no writer can change it under us */
+    uint32_t cluster_words,
+        endpoint_words; /* of a cell that can be read; fewer than ours in another version's */
     bool has_hists;
     bool writable;
 };
@@ -142,10 +147,12 @@ int ledger_create(uint64_t generation, uint32_t workers, uint32_t max_clusters, 
     __attribute__((warn_unused_result));
 /* No new writable mapping from now on. */
 bool ledger_seal(int fd);
-/* Maps it; checks magic and sizes. One of another version is opened for reading only. False when it is malformed. */
+/* Maps it; checks magic and sizes. One of another version is opened for reading only. False when it is
+ * malformed. */
 bool ledger_open(struct ledger *l, int fd, bool writable) __attribute__((warn_unused_result));
 void ledger_close(struct ledger *l);
-/* Every cell can be read in full; false: of an unknown version, of which counts, integrals and requests are known. */
+/* Every cell can be read in full; false: of an unknown version, of which counts, integrals and requests are
+ * known. */
 bool ledger_is_whole(const struct ledger *l);
 void ledger_writer_init(struct ledger_writer *w, struct ledger *l, uint32_t worker);
 
@@ -168,19 +175,21 @@ static inline void ledger_add(ledger_u64 *c, uint64_t v)
 
 static inline void ledger_row_begin(struct ledger_writer *w)
 {
-    atomic_store_explicit(&w->row->sequence, atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
+    atomic_store_explicit(&w->row->sequence,
+                          atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
 }
 
 static inline void ledger_row_end(struct ledger_writer *w)
 {
-    atomic_store_explicit(&w->row->sequence, atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
+    atomic_store_explicit(&w->row->sequence,
+                          atomic_load_explicit(&w->row->sequence, memory_order_relaxed) + 1,
                           memory_order_release);
 }
 
-/* Integrals up to now. A reading of the clock older than the last change counts as that change's: time never runs
- * backwards in a cell. */
+/* Integrals up to now. A reading of the clock older than the last change counts as that change's: time never
+ * runs backwards in a cell. */
 static inline void ledger_cluster_advance(struct ledger_cluster *c, uint64_t now_ns)
 {
     uint64_t since = ledger_get(&c->since_ns);
@@ -194,8 +203,8 @@ static inline void ledger_cluster_advance(struct ledger_cluster *c, uint64_t now
     ledger_set(&c->since_ns, now_ns);
 }
 
-/* Moves one exchange between counts: from or to may be LEDGER_COUNTS for "none". Integrals are brought up to now.
- * Coming from none is the arrival: it adds one to `requests`. A slot out of bounds counts nothing. */
+/* Moves one exchange between counts: from or to may be LEDGER_COUNTS for "none". Integrals are brought up to
+ * now. Coming from none is the arrival: it adds one to `requests`. A slot out of bounds counts nothing. */
 static inline void ledger_cluster_move(struct ledger_writer *w, uint32_t slot, enum ledger_count from,
                                        enum ledger_count to, uint64_t now_ns)
 {
@@ -216,8 +225,8 @@ static inline void ledger_cluster_move(struct ledger_writer *w, uint32_t slot, e
     ledger_row_end(w);
 }
 
-/* An exchange ended: completed, its class (`status` is a code or a class; 0: without an answer), latency into sum and
- * histogram. */
+/* An exchange ended: completed, its class (`status` is a code or a class; 0: without an answer), latency into
+ * sum and histogram. */
 void ledger_cluster_done(struct ledger_writer *w, uint32_t slot, unsigned status, uint64_t latency_ns);
 void ledger_cluster_failure(struct ledger_writer *w, uint32_t slot, enum ledger_failure why);
 
@@ -251,7 +260,8 @@ void ledger_endpoint_tunnel(struct ledger_writer *w, uint32_t slot, int delta, u
 
 /* ---- reader side: any process, any thread ---- */
 
-/* Attempts in flight plus tunnels of an endpoint over all workers of this segment; for the balancer, so no retry and no sequence. */
+/* Attempts in flight plus tunnels of an endpoint over all workers of this segment; for the balancer, so no
+ * retry and no sequence. */
 uint32_t ledger_endpoint_in_flight(const struct ledger *l, uint32_t slot);
 
 /* Exchanges that are being served, and tunnels, of a cluster over all workers; likewise. */
@@ -261,27 +271,30 @@ struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
     uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
     uint64_t latency_sum_ns, service_sum_ns, service_count;
-    uint64_t spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
+    uint64_t
+        spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
 };
 struct ledger_endpoint_sum {
     uint64_t attempts, tunnels, integral_ns, requests, connect_failures, other_failures, rx_bytes, tx_bytes;
     uint64_t spare[LEDGER_SPARE_WORDS];
 };
 
-/* Copies `words` cells of a row, all of one moment; bounded tries. False: still torn after the last of them (its
- * writer was stopped in the middle of a change), and the copy is as it was found. */
+/* Copies `words` cells of a row, all of one moment; bounded tries. False: still torn after the last of them
+ * (its writer was stopped in the middle of a change), and the copy is as it was found. */
 bool ledger_copy(const struct ledger_row *row, const ledger_u64 *from, uint64_t *to, size_t words);
 const struct ledger_row *ledger_row(const struct ledger *l, uint32_t worker);
 
 /* Add this segment's values of a slot to *sum (zero it first). `alive`: count and bring integrals up to now;
  * else the generation is dead: its in-flight counts are dropped, integrals end at the last change. */
-void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns, struct ledger_cluster_sum *sum);
-void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns, struct ledger_endpoint_sum *sum);
+void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
+                        struct ledger_cluster_sum *sum);
+void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
+                         struct ledger_endpoint_sum *sum);
 /* Adds the histogram of a slot into buckets[LEDGER_HIST_BUCKETS]. */
 void ledger_sum_hist(const struct ledger *l, uint32_t slot, uint64_t *buckets);
-/* True when every in-flight cell of every row is exactly zero. *out_sum (may be NULL) gets the sums of the clusters'
- * counts, with the endpoints' attempts and tunnels added to `service_count`. Walks all slots: for tests and the end
- * of a drain. */
+/* True when every in-flight cell of every row is exactly zero. *out_sum (may be NULL) gets the sums of the
+ * clusters' counts, with the endpoints' attempts and tunnels added to `service_count`. Walks all slots: for
+ * tests and the end of a drain. */
 bool ledger_is_quiet(const struct ledger *l, struct ledger_cluster_sum *out_sum);
 
 /* Bucket of a latency, and the middle of a bucket in ns. */
@@ -292,8 +305,9 @@ uint64_t ledger_hist_quantile(const uint64_t *buckets, double q);
 
 /* ---- past: totals of ended generations ---- */
 
-/* A memfd that the master alone writes: two buffers of sums for every slot and a flip word, so that a crash in the
- * middle of folding repeats and loses nothing. Readers add it to the living generations. Same slot numbers. */
+/* A memfd that the master alone writes: two buffers of sums for every slot and a flip word, so that a crash
+ * in the middle of folding repeats and loses nothing. Readers add it to the living generations. Same slot
+ * numbers. */
 struct ledger_past {
     char *base;
     size_t bytes;
@@ -313,7 +327,8 @@ void ledger_past_fold(struct ledger_past *p, const struct ledger *ended);
 bool ledger_past_has(const struct ledger_past *p, uint64_t generation);
 /* How many folds there were: equal before and after reading, nothing was added meanwhile. */
 uint64_t ledger_past_turn(const struct ledger_past *p);
-void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledger_cluster_sum *sum); /* adds */
+void ledger_past_cluster(const struct ledger_past *p, uint32_t slot,
+                         struct ledger_cluster_sum *sum); /* adds */
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets);
 

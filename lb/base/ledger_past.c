@@ -88,9 +88,9 @@ static bool is_readable(const struct past_header *h)
 
 static bool is_sane(const struct past_header *h, uint64_t file_bytes, bool writable)
 {
-    if (h->magic != PAST_MAGIC || !is_readable(h) || h->max_clusters > PAST_SLOTS || h->max_endpoints > PAST_SLOTS ||
-        !h->cluster_words || h->cluster_words > PAST_WORDS || !h->endpoint_words || h->endpoint_words > PAST_WORDS ||
-        h->hist_buckets > PAST_BUCKETS)
+    if (h->magic != PAST_MAGIC || !is_readable(h) || h->max_clusters > PAST_SLOTS ||
+        h->max_endpoints > PAST_SLOTS || !h->cluster_words || h->cluster_words > PAST_WORDS ||
+        !h->endpoint_words || h->endpoint_words > PAST_WORDS || h->hist_buckets > PAST_BUCKETS)
         return false;
     bool is_ours = h->version == PAST_VERSION && h->cluster_words == CLUSTER_WORDS &&
                    h->endpoint_words == ENDPOINT_WORDS && h->hist_buckets == LEDGER_HIST_BUCKETS;
@@ -263,8 +263,8 @@ static const ledger_u64 *cell_of(const struct ledger_past *p, struct past_buffer
     }
 }
 
-/* Adds the first `words` of one slot. Only a reader that sleeps through two folds meets a buffer that changes: it
- * reads again. */
+/* Adds the first `words` of one slot. Only a reader that sleeps through two folds meets a buffer that
+ * changes: it reads again. */
 static void add_slot(const struct ledger_past *p, enum past_part part, uint32_t slot, uint64_t *to,
                      size_t words)
 {
@@ -287,7 +287,8 @@ static size_t fewer(size_t a, size_t b)
 
 bool ledger_past_has(const struct ledger_past *p, uint64_t generation)
 {
-    return is_folded(buffer_of(p, atomic_load_explicit(&header_of(p)->flip, memory_order_acquire)), generation);
+    return is_folded(buffer_of(p, atomic_load_explicit(&header_of(p)->flip, memory_order_acquire)),
+                     generation);
 }
 
 uint64_t ledger_past_turn(const struct ledger_past *p)
@@ -343,7 +344,8 @@ static void take_endpoints(const struct ledger_past *p, struct past_buffer *b, c
     for (uint32_t slot = 0; slot < p->max_endpoints && slot < used; slot++) {
         struct ledger_endpoint_sum sum = {0};
         ledger_past_endpoint(from, slot, &sum);
-        take_slot(endpoints_of(p, b) + (size_t)slot * ENDPOINT_WORDS, (uint64_t *)(void *)&sum, ENDPOINT_WORDS);
+        take_slot(endpoints_of(p, b) + (size_t)slot * ENDPOINT_WORDS, (uint64_t *)(void *)&sum,
+                  ENDPOINT_WORDS);
         ledger_set(&b->endpoints_used, slot + 1u);
     }
 }

@@ -1,8 +1,8 @@
 /* log: the error log of a process. Not the access log, which never comes near this.
  *
- * One line an entry, written with one write(2) to a descriptor that the process was given, so lines of several
- * processes never mix. Bytes that are not printable ASCII are escaped: a peer cannot forge a line (H36).
- * Any thread may log. The state of this module is the process's own: role, descriptor, level. */
+ * One line an entry, written with one write(2) to a descriptor that the process was given, so lines of
+ * several processes never mix. Bytes that are not printable ASCII are escaped: a peer cannot forge a line
+ * (H36). Any thread may log. The state of this module is the process's own: role, descriptor, level. */
 #ifndef COX_BASE_LOG_H
 #define COX_BASE_LOG_H
 

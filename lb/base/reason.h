@@ -1,5 +1,6 @@
 /* reason: why an exchange, a connection or an attempt ended. One table for all of it: the id stands in the
- * access log and the metrics, the text in the error log and the manual, the status is what the client is sent.
+ * access log and the metrics, the text in the error log and the manual, the status is what the client is
+ * sent.
  *
  * REASON(symbol, id, status, text). status 0: nothing can be sent, the connection is closed. */
 #ifndef COX_BASE_REASON_H

@@ -130,7 +130,8 @@ static void read_secret(struct settings *s, struct reader *r)
     if (n < 0)
         reader_error(r, &s->sticky_secret_file, "\"%s\": %s", s->sticky_secret_file, strerror(errno));
     else if (n > SECRET_MAX)
-        reader_error(r, &s->sticky_secret_file, "\"%s\" is longer than %d bytes", s->sticky_secret_file, SECRET_MAX);
+        reader_error(r, &s->sticky_secret_file, "\"%s\" is longer than %d bytes", s->sticky_secret_file,
+                     SECRET_MAX);
     else {
         while (n > 0 && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
             n--;
@@ -144,7 +145,8 @@ static void settle_secret(struct settings *s, struct reader *r)
 {
     size_t before = r->error_count;
     if (s->sticky_secret && s->sticky_secret_file)
-        reader_error(r, &s->sticky_secret_file, "sticky_secret and sticky_secret_file: one of them, not both");
+        reader_error(r, &s->sticky_secret_file,
+                     "sticky_secret and sticky_secret_file: one of them, not both");
     else if (s->sticky_secret_file)
         read_secret(s, r);
     else if (s->sticky_secret)

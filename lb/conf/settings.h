@@ -39,12 +39,13 @@ struct listener_settings {
     int64_t max_header_count;          /* 431 */
     uint64_t max_body_bytes;           /* 413; 0: no limit */
     int64_t max_requests;              /* per connection; 0: no limit */
-    int64_t max_sessions_per_client;   /* connections of one address (IPv6: one /64) at a time; 0: no limit (H32) */
-    bool limit_loopback;               /* limits per address hold for loopback too */
-    struct cidr_list trusted;          /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
+    int64_t
+        max_sessions_per_client; /* connections of one address (IPv6: one /64) at a time; 0: no limit (H32) */
+    bool limit_loopback;         /* limits per address hold for loopback too */
+    struct cidr_list trusted;    /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
     bool merge_slashes;
     bool probes; /* answers /healthz and /readyz itself */
-    bool trace; /* TRACE is answered by the server behind; default 405 (H25) */
+    bool trace;  /* TRACE is answered by the server behind; default 405 (H25) */
 };
 
 struct probe_settings {
@@ -80,15 +81,15 @@ struct files_settings {
 };
 
 struct sticky_settings {
-    char *cookie; /* its name; NULL: not sticky */
+    char *cookie;       /* its name; NULL: not sticky */
     uint64_t max_age_s; /* 0: as long as the browser runs */
 };
 
 /* Everything the proxy must know about a cluster but its endpoints. Travels in the topology. */
 struct cluster_options {
-    int protocol; /* enum protocol */
-    int balance;  /* enum balance_policy */
-    char *hash_on; /* "source", "uri", "header:NAME", "cookie:NAME" */
+    int protocol;        /* enum protocol */
+    int balance;         /* enum balance_policy */
+    char *hash_on;       /* "source", "uri", "header:NAME", "cookie:NAME" */
     double hash_balance; /* most that an endpoint may have in flight, in shares of its own; at least 1 */
     struct sticky_settings sticky;
     uint64_t slow_start_ms; /* from 10 % to its weight within this time after it began to serve; 0: at once */
@@ -104,7 +105,7 @@ struct cluster_options {
     int64_t retry_budget;        /* percent of the requests */
     int64_t eject_failures;      /* in a row; 0: never ejected */
     uint64_t eject_time_ms;
-    int64_t eject_max_percent;   /* of the endpoints may be ejected at a time */
+    int64_t eject_max_percent; /* of the endpoints may be ejected at a time */
     uint64_t replay_limit_bytes;
     bool request_buffer_set, request_buffer; /* whole body before PICK; default on for fastcgi */
     bool response_buffer_set,
@@ -210,9 +211,9 @@ struct settings {
     int64_t max_sessions; /* 0: from RLIMIT_NOFILE */
     char *server_name;    /* Via pseudonym and Server of own replies: "coxswain" */
     bool via;
-    bool forwarded;                      /* RFC 7239 Forwarded beside X-Forwarded-* */
-    bool request_id;                     /* make X-Request-Id when there is none */
-    bool traceparent;                    /* make traceparent when there is none */
+    bool forwarded;                           /* RFC 7239 Forwarded beside X-Forwarded-* */
+    bool request_id;                          /* make X-Request-Id when there is none */
+    bool traceparent;                         /* make traceparent when there is none */
     char *sticky_secret, *sticky_secret_file; /* as configured */
     struct str sticky_key;               /* owned; the secret itself, wherever it came from; empty: none */
     int64_t max_clusters, max_endpoints; /* rows of the ledger */

@@ -219,19 +219,22 @@ static void check_balance(const struct settings *s, const struct cluster_options
     if (!str_eq(on, STR("source")) && !str_eq(on, STR("uri")) &&
         !(named && name_is_valid(str_make(on.p + 7, on.n - 7))))
         reader_error(r, &o->hash_on,
-                     "hash_on = \"%s\": expected \"source\", \"uri\", \"header:NAME\" or \"cookie:NAME\"", o->hash_on);
+                     "hash_on = \"%s\": expected \"source\", \"uri\", \"header:NAME\" or \"cookie:NAME\"",
+                     o->hash_on);
     if (!(o->hash_balance >= 1 && o->hash_balance <= 1000))
         reader_error(r, &o->hash_balance, "hash_balance must be between 1 and 1000");
     if (!o->sticky.cookie)
         return;
     if (!is_cookie_name(str_of(o->sticky.cookie)))
-        reader_error(r, &o->sticky.cookie, "\"%s\" in sticky: expected 1 to 64 of A-Z a-z 0-9 . _ -", o->sticky.cookie);
+        reader_error(r, &o->sticky.cookie, "\"%s\" in sticky: expected 1 to 64 of A-Z a-z 0-9 . _ -",
+                     o->sticky.cookie);
     if (!s->sticky_secret && !s->sticky_secret_file)
         reader_error(r, &o->sticky.cookie,
                      "a sticky cookie needs sticky_secret or sticky_secret_file at the top level");
 }
 
-static void check_options(const struct settings *s, const struct cluster_options *o, struct reader *r, const void *at)
+static void check_options(const struct settings *s, const struct cluster_options *o, struct reader *r,
+                          const void *at)
 {
     bool has_script = o->fastcgi.document_root || has_var(&o->fastcgi.params, "SCRIPT_FILENAME");
     if (o->protocol == PROTOCOL_FASTCGI && !has_script)
@@ -478,7 +481,8 @@ static bool is_token(struct str text)
 /* Whether only this machine can reach it. */
 static bool is_local(struct str address)
 {
-    return str_starts(address, STR("unix:")) || str_starts(address, STR("127.")) || str_starts(address, STR("[::1]:"));
+    return str_starts(address, STR("unix:")) || str_starts(address, STR("127.")) ||
+           str_starts(address, STR("[::1]:"));
 }
 
 static void check_admin(const struct settings *s, struct reader *r)
@@ -492,7 +496,8 @@ static void check_admin(const struct settings *s, struct reader *r)
     check_address(r, &a->address);
     if (!a->token_file && !is_local(str_of(a->address)))
         reader_error(r, &a->address,
-                     "\"%s\" can be reached from elsewhere: admin needs a token_file, or a loopback address or unix socket",
+                     "\"%s\" can be reached from elsewhere: admin needs a token_file, or a loopback address "
+                     "or unix socket",
                      a->address);
     EACH(const struct listener_settings, listener, s->listeners)
     {

@@ -1,7 +1,8 @@
 /* fcgi_codec: FastCGI 1.0 records, both directions, for a client of responders (the role of a web server).
  *
- * Writers append to a struct writer; the decoder is fed bytes and yields one event a step, with payload borrowed
- * from the input. Rows F6 and F7 are decided here. Request id is always 1: php-fpm does not multiplex. Pure. */
+ * Writers append to a struct writer; the decoder is fed bytes and yields one event a step, with payload
+ * borrowed from the input. Rows F6 and F7 are decided here. Request id is always 1: php-fpm does not
+ * multiplex. Pure. */
 #ifndef COX_HTTP_FCGI_CODEC_H
 #define COX_HTTP_FCGI_CODEC_H
 
@@ -42,8 +43,8 @@ void fcgi_put_begin(struct writer *w, bool keep_conn);
 void fcgi_put_param(struct writer *w, struct str name, struct str value);
 /* Bytes that fcgi_put_param would write. */
 size_t fcgi_param_bytes(struct str name, struct str value);
-/* Writes `params` (pairs written by fcgi_put_param) as PARAMS records of at most FCGI_RECORD_MAX and the empty
- * record that ends them. */
+/* Writes `params` (pairs written by fcgi_put_param) as PARAMS records of at most FCGI_RECORD_MAX and the
+ * empty record that ends them. */
 void fcgi_put_params(struct writer *w, struct str params);
 
 enum fcgi_event_kind {
@@ -57,9 +58,9 @@ enum fcgi_event_kind {
 struct fcgi_event {
     enum fcgi_event_kind kind;
     struct str data;
-    uint32_t app_status;      /* with END */
-    uint8_t protocol_status;  /* with END */
-    const char *error;        /* with ERROR: static text */
+    uint32_t app_status;     /* with END */
+    uint8_t protocol_status; /* with END */
+    const char *error;       /* with ERROR: static text */
 };
 
 /* Zeroed at the start of a connection. */
@@ -75,9 +76,9 @@ struct fcgi_decoder {
     bool ended;
 };
 
-/* One step over p[0..n): returns the bytes used; *out_event says what they were. Loop while it used some or the
- * event is not MORE. Bytes behind END are not touched. Management records (id 0), wrong ids, unknown types and
- * lengths are errors (F7). */
+/* One step over p[0..n): returns the bytes used; *out_event says what they were. Loop while it used some or
+ * the event is not MORE. Bytes behind END are not touched. Management records (id 0), wrong ids, unknown
+ * types and lengths are errors (F7). */
 size_t fcgi_decode(struct fcgi_decoder *d, const char *p, size_t n, struct fcgi_event *out_event);
 
 #endif

@@ -1,7 +1,7 @@
 /* h1_body: takes the framing off an HTTP/1.x body. Shared by the front (requests) and the back (answers).
  *
- * A pull decoder without a buffer: each step looks at the bytes the caller has and says how many it used up and
- * which of them are payload. Rows H6 to H9 of the hostile-input table are decided here. Pure. */
+ * A pull decoder without a buffer: each step looks at the bytes the caller has and says how many it used up
+ * and which of them are payload. Rows H6 to H9 of the hostile-input table are decided here. Pure. */
 #ifndef COX_HTTP_H1_BODY_H
 #define COX_HTTP_H1_BODY_H
 

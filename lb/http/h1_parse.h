@@ -1,12 +1,12 @@
 /* h1_parse: HTTP/1.x heads, strict (RFC 9110, 9112), incremental, without copies or allocation.
  *
  * The caller owns the bytes and shows them from the start of the head every time, more of them each time; the
- * parser remembers where it was (whole lines are never parsed twice; within an unfinished line only the search
- * for its end goes on). Bytes may move between calls: everything is kept as offsets.
+ * parser remembers where it was (whole lines are never parsed twice; within an unfinished line only the
+ * search for its end goes on). Bytes may move between calls: everything is kept as offsets.
  *
- * One pass: a SIMD scan (SSE4.2 or AVX2 where the CPU has them, a scalar twin elsewhere and in the tests) finds
- * the next byte that is not allowed, and that byte decides. Rows H1 to H24, H31 of the hostile-input table are
- * decided here, each named in the code. Pure: no clock, no socket, never logs. */
+ * One pass: a SIMD scan (SSE4.2 or AVX2 where the CPU has them, a scalar twin elsewhere and in the tests)
+ * finds the next byte that is not allowed, and that byte decides. Rows H1 to H24, H31 of the hostile-input
+ * table are decided here, each named in the code. Pure: no clock, no socket, never logs. */
 #ifndef COX_HTTP_H1_PARSE_H
 #define COX_HTTP_H1_PARSE_H
 
@@ -45,9 +45,9 @@ int h1_parse_response(struct h1_parser *p, const char *base, size_t len, const s
                       enum http_method request_method, struct message *m) __attribute__((warn_unused_result));
 
 /* A header section alone, up to and with the empty line: trailers (RFC 9112 7.1.2) and CGI heads (RFC 3875
- * 6.3, where bare LF line ends are allowed when `cgi`). Framing and routing fields are not looked at. Errors as
- * those of a request. */
-int h1_parse_fields(struct h1_parser *p, const char *base, size_t len, const struct h1_limits *limits, bool cgi,
-                    struct message *m) __attribute__((warn_unused_result));
+ * 6.3, where bare LF line ends are allowed when `cgi`). Framing and routing fields are not looked at. Errors
+ * as those of a request. */
+int h1_parse_fields(struct h1_parser *p, const char *base, size_t len, const struct h1_limits *limits,
+                    bool cgi, struct message *m) __attribute__((warn_unused_result));
 
 #endif

@@ -49,7 +49,8 @@ void writer_field(struct writer *w, struct str name, struct str value);
 void h1_write_fields(struct writer *w, const struct message *m);
 
 /* "METHOD target HTTP/1.1\r\n" and "Host: authority\r\n". target: the normalised path and query. */
-void h1_write_request_line(struct writer *w, const struct message *m, struct str target, struct str authority);
+void h1_write_request_line(struct writer *w, const struct message *m, struct str target,
+                           struct str authority);
 /* "HTTP/1.1 200 OK\r\n"; the reason phrase of the RFC when m has none. */
 void h1_write_status_line(struct writer *w, const struct message *m);
 

@@ -70,19 +70,21 @@ enum message_flags {
 };
 
 struct message {
-    const char *base;     /* borrowed: scratch, a connection's buffer, or an arena */
-    uint32_t head_len;    /* bytes from base that the head takes */
+    const char *base;  /* borrowed: scratch, a connection's buffer, or an arena */
+    uint32_t head_len; /* bytes from base that the head takes */
     uint16_t field_count, field_max;
-    struct field *fields; /* borrowed: field_max of them */
-    uint64_t present;     /* bit per enum field_id */
+    struct field *fields;    /* borrowed: field_max of them */
+    uint64_t present;        /* bit per enum field_id */
     uint64_t content_length; /* with BODY_LENGTH or MSG_HAS_LENGTH, else 0 */
-    uint32_t flags;       /* enum message_flags */
-    uint8_t version;      /* 10, 11, 20 */
-    uint8_t method;       /* enum http_method */
-    uint8_t framing;      /* enum body_framing */
-    uint16_t status;      /* answers */
-    struct span method_text, target, authority, reason_text; /* target: raw, as received (origin part of absolute-form) */
-    struct span path, query; /* normalised path, begins with '/'; query without '?', len 0 and off 0 when absent */
+    uint32_t flags;          /* enum message_flags */
+    uint8_t version;         /* 10, 11, 20 */
+    uint8_t method;          /* enum http_method */
+    uint8_t framing;         /* enum body_framing */
+    uint16_t status;         /* answers */
+    struct span method_text, target, authority,
+        reason_text; /* target: raw, as received (origin part of absolute-form) */
+    struct span path,
+        query; /* normalised path, begins with '/'; query without '?', len 0 and off 0 when absent */
 };
 
 static inline struct str message_str(const struct message *m, struct span s)

@@ -16,7 +16,8 @@ void admin_token_wipe(struct admin_token *t)
 /* What may stand behind "Bearer" (RFC 6750 2.1), and thus needs no care in a field value. */
 static bool is_token_char(char c)
 {
-    return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') || (c && strchr("-._~+/=", c));
+    return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') ||
+           (c && strchr("-._~+/=", c));
 }
 
 static bool take(struct admin_token *t, size_t n, const char *path, struct buf *error)
@@ -30,8 +31,9 @@ static bool take(struct admin_token *t, size_t n, const char *path, struct buf *
         ok = is_token_char(t->text[i]);
     if (ok)
         return true;
-    buf_printf(error, "%s: the first line must be a secret of %d to %d letters out of A-Z a-z 0-9 - . _ ~ + / =\n", path,
-               ADMIN_TOKEN_MIN, ADMIN_TOKEN_MAX);
+    buf_printf(error,
+               "%s: the first line must be a secret of %d to %d letters out of A-Z a-z 0-9 - . _ ~ + / =\n",
+               path, ADMIN_TOKEN_MIN, ADMIN_TOKEN_MAX);
     admin_token_wipe(t);
     return false;
 }

@@ -1,5 +1,5 @@
-/* admin_token: the secret of the admin listener, read by the master while it may still read its file. The orchestrator
- * gets it over the fork; it lies in no shared memory and in no message (P10). */
+/* admin_token: the secret of the admin listener, read by the master while it may still read its file. The
+ * orchestrator gets it over the fork; it lies in no shared memory and in no message (P10). */
 #ifndef COX_MASTER_ADMIN_TOKEN_H
 #define COX_MASTER_ADMIN_TOKEN_H
 
@@ -15,7 +15,8 @@ struct admin_token {
     char text[ADMIN_TOKEN_MAX + 1]; /* empty: none is configured */
 };
 
-/* False and a line in *error when a token is configured that cannot be used; the admin listener must stay shut then. */
+/* False and a line in *error when a token is configured that cannot be used; the admin listener must stay
+ * shut then. */
 bool admin_token_read(const struct settings *s, struct admin_token *out, struct buf *error)
     __attribute__((warn_unused_result));
 /* Overwrites it. */

@@ -1,6 +1,7 @@
 /* backoff: when to start again what has died. The first death is answered at once; a further one within
- * BACKOFF_WINDOW_NS of the one before waits 100 ms, then twice as long each time, at most 10 s. A child that lived
- * longer than the window begins anew. Pure; embedded in whoever restarts something; zero before first use. */
+ * BACKOFF_WINDOW_NS of the one before waits 100 ms, then twice as long each time, at most 10 s. A child that
+ * lived longer than the window begins anew. Pure; embedded in whoever restarts something; zero before first
+ * use. */
 #ifndef COX_MASTER_BACKOFF_H
 #define COX_MASTER_BACKOFF_H
 

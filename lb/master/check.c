@@ -90,6 +90,7 @@ bool check_run(const char *file, struct buf *errors)
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     if (errors->len == 0)
-        buf_printf(errors, "%s: the check ended with signal %d\n", file, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+        buf_printf(errors, "%s: the check ended with signal %d\n", file,
+                   WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     return false;
 }

@@ -1,6 +1,6 @@
-/* child: forking the roles. What a child is before its main function runs: signals reset (those that a terminal or
- * an operator sends to the group are ignored: children leave when the master says so), all descriptors closed but
- * those named, title and log set, privileges dropped, stack printer installed. */
+/* child: forking the roles. What a child is before its main function runs: signals reset (those that a
+ * terminal or an operator sends to the group are ignored: children leave when the master says so), all
+ * descriptors closed but those named, title and log set, privileges dropped, stack printer installed. */
 #ifndef COX_MASTER_CHILD_H
 #define COX_MASTER_CHILD_H
 

@@ -265,7 +265,8 @@ static bool clear_path(const struct addr *a, struct buf *error)
     if (fd >= 0)
         close(fd);
     if (lives || !S_ISSOCK(st.st_mode)) {
-        buf_printf(error, "control socket: %s is in use%s; set `control` to another path for a second instance\n",
+        buf_printf(error,
+                   "control socket: %s is in use%s; set `control` to another path for a second instance\n",
                    a->un.sun_path, lives ? " by a running coxswain" : "");
         return false;
     }

@@ -2,10 +2,9 @@
  *
  * SOCK_SEQPACKET; a request is one message of text, the answer one message that begins with "ok" or "error".
  *
- *   status            ok, then lines "word value…"; descriptors in the order of the line "fds topology past ledger:N…"
- *   reload            answered when the reload has ended, with its errors
- *   upgrade           answered by the new executable, or with why not
- *   drain M, undrain M  handed to the orchestrator; answered within 5 s
+ *   status            ok, then lines "word value…"; descriptors in the order of the line "fds topology past
+ * ledger:N…" reload            answered when the reload has ended, with its errors upgrade           answered
+ * by the new executable, or with why not drain M, undrain M  handed to the orchestrator; answered within 5 s
  *   stop              answered at once; the connection ends with the process
  *   version */
 #ifndef COX_MASTER_CONTROL_H
@@ -18,9 +17,9 @@
 #include "base/list.h"
 #include "run/loop.h"
 
-#define CONTROL_CLIENTS_MAX 32
-#define CONTROL_REQUEST_MAX 1024
-#define CONTROL_FDS_MAX     64
+#define CONTROL_CLIENTS_MAX      32
+#define CONTROL_REQUEST_MAX      1024
+#define CONTROL_FDS_MAX          64
 #define CONTROL_ADMIN_TIMEOUT_MS 5000
 
 struct master;

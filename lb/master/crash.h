@@ -1,8 +1,8 @@
 /* crash: a dying child writes its stacks to the error log. Installed in children only.
  *
- * The watchdog of the master sends SIGABRT to a child that hangs; which thread gets it is chance, so the handler then
- * asks every thread of the process for its stack. Uses backtrace(3), warmed up beforehand because its first call
- * loads a library. */
+ * The watchdog of the master sends SIGABRT to a child that hangs; which thread gets it is chance, so the
+ * handler then asks every thread of the process for its stack. Uses backtrace(3), warmed up beforehand
+ * because its first call loads a library. */
 #ifndef COX_MASTER_CRASH_H
 #define COX_MASTER_CRASH_H
 

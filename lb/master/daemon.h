@@ -1,5 +1,5 @@
-/* daemon: the classic way into the background. The first process waits until the master serves, and leaves with its
- * exit code, so that a script knows. */
+/* daemon: the classic way into the background. The first process waits until the master serves, and leaves
+ * with its exit code, so that a script knows. */
 #ifndef COX_MASTER_DAEMON_H
 #define COX_MASTER_DAEMON_H
 
@@ -10,8 +10,8 @@ struct daemon {
     int stderr_fd; /* standard error as it was, for what goes wrong before we serve; -1 */
 };
 
-/* In the child: detached from the terminal, standard streams at /dev/null (standard error stays if the log goes there: keep_stderr).
- * False when the fork failed. The parent does not return. */
+/* In the child: detached from the terminal, standard streams at /dev/null (standard error stays if the log
+ * goes there: keep_stderr). False when the fork failed. The parent does not return. */
 bool daemon_fork(struct daemon *d, bool keep_stderr) __attribute__((warn_unused_result));
 /* The master serves: releases the first process with success. */
 void daemon_ready(struct daemon *d);

@@ -31,7 +31,8 @@ static void set_state(struct generation *g, enum generation_state state)
     g->since_wall_ns = clock_wall_ns();
 }
 
-static struct generation *create(struct master *m, uint64_t number, int ledger_fd, enum generation_state state)
+static struct generation *create(struct master *m, uint64_t number, int ledger_fd,
+                                 enum generation_state state)
 {
     struct generation *g = must(calloc(1, sizeof *g));
     g->magic = GENERATION_MAGIC;
@@ -42,7 +43,8 @@ static struct generation *create(struct master *m, uint64_t number, int ledger_f
     list_init(&g->node);
     set_state(g, state);
     if (!ledger_open(&g->ledger, ledger_fd, false)) {
-        log_warn("proxy %llu: its ledger cannot be read; its totals will be missing", (unsigned long long)number);
+        log_warn("proxy %llu: its ledger cannot be read; its totals will be missing",
+                 (unsigned long long)number);
         g->ledger = (struct ledger){0};
     } else if (!ledger_is_whole(&g->ledger)) {
         log_warn("proxy %llu: its ledger is of version %u: only its requests and what is in flight are known",
@@ -82,7 +84,8 @@ int generations_draining(const struct master *m)
     return n;
 }
 
-void generations_tell(struct master *m, enum channel_type type, struct str payload, const int *fds, int fd_count)
+void generations_tell(struct master *m, enum channel_type type, struct str payload, const int *fds,
+                      int fd_count)
 {
     for (struct list *l = m->generations.all.next; l != &m->generations.all; l = l->next) {
         struct generation *g = CONTAINER_OF(l, struct generation, node);
@@ -121,9 +124,13 @@ static pid_t fork_proxy(struct master *m, struct proxy_role *role)
     char name[32];
     int keep_count, *keep = kept_fds(role, &keep_count);
     snprintf(name, sizeof name, "proxy %llu", (unsigned long long)role->generation);
-    struct child_plan plan = {
-        .role = name, .settings = role->settings, .launch = m->launch, .logs = reload_logs(m),
-        .privileges = reload_privileges(m), .keep = keep, .keep_count = keep_count};
+    struct child_plan plan = {.role = name,
+                              .settings = role->settings,
+                              .launch = m->launch,
+                              .logs = reload_logs(m),
+                              .privileges = reload_privileges(m),
+                              .keep = keep,
+                              .keep_count = keep_count};
     /* A generation started while a reload runs, but with the old settings, keeps the old user and logs. */
     if (role->settings == m->settings) {
         plan.logs = &m->logs;
@@ -156,7 +163,8 @@ bool generation_start(struct master *m, const struct settings *s)
     role.master_fd = ends[1];
     role.topology_fd = m->topology_fd;
     role.listeners = listeners_of(&m->listeners, s);
-    role.ledger_fd = ledger_create(role.generation, (uint32_t)role.workers, m->max_clusters, m->max_endpoints);
+    role.ledger_fd =
+        ledger_create(role.generation, (uint32_t)role.workers, m->max_clusters, m->max_endpoints);
     pid_t pid = role.ledger_fd >= 0 ? fork_proxy(m, &role) : -1;
     if (pid < 0)
         log_error("cannot start proxy %llu: %m", (unsigned long long)role.generation);
@@ -289,9 +297,11 @@ static void describe_exit(const struct generation *g, int status)
 {
     unsigned long long n = (unsigned long long)g->number;
     if (WIFSIGNALED(status))
-        log_error("proxy %llu was ended by signal %d while %s", n, WTERMSIG(status), generation_state_name(g->state));
+        log_error("proxy %llu was ended by signal %d while %s", n, WTERMSIG(status),
+                  generation_state_name(g->state));
     else if (WEXITSTATUS(status) != 0 || g->state != GENERATION_DRAINING)
-        log_error("proxy %llu left with code %d while %s", n, WEXITSTATUS(status), generation_state_name(g->state));
+        log_error("proxy %llu left with code %d while %s", n, WEXITSTATUS(status),
+                  generation_state_name(g->state));
     else
         log_info("proxy %llu has gone", n);
 }
@@ -338,7 +348,8 @@ void generation_on_exit(struct generation *g, int status)
     if (was_starting)
         reload_on_proxy_death(m);
     reload_on_drained(m);
-    bool is_covered = m->generations.serving || m->generations.starting || timer_is_armed(&m->generations.restart);
+    bool is_covered =
+        m->generations.serving || m->generations.starting || timer_is_armed(&m->generations.restart);
     if (!is_covered && !is_stopping(m))
         start_again(m);
 }

@@ -1,10 +1,10 @@
 /* generation: one proxy process from the master's side.
  *
- *   generation_start ─► STARTING ──READY──► SERVING ──a newer one is READY──► DRAINING ──► (exit) folded, gone
- *                          └── exit: reload failed, or start again with back-off ──┘
+ *   generation_start ─► STARTING ──READY──► SERVING ──a newer one is READY──► DRAINING ──► (exit) folded,
+ * gone └── exit: reload failed, or start again with back-off ──┘
  *
- * At most one is STARTING and one SERVING; at most settings.generations_max are DRAINING. Heap objects in a list of
- * the master; destroyed when their process was reaped, never before. */
+ * At most one is STARTING and one SERVING; at most settings.generations_max are DRAINING. Heap objects in a
+ * list of the master; destroyed when their process was reaped, never before. */
 #ifndef COX_MASTER_GENERATION_H
 #define COX_MASTER_GENERATION_H
 
@@ -40,11 +40,11 @@ struct generation {
 };
 
 struct generations {
-    struct list all; /* of struct generation */
+    struct list all;                       /* of struct generation */
     struct generation *serving, *starting; /* borrowed, or NULL */
-    uint64_t last;    /* number of the newest */
-    unsigned starts_failed; /* in a row, before the first was ever ready */
-    bool was_ready;   /* some generation of this master served */
+    uint64_t last;                         /* number of the newest */
+    unsigned starts_failed;                /* in a row, before the first was ever ready */
+    bool was_ready;                        /* some generation of this master served */
     struct backoff backoff;
     struct timer restart;
 };
@@ -64,6 +64,7 @@ void generation_adopt(struct master *m, uint64_t number, pid_t pid, int channel_
 int generations_draining(const struct master *m);
 const char *generation_state_name(enum generation_state state);
 /* Any message to all that live. */
-void generations_tell(struct master *m, enum channel_type type, struct str payload, const int *fds, int fd_count);
+void generations_tell(struct master *m, enum channel_type type, struct str payload, const int *fds,
+                      int fd_count);
 
 #endif

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/panic.h"
 
-/* The environment moves to the heap so that the title may grow over where it was. unsetenv() forgets strings, so the
- * launch remembers them in an array of its own. */
+/* The environment moves to the heap so that the title may grow over where it was. unsetenv() forgets strings,
+ * so the launch remembers them in an array of its own. */
 static void environment_move(struct launch *l)
 {
     size_t n = 0;
@@ -56,13 +56,14 @@ static char *own_executable(void)
     return str_dup(str_of(path));
 }
 
-/* argv[0] when it names this very file: a symlink that is moved to a new version is then followed by the upgrade. */
+/* argv[0] when it names this very file: a symlink that is moved to a new version is then followed by the
+ * upgrade. */
 static char *find_executable(const char *argv0)
 {
     char *own = own_executable();
     struct stat a, b;
-    if (!strchr(argv0, '/') || stat(argv0, &a) != 0 || stat("/proc/self/exe", &b) != 0 || a.st_dev != b.st_dev ||
-        a.st_ino != b.st_ino)
+    if (!strchr(argv0, '/') || stat(argv0, &a) != 0 || stat("/proc/self/exe", &b) != 0 ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino)
         return own ? own : str_dup(str_of(argv0));
     free(own);
     if (argv0[0] == '/')
@@ -114,7 +115,8 @@ void launch_set_title(const struct launch *l, const char *title)
 void launch_raise_limits(const struct launch *l)
 {
     struct rlimit r = {l->files.rlim_max, l->files.rlim_max};
-    /* "Unlimited" would make tables by the limit absurd; a million connections is more than one machine's ports. */
+    /* "Unlimited" would make tables by the limit absurd; a million connections is more than one machine's
+     * ports. */
     if (r.rlim_cur > 1048576)
         r.rlim_cur = 1048576;
     if (r.rlim_cur > l->files.rlim_cur && setrlimit(RLIMIT_NOFILE, &r) != 0)

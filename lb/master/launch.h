@@ -1,5 +1,5 @@
-/* launch: how this process was started: command line, executable, the memory its title lives in. Made first thing in
- * main, kept for ever, used again by the binary upgrade. */
+/* launch: how this process was started: command line, executable, the memory its title lives in. Made first
+ * thing in main, kept for ever, used again by the binary upgrade. */
 #ifndef COX_MASTER_LAUNCH_H
 #define COX_MASTER_LAUNCH_H
 
@@ -8,11 +8,11 @@
 
 struct launch {
     int argc;
-    char **argv;      /* owned copy, NULL-terminated */
-    char *executable; /* owned; the path to run again, whatever lies there then */
+    char **argv;               /* owned copy, NULL-terminated */
+    char *executable;          /* owned; the path to run again, whatever lies there then */
     char **environment;        /* owned strings; environ points to them until launch_fini */
     char **environment_in_use; /* owned; the array that environ was set to */
-    char *title_area; /* the kernel's argv and environment bytes */
+    char *title_area;          /* the kernel's argv and environment bytes */
     size_t title_bytes;
     struct rlimit files; /* RLIMIT_NOFILE as we found it: members get it back */
 };

@@ -78,7 +78,8 @@ static void explain(const struct listener_settings *ls, struct buf *error)
     int why = errno;
     buf_printf(error, "listener \"%s\": cannot bind %s: ", ls->name, ls->address);
     if (why == EADDRINUSE)
-        buf_printf(error, "the address is in use: another program listens there already; stop it (`ss -ltnp` shows it) or choose another address\n");
+        buf_printf(error, "the address is in use: another program listens there already; stop it (`ss -ltnp` "
+                          "shows it) or choose another address\n");
     else if (why == EACCES)
         buf_printf(error, "ports below 1024 and foreign folders need root or CAP_NET_BIND_SERVICE\n");
     else if (why == EADDRNOTAVAIL)
@@ -124,7 +125,8 @@ static bool bind_unix(const struct addr *a, struct listener_fds *out)
 
 static bool bind_inet(const struct addr *a, int sockets, struct listener_fds *out)
 {
-    /* With SO_REUSEPORT a second instance of ours would share the port in silence; without it the kernel refuses. */
+    /* With SO_REUSEPORT a second instance of ours would share the port in silence; without it the kernel
+     * refuses. */
     int trial = open_socket(a, false);
     if (trial < 0)
         return false;
@@ -200,7 +202,8 @@ static void drop(struct listener_set *set, int i, bool unlink_path)
 /* One socket, for there is one orchestrator; a socket file is its owner's alone (P7). */
 static bool bind_admin(struct listener_set *set, const struct settings *s, struct buf *error)
 {
-    const struct listener_settings ls = {.name = (char *)(uintptr_t)"admin", .address = s->admin.address, .backlog = 64};
+    const struct listener_settings ls = {
+        .name = (char *)(uintptr_t) "admin", .address = s->admin.address, .backlog = 64};
     struct listener_fds sockets;
     struct addr a;
     if (!ls.address || find(set, ls.address))

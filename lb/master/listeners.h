@@ -1,7 +1,7 @@
-/* listeners: the bound sockets. Owned by the master, inherited by every proxy generation, never closed while their
- * address is configured: closing one would reset what waits in its queue. One address has as many SO_REUSEPORT
- * sockets as there are workers when it is first bound; unix sockets, and sockets that a service manager passed
- * (LISTEN_FDS), are one. */
+/* listeners: the bound sockets. Owned by the master, inherited by every proxy generation, never closed while
+ * their address is configured: closing one would reset what waits in its queue. One address has as many
+ * SO_REUSEPORT sockets as there are workers when it is first bound; unix sockets, and sockets that a service
+ * manager passed (LISTEN_FDS), are one. */
 #ifndef COX_MASTER_LISTENERS_H
 #define COX_MASTER_LISTENERS_H
 
@@ -13,7 +13,7 @@
 #include "run/role.h"
 
 struct bound {
-    char *address; /* owned; as it stands in the config */
+    char *address;               /* owned; as it stands in the config */
     struct listener_fds sockets; /* owned */
     uint64_t batch; /* the listeners_bind that made it, so that a failed reload takes back only its own */
 };
@@ -27,7 +27,8 @@ struct listener_set {
 
 /* Takes note of LISTEN_FDS and unsets it. */
 void listeners_init(struct listener_set *set);
-/* Binds what settings name and the set does not have. On failure nothing new stays, one line goes to *error. */
+/* Binds what settings name and the set does not have. On failure nothing new stays, one line goes to *error.
+ */
 bool listeners_bind(struct listener_set *set, const struct settings *s, int workers, struct buf *error)
     __attribute__((warn_unused_result));
 /* Closes what the last listeners_bind made: a reload failed. */

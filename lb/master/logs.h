@@ -1,5 +1,5 @@
-/* logs: the descriptors of the error log and the access log, opened by the master before privileges drop and handed
- * to the children. Opened again on SIGUSR1 and on reload. */
+/* logs: the descriptors of the error log and the access log, opened by the master before privileges drop and
+ * handed to the children. Opened again on SIGUSR1 and on reload. */
 #ifndef COX_MASTER_LOGS_H
 #define COX_MASTER_LOGS_H
 
@@ -14,7 +14,8 @@ struct logs {
 };
 
 /* False and one line in *error when a file cannot be opened; *out is then untouched. */
-bool logs_open(const struct settings *s, struct logs *out, struct buf *error) __attribute__((warn_unused_result));
+bool logs_open(const struct settings *s, struct logs *out, struct buf *error)
+    __attribute__((warn_unused_result));
 void logs_close(struct logs *l);
 
 #endif

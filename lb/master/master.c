@@ -63,8 +63,8 @@ static void reap(struct master *m)
         int status;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
             return;
-        /* While the leader is not reaped its number cannot belong to another group: now is the moment to end what
-         * a member leaves behind. */
+        /* While the leader is not reaped its number cannot belong to another group: now is the moment to end
+         * what a member leaves behind. */
         if (members_has_pid(m, info.si_pid))
             kill(-info.si_pid, SIGKILL);
         if (waitpid(info.si_pid, &status, WNOHANG) == info.si_pid)
@@ -108,7 +108,8 @@ static void watch_signals(struct master *m)
     for (size_t i = 0; i < WATCHED; i++)
         signal_watch_start(&m->signals[i], &m->loop, watched[i], on_signal, m);
     signal(SIGPIPE, SIG_IGN);
-    /* The executable before us blocked them, so that none of them met its default action, which is to end us. */
+    /* The executable before us blocked them, so that none of them met its default action, which is to end us.
+     */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -156,8 +157,8 @@ void master_reopen_logs(struct master *m)
 
 /* ---- the first topology and the totals ---- */
 
-/* Of the last run only what a configured source had discovered: the config speaks for itself, and the members ended
- * with the master that ran them, so their ports may be anybody's now. */
+/* Of the last run only what a configured source had discovered: the config speaks for itself, and the members
+ * ended with the master that ran them, so their ports may be anybody's now. */
 static bool is_source(void *ctx, const char *owner)
 {
     const struct settings *s = ctx;
@@ -334,12 +335,14 @@ static void adopt_children(struct master *m, struct upgrade_state *s)
     m->generations.was_ready = true;
     for (size_t i = 0; i < s->generation_count; i++) {
         const struct state_generation *g = &s->generations[i];
-        enum generation_state state = g->state == GENERATION_SERVING ? GENERATION_SERVING : GENERATION_DRAINING;
+        enum generation_state state =
+            g->state == GENERATION_SERVING ? GENERATION_SERVING : GENERATION_DRAINING;
         generation_adopt(m, g->number, g->pid, g->channel_fd, g->ledger_fd, state);
     }
     for (size_t i = 0; i < s->member_count; i++) {
         struct state_member *p = &s->members[i];
-        members_adopt(m, str_of(p->id), str_of(p->cartridge), p->pid, p->output_fd, &p->vars, p->since_wall_ns);
+        members_adopt(m, str_of(p->id), str_of(p->cartridge), p->pid, p->output_fd, &p->vars,
+                      p->since_wall_ns);
     }
     orchestrator_adopt(m, s->orchestrator_pid, s->orchestrator_fd, s->last_epoch);
 }
@@ -362,7 +365,8 @@ static int start_adopting(struct master *m, const struct master_options *options
         m->launch->executable = str_dup(str_of(s->executable));
     }
     for (size_t i = 0; i < s->listener_count; i++)
-        listeners_adopt(&m->listeners, str_of(s->listeners[i].address), s->listeners[i].fds, s->listeners[i].count);
+        listeners_adopt(&m->listeners, str_of(s->listeners[i].address), s->listeners[i].fds,
+                        s->listeners[i].count);
     adopt_memory(m, s);
     control_adopt(m, s->control_path, s->control_fd, s->waiter_fd);
     if (getenv(UPGRADE_BACK_ENV)) {
@@ -375,8 +379,8 @@ static int start_adopting(struct master *m, const struct master_options *options
         m->pid_file = str_dup(str_of(pid_file));
     if (!listeners_bind(&m->listeners, m->settings, sockets, error))
         say_and_fail(m, error, EXIT_BIND); /* a new one that cannot be had is no reason to drop the others */
-    log_info("upgrade: version %s took over %zu proxies and %zu members", master_version(), s->generation_count,
-             s->member_count);
+    log_info("upgrade: version %s took over %zu proxies and %zu members", master_version(),
+             s->generation_count, s->member_count);
     reap(m); /* who died between the two executables */
     reload_after_upgrade(m);
     return EXIT_OK;
@@ -410,8 +414,8 @@ static void fini(struct master *m)
     loop_fini(&m->loop);
 }
 
-static int start(struct master *m, const struct master_options *options, struct upgrade_state *state, bool adopting,
-                 struct buf *error)
+static int start(struct master *m, const struct master_options *options, struct upgrade_state *state,
+                 bool adopting, struct buf *error)
 {
     if (!adopting && !check_run(m->config_file, error))
         return EXIT_CONFIG;

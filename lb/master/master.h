@@ -1,5 +1,6 @@
-/* master: the process at the root. Reads the config, binds the sockets, holds ledger and topology, starts the two
- * roles and the members and starts them again. One struct on main's stack, one thread, one loop; nothing heavy.
+/* master: the process at the root. Reads the config, binds the sockets, holds ledger and topology, starts the
+ * two roles and the members and starts them again. One struct on main's stack, one thread, one loop; nothing
+ * heavy.
  *
  *   master ─┬─ listeners    bound sockets, inherited
  *           ├─ generations  proxies: one serves, some drain         generation.h
@@ -42,7 +43,7 @@ struct master {
     int past_fd; /* owned */
     struct ledger_past past;
     uint32_t max_clusters, max_endpoints; /* of `past`; fixed for the life of this process */
-    int topology_fd; /* owned; sealed; the last published */
+    int topology_fd;                      /* owned; sealed; the last published */
     struct generations generations;
     struct orchestrator orchestrator;
     struct members members;
@@ -54,7 +55,7 @@ struct master {
     struct signal_watch signals[MASTER_SIGNALS];
     uint64_t upgrades; /* executables before this one */
     uint64_t started_wall_ns;
-    char *pid_file;  /* owned, or NULL */
+    char *pid_file; /* owned, or NULL */
     struct daemon daemon;
     int exit_code;
 };

@@ -42,7 +42,8 @@ static void inherit(struct vars *v)
     struct buf path;
     buf_init(&path);
     const char *have = getenv("PATH");
-    buf_printf(&path, "%s:/usr/local/sbin:/usr/sbin:/sbin", have && *have ? have : "/usr/local/bin:/usr/bin:/bin");
+    buf_printf(&path, "%s:/usr/local/sbin:/usr/sbin:/sbin",
+               have && *have ? have : "/usr/local/bin:/usr/bin:/bin");
     member_vars_add(v, STR("PATH"), buf_str(&path));
     buf_fini(&path);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -76,7 +77,8 @@ static char **environment_of(const struct member_spawn *how, const struct privil
         put(&all, own->names[i], value);
         free(value);
     }
-    for (size_t i = 0; i < how->vars->n; i++) /* $PORT and friends win: a member must listen where it is told */
+    for (size_t i = 0; i < how->vars->n;
+         i++) /* $PORT and friends win: a member must listen where it is told */
         put(&all, how->vars->names[i], how->vars->values[i]);
     char **env = must(calloc(all.n + 1, sizeof *env));
     struct buf line;
@@ -124,7 +126,8 @@ static _Noreturn void give_up(const struct plan *p, const char *what)
 
 static void become(const struct plan *p)
 {
-    setsid(); /* a session and a process group of its own: Ctrl-C is not for it, and one kill reaches all of it */
+    setsid(); /* a session and a process group of its own: Ctrl-C is not for it, and one kill reaches all of
+                 it */
     int null = open("/dev/null", O_RDONLY);
     dup2(null, 0);
     dup2(p->output, 1);

@@ -119,7 +119,8 @@ static void on_kill(void *ctx)
     kill(-p->pid, SIGKILL);
 }
 
-static struct member_process *create(struct master *m, struct str id, struct str cartridge, pid_t pid, int output_fd)
+static struct member_process *create(struct master *m, struct str id, struct str cartridge, pid_t pid,
+                                     int output_fd)
 {
     struct member_process *p = must(calloc(1, sizeof *p));
     p->magic = MEMBER_MAGIC;
@@ -159,8 +160,8 @@ void member_table_fini(struct master *m)
         destroy(CONTAINER_OF(m->members.all.next, struct member_process, node));
 }
 
-void members_adopt(struct master *m, struct str id, struct str cartridge, pid_t pid, int output_fd, struct vars *vars,
-                   uint64_t since_wall_ns)
+void members_adopt(struct master *m, struct str id, struct str cartridge, pid_t pid, int output_fd,
+                   struct vars *vars, uint64_t since_wall_ns)
 {
     struct member_process *p = create(m, id, cartridge, pid, output_fd);
     p->vars = *vars;
@@ -221,8 +222,8 @@ void members_on_start(struct master *m, struct str payload)
 {
     struct str cartridge, id;
     struct vars vars = {0};
-    if (!unpack_str(&payload, &cartridge) || !unpack_str(&payload, &id) || id.n == 0 || memchr(id.p, 0, id.n) ||
-        !take_vars(&payload, &vars)) {
+    if (!unpack_str(&payload, &cartridge) || !unpack_str(&payload, &id) || id.n == 0 ||
+        memchr(id.p, 0, id.n) || !take_vars(&payload, &vars)) {
         log_error("a malformed request to start a member was ignored");
         member_vars_release(&vars);
         return;
@@ -299,7 +300,8 @@ void members_stop_all(struct master *m)
         struct member_process *p = CONTAINER_OF(l, struct member_process, node);
         const struct cartridge_settings *c = cartridge_of(m->settings, str_of(p->cartridge));
         bool is_known = c && c->stop_signal >= 0 && c->stop_signal < 3;
-        stop_member(p, is_known ? signals[c->stop_signal] : SIGTERM, c ? c->stop_timeout_ms : STOP_FALLBACK_MS);
+        stop_member(p, is_known ? signals[c->stop_signal] : SIGTERM,
+                    c ? c->stop_timeout_ms : STOP_FALLBACK_MS);
     }
 }
 

@@ -1,6 +1,7 @@
 /* members: the processes of the `process` actuator. The orchestrator says which cartridge, which id and which
- * variables; command, user, folder and time-outs come from the master's own config. Each member leads a session of its own,
- * and signals go to the whole process group. They outlive orchestrator, proxies, reloads and upgrades. */
+ * variables; command, user, folder and time-outs come from the master's own config. Each member leads a
+ * session of its own, and signals go to the whole process group. They outlive orchestrator, proxies, reloads
+ * and upgrades. */
 #ifndef COX_MASTER_MEMBERS_H
 #define COX_MASTER_MEMBERS_H
 
@@ -14,9 +15,9 @@
 #include "run/channel.h"
 #include "run/loop.h"
 
-#define MEMBERS_MAX      1024
-#define MEMBER_VARS_MAX  128
-#define MEMBER_LINE_MAX  1024 /* of its output; longer ones are cut in pieces */
+#define MEMBERS_MAX             1024
+#define MEMBER_VARS_MAX         128
+#define MEMBER_LINE_MAX         1024 /* of its output; longer ones are cut in pieces */
 #define MEMBER_LINES_PER_SECOND 200
 
 struct master;
@@ -57,12 +58,12 @@ void members_kill_all(struct master *m);
 bool members_has_pid(const struct master *m, pid_t pid);
 void members_on_exit(struct master *m, pid_t pid, int status);
 /* From a former executable; takes vars over. */
-void members_adopt(struct master *m, struct str id, struct str cartridge, pid_t pid, int output_fd, struct vars *vars,
-                   uint64_t since_wall_ns);
+void members_adopt(struct master *m, struct str id, struct str cartridge, pid_t pid, int output_fd,
+                   struct vars *vars, uint64_t since_wall_ns);
 void member_vars_add(struct vars *v, struct str name, struct str value);
 void member_vars_release(struct vars *v);
-/* Replaces $NAME and ${NAME} by values of the variables; unknown names stay as they are, "$$" is one dollar sign. The
- * caller frees. */
+/* Replaces $NAME and ${NAME} by values of the variables; unknown names stay as they are, "$$" is one dollar
+ * sign. The caller frees. */
 char *member_expand(const char *text, const struct vars *vars);
 
 #endif

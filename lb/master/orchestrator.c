@@ -31,7 +31,8 @@ static void set_state(struct orchestrator *o, enum orchestrator_state state)
     o->since_wall_ns = clock_wall_ns();
 }
 
-void orchestrator_tell(struct master *m, enum channel_type type, struct str payload, const int *fds, int fd_count)
+void orchestrator_tell(struct master *m, enum channel_type type, struct str payload, const int *fds,
+                       int fd_count)
 {
     if (m->orchestrator.channel)
         channel_send(m->orchestrator.channel, type, payload, fds, fd_count);

@@ -79,7 +79,9 @@ bool privileges_resolve(const struct settings *s, struct privileges *out, struct
     case PRIVILEGES_BECOME_USER:
         return become_user(s, out, error);
     case PRIVILEGES_REFUSE:
-        buf_printf(error, "%s: started by root, and no `user` is set to serve as; set one (user = \"root\" if it must be)\n",
+        buf_printf(error,
+                   "%s: started by root, and no `user` is set to serve as; set one (user = \"root\" if it "
+                   "must be)\n",
                    s->file ? s->file : "config");
         return false;
     case PRIVILEGES_IGNORE_USER:
@@ -90,7 +92,8 @@ bool privileges_resolve(const struct settings *s, struct privileges *out, struct
     }
 }
 
-bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out, struct buf *error)
+bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out,
+                        struct buf *error)
 {
     *out = *base;
     if (!user || !*user || geteuid() != 0)

@@ -1,5 +1,5 @@
-/* privileges: as whom the children run. The master looks names up while it may still read them; each child drops
- * on its own, for good. */
+/* privileges: as whom the children run. The master looks names up while it may still read them; each child
+ * drops on its own, for good. */
 #ifndef COX_MASTER_PRIVILEGES_H
 #define COX_MASTER_PRIVILEGES_H
 
@@ -21,13 +21,13 @@ struct privileges {
 enum privileges_choice { PRIVILEGES_STAY, PRIVILEGES_IGNORE_USER, PRIVILEGES_BECOME_USER, PRIVILEGES_REFUSE };
 enum privileges_choice privileges_choose(bool is_root, bool has_user, bool in_container);
 
-/* The user and group of the config. Running as root without saying a user is an error, but in containers, where root
- * is not the machine's. As another user than root the key is noted and ignored. */
+/* The user and group of the config. Running as root without saying a user is an error, but in containers,
+ * where root is not the machine's. As another user than root the key is noted and ignored. */
 bool privileges_resolve(const struct settings *s, struct privileges *out, struct buf *error)
     __attribute__((warn_unused_result));
 /* One user by name, for a member; NULL or "": like base. */
-bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out, struct buf *error)
-    __attribute__((warn_unused_result));
+bool privileges_of_user(const char *user, const struct privileges *base, struct privileges *out,
+                        struct buf *error) __attribute__((warn_unused_result));
 /* In a child: no way back. False with errno. */
 bool privileges_drop(const struct privileges *p) __attribute__((warn_unused_result));
 bool is_in_container(void);

@@ -1,4 +1,5 @@
-/* processors: how many workers `workers = 0` means: processors in the affinity mask, bounded by the cgroup's quota. */
+/* processors: how many workers `workers = 0` means: processors in the affinity mask, bounded by the cgroup's
+ * quota. */
 #ifndef COX_MASTER_PROCESSORS_H
 #define COX_MASTER_PROCESSORS_H
 

@@ -1,7 +1,7 @@
 /* reload: from one configuration to the next without a request noticing.
  *
- *   IDLE ─► CHECKING (a child tries the file) ─► ORCHESTRATOR (replaced, must publish) ─► PROXY (n+1 must be READY)
- *     ▲                                                                                    │ n drains
+ *   IDLE ─► CHECKING (a child tries the file) ─► ORCHESTRATOR (replaced, must publish) ─► PROXY (n+1 must be
+ * READY) ▲                                                                                    │ n drains
  *     └──────────────── done, or failed: the old settings, sockets, orchestrator again ◄────┘
  *
  * Requests that come in between are merged into one that runs next. The upgrade uses the same steps from
@@ -25,14 +25,14 @@ struct master;
 struct reload {
     struct master *master; /* borrowed */
     enum reload_phase phase;
-    uint64_t serial;   /* of the run under way, or of the last */
-    bool again;        /* asked for in the meantime */
-    bool is_upgrade;   /* the run under way follows an exec */
+    uint64_t serial; /* of the run under way, or of the last */
+    bool again;      /* asked for in the meantime */
+    bool is_upgrade; /* the run under way follows an exec */
     pid_t check_pid;
     int check_fd;
     struct watch check_watch;
     struct buf errors;
-    struct settings *settings; /* owned; the next ones, until they are in force */
+    struct settings *settings;    /* owned; the next ones, until they are in force */
     struct privileges privileges; /* belong to settings */
     struct logs logs;
     struct timer deadline; /* of the phase */

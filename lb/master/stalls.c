@@ -47,7 +47,8 @@ static void blame(struct stalls *s, const char *name)
     if (!it)
         return;
     it->times++;
-    log_error("plugin \"%s\" has stalled the orchestrator %u time%s%s", name, it->times, it->times == 1 ? "" : "s",
+    log_error("plugin \"%s\" has stalled the orchestrator %u time%s%s", name, it->times,
+              it->times == 1 ? "" : "s",
               it->times >= STALLS_MAX ? "; it is left out until the next reload" : "");
 }
 

@@ -259,7 +259,8 @@ bool state_decode(struct str in, struct upgrade_state *s)
     uint64_t magic, version, tag;
     struct str body;
     size_t records = 0;
-    if (!unpack_u64(&in, &magic) || magic != STATE_MAGIC || !unpack_u64(&in, &version) || version != STATE_VERSION)
+    if (!unpack_u64(&in, &magic) || magic != STATE_MAGIC || !unpack_u64(&in, &version) ||
+        version != STATE_VERSION)
         return false;
     while (in.n) {
         if (++records > STATE_ITEMS_MAX || !unpack_u64(&in, &tag) || !unpack_str(&in, &body))

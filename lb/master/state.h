@@ -1,7 +1,8 @@
 /* state: what one executable of the master leaves to the next, and its wire form. Plain data, no behaviour.
  *
- * A magic, a version, then records (tag, bytes). A reader skips tags that it does not know; the version changes only
- * when an old reader must not go on. Numbers of descriptors are those of this very process: exec keeps them. */
+ * A magic, a version, then records (tag, bytes). A reader skips tags that it does not know; the version
+ * changes only when an old reader must not go on. Numbers of descriptors are those of this very process: exec
+ * keeps them. */
 #ifndef COX_MASTER_STATE_H
 #define COX_MASTER_STATE_H
 
@@ -12,8 +13,8 @@
 #include "base/buf.h"
 #include "conf/options.h"
 
-#define STATE_MAGIC   0x63787374u /* "cxst" */
-#define STATE_VERSION 1
+#define STATE_MAGIC     0x63787374u /* "cxst" */
+#define STATE_VERSION   1
 #define STATE_ITEMS_MAX 65536
 
 struct state_listener {
@@ -47,8 +48,8 @@ struct upgrade_state {
     int orchestrator_fd;
     uint64_t last_generation, last_epoch;
     int past_fd, topology_fd, control_fd, waiter_fd; /* -1: none */
-    char *control_path; /* owned */
-    char *executable;   /* owned; the path to upgrade from */
+    char *control_path;                              /* owned */
+    char *executable;                                /* owned; the path to upgrade from */
     uint64_t files_soft, files_hard;
     uint64_t restarts; /* executables before this one */
 };

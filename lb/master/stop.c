@@ -18,8 +18,8 @@ static void drain_all(struct master *m)
     timer_stop(&m->generations.restart);
     for (struct list *l = m->generations.all.next; l != &m->generations.all; l = l->next)
         generation_drain(CONTAINER_OF(l, struct generation, node), m->settings->drain_timeout_ms, true);
-    /* The proxies take what waits in the queues and close their copies; with ours gone, new clients are refused
-     * instead of waiting for nobody. */
+    /* The proxies take what waits in the queues and close their copies; with ours gone, new clients are
+     * refused instead of waiting for nobody. */
     listeners_close_all(&m->listeners, true);
     orchestrator_quit(m);
     stop_progress(m);

@@ -1,5 +1,5 @@
-/* stop: leaving in order. NO ─► DELAY (/readyz fails, accepting goes on) ─► DRAIN (proxies finish) ─► MEMBERS (what they
- * served with goes) ─► the loop stops. A second signal ends everything at once. */
+/* stop: leaving in order. NO ─► DELAY (/readyz fails, accepting goes on) ─► DRAIN (proxies finish) ─► MEMBERS
+ * (what they served with goes) ─► the loop stops. A second signal ends everything at once. */
 #ifndef COX_MASTER_STOP_H
 #define COX_MASTER_STOP_H
 

@@ -42,11 +42,12 @@ static void collect_generations(const struct master *m, struct upgrade_state *s)
 {
     for (struct list *l = m->generations.all.next; l != &m->generations.all; l = l->next) {
         const struct generation *g = CONTAINER_OF(l, struct generation, node);
-        *state_add_generation(s) = (struct state_generation){.number = g->number,
-                                                             .state = g->state,
-                                                             .pid = g->pid,
-                                                             .channel_fd = g->channel ? channel_fd(g->channel) : -1,
-                                                             .ledger_fd = g->ledger_fd};
+        *state_add_generation(s) =
+            (struct state_generation){.number = g->number,
+                                      .state = g->state,
+                                      .pid = g->pid,
+                                      .channel_fd = g->channel ? channel_fd(g->channel) : -1,
+                                      .ledger_fd = g->ledger_fd};
     }
 }
 
@@ -301,7 +302,8 @@ bool upgrade_read_state(struct upgrade_state *out, bool *out_ok, int *out_state_
         return false;
     *out_ok = sealed_map(*out_state_fd, &bytes);
     if (*out_ok) {
-        *out_ok = state_decode(bytes, out) && out->topology_fd >= 0 && out->past_fd >= 0 && out->control_fd >= 0;
+        *out_ok =
+            state_decode(bytes, out) && out->topology_fd >= 0 && out->past_fd >= 0 && out->control_fd >= 0;
         sealed_unmap(bytes);
     }
     return true;

@@ -1,6 +1,6 @@
-/* upgrade: SIGUSR2. The file that this program was started from is run with -t first; then it takes this process over
- * by exec, with everything alive in descriptors that a state memfd names. When it cannot read the state it goes back:
- * the old executable is kept open and executed again. Embedded in the master. */
+/* upgrade: SIGUSR2. The file that this program was started from is run with -t first; then it takes this
+ * process over by exec, with everything alive in descriptors that a state memfd names. When it cannot read
+ * the state it goes back: the old executable is kept open and executed again. Embedded in the master. */
 #ifndef COX_MASTER_UPGRADE_H
 #define COX_MASTER_UPGRADE_H
 
@@ -20,7 +20,7 @@ struct master;
 
 struct upgrade {
     struct master *master; /* borrowed */
-    bool wanted; /* asked for, waits for its turn */
+    bool wanted;           /* asked for, waits for its turn */
     pid_t check_pid;
     int check_fd;
     struct watch check_watch;
@@ -35,8 +35,8 @@ void upgrade_request(struct master *m);
 /* A reload has ended: an upgrade that waited may go on. */
 void upgrade_continue(struct master *m);
 void upgrade_on_check_exit(struct master *m, int status);
-/* At start: true when the environment names a state; *out_ok says whether it could be read. *old_fd: the former
- * executable or -1. The variables are unset. */
+/* At start: true when the environment names a state; *out_ok says whether it could be read. *old_fd: the
+ * former executable or -1. The variables are unset. */
 bool upgrade_read_state(struct upgrade_state *out, bool *out_ok, int *out_state_fd, int *out_old_fd);
 /* Executes the former executable again with the same state; returns only when that fails too. */
 void upgrade_go_back(const struct launch *l, int state_fd, int old_fd);

@@ -10,14 +10,15 @@
 enum { PERIOD_MS = 1000 };
 
 /* True when it was sent a signal, this time or before. */
-static bool look_at(const char *role, uint64_t number, pid_t pid, uint64_t heartbeat_ns, uint64_t limit_ns, uint64_t now,
-                    bool *aborted)
+static bool look_at(const char *role, uint64_t number, pid_t pid, uint64_t heartbeat_ns, uint64_t limit_ns,
+                    uint64_t now, bool *aborted)
 {
     if (now < heartbeat_ns || now - heartbeat_ns < limit_ns)
         return false;
     if (!*aborted) {
-        log_error("%s %llu (process %d) hangs: no sign of life for %llu s; ended", role, (unsigned long long)number,
-                  (int)pid, (unsigned long long)((now - heartbeat_ns) / NS_PER_S));
+        log_error("%s %llu (process %d) hangs: no sign of life for %llu s; ended", role,
+                  (unsigned long long)number, (int)pid,
+                  (unsigned long long)((now - heartbeat_ns) / NS_PER_S));
         *aborted = true;
         kill(pid, SIGABRT);
     } else if (now - heartbeat_ns > limit_ns + WATCHDOG_STACK_NS) {
@@ -64,7 +65,8 @@ static void on_tick(void *ctx)
     uint64_t now = clock_now_ns(), last = m->watchdog.last_ns;
     m->watchdog.last_ns = now;
     timer_arm(&m->watchdog.timer, PERIOD_MS);
-    /* We were stopped ourselves (a debugger, a busy machine): their heartbeats lie unread, so look the next time. */
+    /* We were stopped ourselves (a debugger, a busy machine): their heartbeats lie unread, so look the next
+     * time. */
     if (now - last > 3 * PERIOD_MS * NS_PER_MS)
         return;
     for (struct list *l = m->generations.all.next; l != &m->generations.all; l = l->next)

@@ -7,13 +7,13 @@
 
 #include "run/loop.h"
 
-#define WATCHDOG_LIMIT_NS   (10ull * 1000 * 1000 * 1000)
-/* Five seconds of silence after a heartbeat that was due; one that is in a plugin's call for STALL_LIMIT_NS is ended
- * even if a beat came since, and the plugin blamed (stalls.h). */
+#define WATCHDOG_LIMIT_NS (10ull * 1000 * 1000 * 1000)
+/* Five seconds of silence after a heartbeat that was due; one that is in a plugin's call for STALL_LIMIT_NS
+ * is ended even if a beat came since, and the plugin blamed (stalls.h). */
 #define WATCHDOG_ORCHESTRATOR_NS (6ull * 1000 * 1000 * 1000)
-#define WATCHDOG_STACK_NS   (3ull * 1000 * 1000 * 1000)  /* between SIGABRT and SIGKILL */
-#define WATCHDOG_START_NS   (30ull * 1000 * 1000 * 1000) /* to become ready */
-#define WATCHDOG_DRAIN_MORE_NS (5ull * 1000 * 1000 * 1000) /* beyond drain_timeout */
+#define WATCHDOG_STACK_NS        (3ull * 1000 * 1000 * 1000)  /* between SIGABRT and SIGKILL */
+#define WATCHDOG_START_NS        (30ull * 1000 * 1000 * 1000) /* to become ready */
+#define WATCHDOG_DRAIN_MORE_NS   (5ull * 1000 * 1000 * 1000)  /* beyond drain_timeout */
 
 struct master;
 

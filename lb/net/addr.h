@@ -19,7 +19,8 @@ struct addr {
     };
 };
 
-/* "127.0.0.1:80", "[::1]:80", "unix:/path"; no names (those are resolved elsewhere). False when it is none. */
+/* "127.0.0.1:80", "[::1]:80", "unix:/path"; no names (those are resolved elsewhere). False when it is none.
+ */
 bool addr_parse(struct str text, struct addr *out_addr) __attribute__((warn_unused_result));
 /* Text with port; at most ADDR_TEXT_BYTES with its NUL; returns the length. */
 #define ADDR_TEXT_BYTES 128

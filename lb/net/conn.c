@@ -24,7 +24,8 @@ static void on_event(evutil_socket_t fd, short events, void *ctx)
 static bool add_to_loop(struct conn *c)
 {
     short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
-    if (event_assign(&c->ev, c->worker->loop.base, c->fd, what, on_event, c) == 0 && event_add(&c->ev, NULL) == 0)
+    if (event_assign(&c->ev, c->worker->loop.base, c->fd, what, on_event, c) == 0 &&
+        event_add(&c->ev, NULL) == 0)
         return true;
     close(c->fd);
     c->fd = -1;

@@ -1,9 +1,9 @@
 /* conn: one non-blocking stream socket on a worker's loop. Bytes, no HTTP.
  *
- * Registered once, edge-triggered and persistent, for its whole life. may_read and may_write are set by edges and
- * cleared only by EAGAIN or a short raw transfer; whoever stops for another reason puts the conn's owner on the run
- * queue when that reason ends (a lost edge is a hang for ever). A FIN that came along with data is not announced again:
- * peer_done (EPOLLRDHUP) remembers it, and then a short read does not clear may_read.
+ * Registered once, edge-triggered and persistent, for its whole life. may_read and may_write are set by edges
+ * and cleared only by EAGAIN or a short raw transfer; whoever stops for another reason puts the conn's owner
+ * on the run queue when that reason ends (a lost edge is a hang for ever). A FIN that came along with data is
+ * not announced again: peer_done (EPOLLRDHUP) remembers it, and then a short read does not clear may_read.
  *
  * Embedded in a session or an uplink, owned by it. TLS is another conn_ops. */
 #ifndef COX_NET_CONN_H
@@ -48,7 +48,8 @@ struct conn {
 };
 
 /* Takes over fd and registers it. False (fd closed) when the loop has no room. */
-bool conn_open(struct conn *c, struct worker *w, int fd, void (*on_ready)(struct conn *c)) __attribute__((warn_unused_result));
+bool conn_open(struct conn *c, struct worker *w, int fd, void (*on_ready)(struct conn *c))
+    __attribute__((warn_unused_result));
 /* Starts a connection. The first may_write, or broken, says how it went. */
 bool conn_connect(struct conn *c, struct worker *w, const struct addr *to, void (*on_ready)(struct conn *c))
     __attribute__((warn_unused_result));

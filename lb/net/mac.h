@@ -9,6 +9,7 @@
 #define MAC_BYTES 32
 
 /* False when the library fails, for want of memory; the output must not be used then. */
-bool mac_make(struct str key, struct str text, unsigned char out[MAC_BYTES]) __attribute__((warn_unused_result));
+bool mac_make(struct str key, struct str text, unsigned char out[MAC_BYTES])
+    __attribute__((warn_unused_result));
 
 #endif

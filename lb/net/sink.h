@@ -1,21 +1,22 @@
-/* sink: the way out of a conn. Joins a head and the first bytes of its body into one system call, and keeps what the
- * kernel did not take.
+/* sink: the way out of a conn. Joins a head and the first bytes of its body into one system call, and keeps
+ * what the kernel did not take.
  *
  *   sink_reserve ─► a head is written into the worker's cork, nothing is sent yet
  *   sink_write   ─► cork + data in one writev; the rest, if any, is copied into a queue of chunks
  *   sink_flush   ─► the cork alone; must be called before the callback ends (worker has one cork)
  *
- * A sink with something queued is blocked: its producer must stop; sink_drain, called when the conn may write again,
- * says when it is free. So a sink holds at most one write's rest. Embedded beside its conn, same thread. */
+ * A sink with something queued is blocked: its producer must stop; sink_drain, called when the conn may write
+ * again, says when it is free. So a sink holds at most one write's rest. Embedded beside its conn, same
+ * thread. */
 #ifndef COX_NET_SINK_H
 #define COX_NET_SINK_H
 
 #include "net/conn.h"
 
 struct sink {
-    struct conn *conn; /* borrowed */
+    struct conn *conn;          /* borrowed */
     struct chunk *first, *last; /* owned */
-    uint64_t sent_bytes; /* all that the kernel took */
+    uint64_t sent_bytes;        /* all that the kernel took */
     uint32_t queued_bytes;
 };
 
@@ -23,14 +24,16 @@ void sink_init(struct sink *s, struct conn *c);
 /* Gives back everything queued. */
 void sink_fini(struct sink *s);
 
-/* Room for n bytes (at most WORKER_CORK_BYTES) in the cork; NULL never. sink_commit says how many were used. */
+/* Room for n bytes (at most WORKER_CORK_BYTES) in the cork; NULL never. sink_commit says how many were used.
+ */
 char *sink_reserve(struct sink *s, size_t n);
 void sink_commit(struct sink *s, size_t n);
 /* False when the connection is broken, or memory for the rest is out; the caller closes it. */
 bool sink_write(struct sink *s, const struct iovec *iov, int count) __attribute__((warn_unused_result));
 bool sink_flush(struct sink *s) __attribute__((warn_unused_result));
-/* Sends whatever the worker's cork holds, whoever owns it: every callback that may have corked something ends with this.
- * A failure marks that conn broken and puts nothing else right: its owner learns of it by the event that follows. */
+/* Sends whatever the worker's cork holds, whoever owns it: every callback that may have corked something ends
+ * with this. A failure marks that conn broken and puts nothing else right: its owner learns of it by the
+ * event that follows. */
 void cork_flush(struct worker *w);
 /* Sends what is queued. False as above; sink_is_blocked tells whether all went. */
 bool sink_drain(struct sink *s) __attribute__((warn_unused_result));

@@ -39,11 +39,12 @@ static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)
         ports[i] = (struct cox_port){.size = sizeof ports[i],
                                      .name = m->ports[i].settings->name,
                                      .protocol = protocol_name(m->ports[i].settings->options.protocol)};
-    const struct cox_member_spec spec = {.size = sizeof spec,
-                                         .member = m->id,
-                                         .set = m->set->id,
-                                         .cartridge = m->set->cartridge->name,
-                                         .ports = {ports, (uint32_t)m->port_count, (uint32_t)sizeof ports[0]}};
+    const struct cox_member_spec spec = {
+        .size = sizeof spec,
+        .member = m->id,
+        .set = m->set->id,
+        .cartridge = m->set->cartridge->name,
+        .ports = {ports, (uint32_t)m->port_count, (uint32_t)sizeof ports[0]}};
     struct call c = call_begin(p, "start_member");
     const int32_t result = p->module.plugin.actuator->start_member(p->instance, ticket, &spec);
     call_end(&c);
@@ -140,13 +141,14 @@ static void on_list_done(void *ctx, struct plugin *p)
     orch_wake(o);
 }
 
-static void on_reported(void *ctx, struct plugin *p, const char *source, const char *subject, const char *metric,
-                        double value, uint64_t time_ns)
+static void on_reported(void *ctx, struct plugin *p, const char *source, const char *subject,
+                        const char *metric, double value, uint64_t time_ns)
 {
     (void)ctx;
     (void)time_ns;
     /* Factors of samples come with the first scaler; until then they can at least be seen. */
-    log_debug("plugin \"%s\": %s reports %s of %s: %g", p->name, source ? source : "", metric, subject, value);
+    log_debug("plugin \"%s\": %s reports %s of %s: %g", p->name, source ? source : "", metric, subject,
+              value);
 }
 
 static bool is_configured(void *ctx, const char *instance)

@@ -88,7 +88,8 @@ bool orch_on_admin(struct orch *o, const struct channel_message *m)
         pack_u64(answer, request);
         const struct str text = buf_str(&out);
         pack_str(answer, str_make(text.p, text.n < 3800 ? text.n : 3800)); /* one packer's worth */
-        (void)channel_send(o->master, CHANNEL_ADMIN_ANSWER, pack_result(answer), NULL, 0); /* false: on_gone follows */
+        (void)channel_send(o->master, CHANNEL_ADMIN_ANSWER, pack_result(answer), NULL,
+                           0); /* false: on_gone follows */
     }
     free(answer);
     buf_fini(&out);

@@ -1,5 +1,5 @@
-/* The part of `-t` that needs plugins: called in a child that is thrown away, because loading a plugin runs its
- * constructors. */
+/* The part of `-t` that needs plugins: called in a child that is thrown away, because loading a plugin runs
+ * its constructors. */
 #include <string.h>
 
 #include "orch/plugin.h"
@@ -14,7 +14,8 @@ static void check_cartridges(const struct settings *s, const unsigned *roles, st
         for (size_t k = 0; k < s->plugins.count && c->actuator; k++) {
             const struct plugin_settings *p = SETTINGS_AT(s->plugins, struct plugin_settings, k);
             if (strcmp(p->name, c->actuator) == 0 && !(roles[k] & PLUGIN_ACTUATOR))
-                buf_printf(errors, "%s:%d: cartridge \"%s\": plugin \"%s\" cannot run members: it is no actuator\n",
+                buf_printf(errors,
+                           "%s:%d: cartridge \"%s\": plugin \"%s\" cannot run members: it is no actuator\n",
                            p->file ? p->file : s->file, p->line, c->name, p->name);
         }
     }

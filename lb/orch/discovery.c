@@ -7,10 +7,10 @@
 #include "base/panic.h"
 #include "orch/host.h"
 
-#define ID_BYTES_MAX  255
-#define FIELDS_MAX    256
-#define WEIGHT_MAX    1000
-#define PRIORITY_MAX  255
+#define ID_BYTES_MAX 255
+#define FIELDS_MAX   256
+#define WEIGHT_MAX   1000
+#define PRIORITY_MAX 255
 
 /* A put that waits for the end of its view: a deep copy of the object. */
 struct edit {
@@ -21,7 +21,8 @@ struct edit {
     size_t text_count;
 };
 
-static int32_t refuse(struct plugin *p, int32_t result, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int32_t refuse(struct plugin *p, int32_t result, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static int32_t refuse(struct plugin *p, int32_t result, const char *fmt, ...)
 {
@@ -98,15 +99,17 @@ static bool read_endpoint_field(struct endpoint *e, const struct cox_pair *f, bo
 
 static int32_t read_endpoint(struct plugin *p, const struct cox_object *o, struct endpoint *e)
 {
-    *e = (struct endpoint){.weight = 100, .id = str_of(o->id), .member_state = MEMBER_ACTIVE, .readiness = ENDPOINT_READY};
+    *e = (struct endpoint){
+        .weight = 100, .id = str_of(o->id), .member_state = MEMBER_ACTIVE, .readiness = ENDPOINT_READY};
     if (!o->parent || !*o->parent)
         return refuse(p, COX_INVALID, "endpoint \"%s\" names no cluster", o->id);
     for (uint32_t i = 0; i < o->fields.count; i++) {
         const struct cox_pair *f = COX_AT(struct cox_pair, o->fields, i);
         bool known;
         if (!read_endpoint_field(e, f, &known))
-            return refuse(p, COX_INVALID, known ? "endpoint \"%s\" of \"%s\": wrong value of %s: \"%s\"" :
-                                                  "endpoint \"%s\" of \"%s\": unknown field \"%s\" (\"%s\")",
+            return refuse(p, COX_INVALID,
+                          known ? "endpoint \"%s\" of \"%s\": wrong value of %s: \"%s\""
+                                : "endpoint \"%s\" of \"%s\": unknown field \"%s\" (\"%s\")",
                           o->id, o->parent, f->key, f->value);
     }
     if (e->addr.len == 0)
@@ -142,7 +145,8 @@ static int32_t read_route(struct plugin *p, const struct cox_object *o, struct s
     const struct str id = str_of(o->id);
     const ptrdiff_t slash = str_find(id, '/');
     if (slash <= 0)
-        return refuse(p, COX_INVALID, "route \"%s\" is not a host and a path, such as \"example.com/\"", o->id);
+        return refuse(p, COX_INVALID, "route \"%s\" is not a host and a path, such as \"example.com/\"",
+                      o->id);
     *host = str_make(id.p, (size_t)slash);
     *path = str_make(id.p + slash, id.n - (size_t)slash);
     *cluster = STR_NULL;
@@ -209,7 +213,8 @@ static int32_t check_object(struct plugin *p, const struct cox_object *o)
         return refuse(p, COX_UNSUPPORTED, "\"%s\" is of the unknown kind %u", o->id, o->kind);
     const size_t id_bytes = strnlen(o->id, 8 * ID_BYTES_MAX);
     const size_t id_max = o->kind == COX_KIND_ROUTE ? 8 * ID_BYTES_MAX - 1 : ID_BYTES_MAX;
-    if (id_bytes == 0 || id_bytes > id_max || (o->parent && strnlen(o->parent, ID_BYTES_MAX + 1) > ID_BYTES_MAX))
+    if (id_bytes == 0 || id_bytes > id_max ||
+        (o->parent && strnlen(o->parent, ID_BYTES_MAX + 1) > ID_BYTES_MAX))
         return refuse(p, COX_INVALID, "an id is empty or longer than %zu bytes", id_max);
     if (o->fields.count > FIELDS_MAX || (o->fields.count && o->fields.stride < sizeof(struct cox_pair)))
         return refuse(p, COX_INVALID, "\"%s\" has malformed or too many fields", o->id);
@@ -287,7 +292,8 @@ static void apply_view(struct plugin *p)
         for (struct list *n = p->view.edits.next; n != &p->view.edits; n = n->next) {
             const struct edit *e = CONTAINER_OF(n, struct edit, node);
             if (e->object.kind == kind)
-                (void)apply(p, &e->object, false); /* a conflict leaves this one object out, and has been told */
+                (void)apply(p, &e->object,
+                            false); /* a conflict leaves this one object out, and has been told */
         }
     model_view_end(p->host->model, str_of(p->name));
 }
@@ -348,7 +354,8 @@ int32_t discovery_remove(const struct cox_host *table, const struct cox_object *
     else if (object->kind == COX_KIND_ENDPOINT)
         model_remove_endpoint(m, owner, str_of(object->parent), id);
     else if (slash > 0)
-        model_remove_route(m, owner, str_make(id.p, (size_t)slash), str_make(id.p + slash, id.n - (size_t)slash));
+        model_remove_route(m, owner, str_make(id.p, (size_t)slash),
+                           str_make(id.p + slash, id.n - (size_t)slash));
     p->host->ops->touched(p->host->ctx);
     return COX_OK;
 }

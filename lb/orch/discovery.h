@@ -1,8 +1,8 @@
 /* discovery: what sources say becomes edits of the model.
  *
  * Each plugin instance is an owner. A difference goes into the model at once; a whole view is gathered first,
- * checked, and applied at its end or not at all, so that the last good one stays when the source writes nonsense.
- * Nothing of a source is withdrawn before its first whole view. On the orchestrator's thread. */
+ * checked, and applied at its end or not at all, so that the last good one stays when the source writes
+ * nonsense. Nothing of a source is withdrawn before its first whole view. On the orchestrator's thread. */
 #ifndef COX_ORCH_DISCOVERY_H
 #define COX_ORCH_DISCOVERY_H
 

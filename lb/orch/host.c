@@ -144,7 +144,8 @@ static void watch_free(struct cox_watch *w)
 static void on_ready(int fd, short events, void *ctx)
 {
     struct cox_watch *w = ctx;
-    const uint32_t ready = (uint32_t)((events & EV_READ ? COX_READABLE : 0) | (events & EV_WRITE ? COX_WRITABLE : 0));
+    const uint32_t ready =
+        (uint32_t)((events & EV_READ ? COX_READABLE : 0) | (events & EV_WRITE ? COX_WRITABLE : 0));
     struct call c = call_begin(w->plugin, "a watched descriptor");
     w->is_firing = true;
     w->fn(w->ctx, fd, ready);
@@ -154,11 +155,12 @@ static void on_ready(int fd, short events, void *ctx)
         watch_free(w);
 }
 
-static struct cox_watch *host_watch_start(const struct cox_host *table, int32_t fd, uint32_t events, cox_ready_fn *fn,
-                                          void *ctx)
+static struct cox_watch *host_watch_start(const struct cox_host *table, int32_t fd, uint32_t events,
+                                          cox_ready_fn *fn, void *ctx)
 {
     struct plugin *p = host_plugin(table);
-    const short wanted = (short)((events & COX_READABLE ? EV_READ : 0) | (events & COX_WRITABLE ? EV_WRITE : 0));
+    const short wanted =
+        (short)((events & COX_READABLE ? EV_READ : 0) | (events & COX_WRITABLE ? EV_WRITE : 0));
     struct cox_watch *w = fn && wanted && fd >= 0 ? calloc(1, sizeof *w) : NULL;
     if (!w)
         return NULL;
@@ -196,12 +198,13 @@ void host_release(struct plugin *p)
 
 /* ---- figures and members ---- */
 
-static void host_report(const struct cox_host *table, const char *source, const char *subject, const char *metric,
-                        double value, uint64_t time_ns)
+static void host_report(const struct cox_host *table, const char *source, const char *subject,
+                        const char *metric, double value, uint64_t time_ns)
 {
     struct plugin *p = host_plugin(table);
     if (subject && metric && p->host->ops->reported)
-        p->host->ops->reported(p->host->ctx, p, source, subject, metric, value, time_ns ? time_ns : clock_now_ns());
+        p->host->ops->reported(p->host->ctx, p, source, subject, metric, value,
+                               time_ns ? time_ns : clock_now_ns());
 }
 
 static void host_metric(const struct cox_host *table, const char *name, double value)
@@ -215,10 +218,12 @@ static void host_metric(const struct cox_host *table, const char *name, double v
     if (p->metric_count == PLUGIN_METRICS_MAX)
         return;
     p->metrics = must(realloc(p->metrics, (p->metric_count + 1) * sizeof *p->metrics));
-    p->metrics[p->metric_count++] = (struct plugin_metric){.name = must(str_dup(str_of(name))), .value = value};
+    p->metrics[p->metric_count++] =
+        (struct plugin_metric){.name = must(str_dup(str_of(name))), .value = value};
 }
 
-static void host_ticket_done(const struct cox_host *table, uint64_t ticket, uint32_t result, const char *reason)
+static void host_ticket_done(const struct cox_host *table, uint64_t ticket, uint32_t result,
+                             const char *reason)
 {
     struct plugin *p = host_plugin(table);
     p->host->ops->ticket_done(p->host->ctx, p, ticket, result, reason ? reason : "");

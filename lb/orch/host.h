@@ -1,9 +1,9 @@
-/* host: the orchestrator's side of the plugin ABI: the table of functions every plugin is given, and the list of
- * instances.
+/* host: the orchestrator's side of the plugin ABI: the table of functions every plugin is given, and the list
+ * of instances.
  *
- * Embedded in the orchestrator; on its thread but for host_post, which any thread may call through the table. What
- * plugins say about members goes out through host_ops, which only take note: no plugin is called from inside
- * another's call. */
+ * Embedded in the orchestrator; on its thread but for host_post, which any thread may call through the table.
+ * What plugins say about members goes out through host_ops, which only take note: no plugin is called from
+ * inside another's call. */
 #ifndef COX_ORCH_HOST_H
 #define COX_ORCH_HOST_H
 
@@ -15,10 +15,10 @@
 #include "run/stall.h"
 #include "topo/model.h"
 
-#define HOST_POSTS_MAX   4096
-#define HOST_HELPERS     2
-#define HOST_VIEW_MAX    262144
-#define HOST_ENV_MAX     64 /* variables of one process */
+#define HOST_POSTS_MAX 4096
+#define HOST_HELPERS   2
+#define HOST_VIEW_MAX  262144
+#define HOST_ENV_MAX   64 /* variables of one process */
 
 struct host_ops {
     /* The model was edited. */
@@ -53,7 +53,7 @@ struct host {
     struct model *model; /* borrowed */
     const struct host_ops *ops;
     void *ctx;
-    struct list plugins; /* struct plugin, owned */
+    struct list plugins;    /* struct plugin, owned */
     struct plugin *running; /* whose call is on the stack */
     uint64_t running_since_ns;
     struct stall *stall; /* borrowed; where the master sees that call; NULL: nowhere */

@@ -134,7 +134,8 @@ static bool is_orphan(struct host *h, const struct cox_process_event *e)
     pack_str(&packed, str_of(e->member));
     pack_u64(&packed, ORPHAN_SIGNAL);
     pack_u64(&packed, ORPHAN_KILL_MS);
-    (void)h->ops->to_master(h->ctx, CHANNEL_MEMBER_STOP, pack_result(&packed)); /* false: it has gone, so have they */
+    (void)h->ops->to_master(h->ctx, CHANNEL_MEMBER_STOP,
+                            pack_result(&packed)); /* false: it has gone, so have they */
     return true;
 }
 

@@ -64,8 +64,8 @@ static bool check_schema(struct cox_array schema, struct buf *why)
         return true;
     const size_t min = offsetof(struct cox_option, help) + sizeof(char *);
     if (!schema.items || schema.stride < min || schema.count > SCHEMA_ROWS_MAX) {
-        buf_printf(why, "malformed option schema (%u rows of %u bytes, at least %zu are needed)", schema.count,
-                   schema.stride, min);
+        buf_printf(why, "malformed option schema (%u rows of %u bytes, at least %zu are needed)",
+                   schema.count, schema.stride, min);
         return false;
     }
     for (uint32_t i = 0; i < schema.count; i++) {
@@ -80,7 +80,8 @@ static bool check_schema(struct cox_array schema, struct buf *why)
 }
 
 /* Takes over a role's table; false when it is too short to hold the functions that the role is made of. */
-static bool take_role(const void **role, void *copy, size_t copy_bytes, size_t min, const char *what, struct buf *why)
+static bool take_role(const void **role, void *copy, size_t copy_bytes, size_t min, const char *what,
+                      struct buf *why)
 {
     if (!*role)
         return true;
@@ -97,11 +98,13 @@ static bool take_role(const void **role, void *copy, size_t copy_bytes, size_t m
 static bool take_roles(struct module *m, struct buf *why)
 {
     struct cox_plugin *p = &m->plugin;
-    if (!take_role((const void **)&p->discovery, &m->discovery, sizeof m->discovery, 2 * sizeof(uint32_t), "discovery",
-                   why) ||
+    if (!take_role((const void **)&p->discovery, &m->discovery, sizeof m->discovery, 2 * sizeof(uint32_t),
+                   "discovery", why) ||
         !take_role((const void **)&p->scaler, &m->scaler, sizeof m->scaler, SCALER_SIZE_MIN, "scaler", why) ||
-        !take_role((const void **)&p->actuator, &m->actuator, sizeof m->actuator, ACTUATOR_SIZE_MIN, "actuator", why) ||
-        !take_role((const void **)&p->observer, &m->observer, sizeof m->observer, OBSERVER_SIZE_MIN, "observer", why))
+        !take_role((const void **)&p->actuator, &m->actuator, sizeof m->actuator, ACTUATOR_SIZE_MIN,
+                   "actuator", why) ||
+        !take_role((const void **)&p->observer, &m->observer, sizeof m->observer, OBSERVER_SIZE_MIN,
+                   "observer", why))
         return false;
     const struct cox_actuator *a = p->actuator;
     const char *missing = NULL;
@@ -120,7 +123,8 @@ static bool take_roles(struct module *m, struct buf *why)
     return !missing;
 }
 
-static bool check_descriptor(struct module *m, const struct cox_plugin *found, const char *name, struct buf *why)
+static bool check_descriptor(struct module *m, const struct cox_plugin *found, const char *name,
+                             struct buf *why)
 {
     /* The two first words never move: they are read before anything else is believed. */
     if (found->abi != COX_ABI) {

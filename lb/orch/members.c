@@ -48,12 +48,14 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
     (void)snprintf(m->reason, sizeof m->reason, "%s", reason);
     if (state == MEMBER_ACTIVE && m->active_ns == 0)
         m->active_ns = m->since_ns;
-    (void)model_set_member_state(ms->model, str_of(m->id), state); /* false: its endpoints are not known yet */
+    (void)model_set_member_state(ms->model, str_of(m->id),
+                                 state); /* false: its endpoints are not known yet */
     describe(ms, m);
     if (from == state) /* its birth */
         log_info("member %s: %s (%s)", m->id, member_state_name(state), reason);
     else
-        log_info("member %s: %s -> %s (%s)", m->id, member_state_name(from), member_state_name(state), reason);
+        log_info("member %s: %s -> %s (%s)", m->id, member_state_name(from), member_state_name(state),
+                 reason);
     ms->ops->event(ms->ctx, m, from);
 }
 
@@ -69,8 +71,8 @@ static struct member_set *find_set(struct members *ms, const char *id)
     return NULL;
 }
 
-static struct member_set *set_create(struct members *ms, const char *id, const char *application, const char *alias,
-                                     const char *actuator)
+static struct member_set *set_create(struct members *ms, const char *id, const char *application,
+                                     const char *alias, const char *actuator)
 {
     struct member_set *s = must(calloc(1, sizeof *s));
     s->id = must(str_dup(str_of(id)));
@@ -93,7 +95,8 @@ static const struct cartridge_settings *find_cartridge(const struct settings *s,
     return NULL;
 }
 
-static void load_alias(struct members *ms, const struct settings *s, const char *application, const struct alias_settings *a)
+static void load_alias(struct members *ms, const struct settings *s, const char *application,
+                       const struct alias_settings *a)
 {
     const struct cartridge_settings *c = find_cartridge(s, a->type);
     ASSERT(c != NULL); /* settings_load checked the reference */
@@ -311,8 +314,8 @@ static const struct member_info *find_loaded(const struct members *ms, const cha
     return NULL;
 }
 
-/* A member that was here before us goes on where the last topology left it: an active one keeps serving, and its
- * probe is asked afresh without taking it away first. */
+/* A member that was here before us goes on where the last topology left it: an active one keeps serving, and
+ * its probe is asked afresh without taking it away first. */
 static struct member *adopt(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
     struct member_set *set = find_set(ms, change->set);

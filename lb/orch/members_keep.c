@@ -16,8 +16,8 @@ uint32_t members_wanted(const struct member_set *set)
 
 /* ---- starting ---- */
 
-/* application-alias-xxxxxx: short enough to type, random so that it is never used again, even when no state was
- * kept. Letters and digits that look alike are left out. */
+/* application-alias-xxxxxx: short enough to type, random so that it is never used again, even when no state
+ * was kept. Letters and digits that look alike are left out. */
 static char *new_id(struct members *ms, const struct member_set *set)
 {
     static const char letters[] = "23456789bcdfghjkmnpqrstvwxz";
@@ -88,8 +88,8 @@ static void start_missing(struct members *ms, struct member_set *set, uint32_t w
     const uint32_t missing = wanted - count;
     if (set->vacancy_count > missing)
         set->vacancy_count = missing;
-    /* What nobody died of starts at once, each vacancy when its time has come. Counted before starting: a start
-     * that fails at once opens a vacancy of its own. */
+    /* What nobody died of starts at once, each vacancy when its time has come. Counted before starting: a
+     * start that fails at once opens a vacancy of its own. */
     const uint32_t fresh = missing - (uint32_t)set->vacancy_count;
     unsigned failures;
     for (uint32_t due = (uint32_t)set->vacancy_count; due > 0 && take_vacancy(set, now, &failures); due--)
@@ -152,8 +152,8 @@ static uint64_t in_flight(struct members *ms, const struct member *m)
     return n;
 }
 
-/* Others serve in its place, and every proxy has the topology that says so. Only then does a count of zero mean
- * that nothing more will come. */
+/* Others serve in its place, and every proxy has the topology that says so. Only then does a count of zero
+ * mean that nothing more will come. */
 static bool is_covered(struct members *ms, struct member *m)
 {
     if (count_of(m->set, true) < members_wanted(m->set)) {
@@ -161,7 +161,8 @@ static bool is_covered(struct members *ms, struct member *m)
         return false;
     }
     if (m->covered_number == 0 || (m->covered_number > ms->published && !ms->is_touched))
-        m->covered_number = ms->published + (ms->is_touched ? 1 : 0); /* an edit may turn out to change nothing */
+        m->covered_number =
+            ms->published + (ms->is_touched ? 1 : 0); /* an edit may turn out to change nothing */
     return ms->published >= m->covered_number && ms->ops->is_acknowledged(ms->ctx, m->covered_number);
 }
 

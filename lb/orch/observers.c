@@ -1,5 +1,5 @@
-/* Observers: plugins that are told what happens. Told on the spot: there is no queue that could overflow yet, and a
- * slow one is logged as any slow call is. */
+/* Observers: plugins that are told what happens. Told on the spot: there is no queue that could overflow yet,
+ * and a slow one is logged as any slow call is. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -63,7 +63,8 @@ void observers_on_member(struct orch *o, const struct member *m, enum member_sta
     tell_member(o, NULL, m, from);
 }
 
-static void tell_endpoint(struct orch *o, struct plugin *only, const struct cluster *c, const struct endpoint *ep)
+static void tell_endpoint(struct orch *o, struct plugin *only, const struct cluster *c,
+                          const struct endpoint *ep)
 {
     static const char *const healths[] = {"unknown", "up", "down"};
     struct event_texts t = {.used = 0};
@@ -88,7 +89,8 @@ static void tell_name(struct orch *o, struct plugin *only, uint32_t kind, struct
 
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
-    return a->weight == b->weight && a->health == b->health && a->service == b->service && addr_eq(&a->addr, &b->addr);
+    return a->weight == b->weight && a->health == b->health && a->service == b->service &&
+           addr_eq(&a->addr, &b->addr);
 }
 
 static const struct endpoint *find(const struct cluster *c, struct str id)
@@ -99,7 +101,8 @@ static const struct endpoint *find(const struct cluster *c, struct str id)
     return NULL;
 }
 
-static void tell_cluster(struct orch *o, struct plugin *only, const struct cluster *from, const struct cluster *to)
+static void tell_cluster(struct orch *o, struct plugin *only, const struct cluster *from,
+                         const struct cluster *to)
 {
     if (!from)
         tell_name(o, only, COX_EVENT_CLUSTER, to->id, STR_NULL);

@@ -14,7 +14,8 @@
 
 static void publish(struct orch *o)
 {
-    for (size_t i = 0; i < o->state.drain_count; i++) /* what was drained by hand stays so when it comes back */
+    for (size_t i = 0; i < o->state.drain_count;
+         i++) /* what was drained by hand stays so when it comes back */
         (void)model_set_admin_drain(o->model, str_of(o->state.drains[i]), true);
     struct topology *before = model_current(o->model);
     if (before)
@@ -89,8 +90,8 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* A plugin that leaks ends this process in order, long before it could end the machine: the master starts the next
- * one at once, which goes on where this one was. */
+/* A plugin that leaks ends this process in order, long before it could end the machine: the master starts the
+ * next one at once, which goes on where this one was. */
 static void check_memory(struct orch *o)
 {
     const uint64_t bytes = resident_bytes();
@@ -269,7 +270,8 @@ static void load_topology(struct orch *o)
 /* A source that is no longer in the config will never deliver a view: its objects go now. */
 static bool has_owner(void *ctx, const char *owner)
 {
-    return strcmp(owner, "config") == 0 || strcmp(owner, MEMBERS_OWNER) == 0 || orch_host_ops.is_configured(ctx, owner);
+    return strcmp(owner, "config") == 0 || strcmp(owner, MEMBERS_OWNER) == 0 ||
+           orch_host_ops.is_configured(ctx, owner);
 }
 
 static void load(struct orch *o)

@@ -1,13 +1,14 @@
-/* orch: the orchestrator process: what watches, decides and talks to control systems, away from the data path.
+/* orch: the orchestrator process: what watches, decides and talks to control systems, away from the data
+ * path.
  *
  *            settings ─┐          ┌─ probes (health)
  *   plugins ── host ───┼─► model ─┤                          ┌─► proxies (O-P channels, ledgers)
  *            members ──┘          └─ every 5 ms: topology ───┼─► probes, observers
  *   master channel: members' processes, coxctl, proxies      └─► master (sealed, at most one a second)
  *
- * One thread, one loop; helpers of host->offload touch nothing of it. It may be killed at any time: a new one starts
- * from the last published topology, adopts the members that live, and withdraws nothing of a source before that has
- * delivered a whole view. */
+ * One thread, one loop; helpers of host->offload touch nothing of it. It may be killed at any time: a new one
+ * starts from the last published topology, adopts the members that live, and withdraws nothing of a source
+ * before that has delivered a whole view. */
 #ifndef COX_ORCH_ORCH_H
 #define COX_ORCH_ORCH_H
 
@@ -39,12 +40,12 @@ struct orch_admin_ops {
 
 struct orch {
     uint32_t magic;
-    const struct orch_role *role;     /* borrowed */
-    const struct settings *settings;  /* borrowed */
+    const struct orch_role *role;    /* borrowed */
+    const struct settings *settings; /* borrowed */
     struct loop loop;
-    struct channel *master;           /* owned */
-    struct model *model;              /* owned */
-    struct topology *loaded;          /* counted: what there was before us; may be NULL */
+    struct channel *master;  /* owned */
+    struct model *model;     /* owned */
+    struct topology *loaded; /* counted: what there was before us; may be NULL */
     struct host host;
     struct members members;
     struct probes *probes;
@@ -67,8 +68,8 @@ extern const struct host_ops orch_host_ops;
 extern const struct probe_ops orch_probe_ops;
 /* admin.c: one command of coxctl; the answer goes back over the master's channel. False: malformed. */
 bool orch_on_admin(struct orch *o, const struct channel_message *m) __attribute__((warn_unused_result));
-/* The same without the channel: "drain ID", "undrain ID", "plugins", "refresh PLUGIN". The answer is appended to *out
- * and begins with "ok" or "error:". */
+/* The same without the channel: "drain ID", "undrain ID", "plugins", "refresh PLUGIN". The answer is appended
+ * to *out and begins with "ok" or "error:". */
 void orch_command(struct orch *o, struct str command, struct buf *out);
 /* observers.c */
 void observers_on_member(struct orch *o, const struct member *m, enum member_state from);

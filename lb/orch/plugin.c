@@ -37,7 +37,8 @@ void call_end(struct call *c)
     if (took_ns <= PLUGIN_SLOW_NS)
         return;
     p->slow_calls++;
-    LOG_LIMITED(LOG_WARN, 20, "plugin \"%s\": %s took %llu ms and held up everything else; the limit is 10 ms", p->name,
+    LOG_LIMITED(LOG_WARN, 20,
+                "plugin \"%s\": %s took %llu ms and held up everything else; the limit is 10 ms", p->name,
                 c->what, (unsigned long long)(took_ns / NS_PER_MS));
 }
 
@@ -48,12 +49,13 @@ static const char *module_name(const struct plugin_settings *s)
 
 static void complain(const struct plugin_settings *s, struct str what, struct buf *errors)
 {
-    buf_printf(errors, "%s:%d: plugin \"%s\": %.*s\n", s->file ? s->file : "?", s->line, s->name, STR_ARG(what));
+    buf_printf(errors, "%s:%d: plugin \"%s\": %.*s\n", s->file ? s->file : "?", s->line, s->name,
+               STR_ARG(what));
 }
 
 /* Opens the module and reads the options; both are to be released by the caller when this is true. */
-static bool load(const struct plugin_settings *s, const char *dir, struct module *m, struct schema_values *values,
-                 struct buf *errors)
+static bool load(const struct plugin_settings *s, const char *dir, struct module *m,
+                 struct schema_values *values, struct buf *errors)
 {
     struct buf why;
     buf_init(&why);
@@ -99,7 +101,8 @@ static struct str error_text(const struct plugin *p)
     return p->error.len ? buf_str(&p->error) : STR("it gave no reason");
 }
 
-static void complain_call(const struct plugin *p, const struct plugin_settings *s, const char *what, struct buf *errors)
+static void complain_call(const struct plugin *p, const struct plugin_settings *s, const char *what,
+                          struct buf *errors)
 {
     struct buf text;
     buf_init(&text);
@@ -111,7 +114,8 @@ static void complain_call(const struct plugin *p, const struct plugin_settings *
     buf_fini(&text);
 }
 
-struct plugin *plugin_create(struct host *h, const struct plugin_settings *s, const char *dir, struct buf *errors)
+struct plugin *plugin_create(struct host *h, const struct plugin_settings *s, const char *dir,
+                             struct buf *errors)
 {
     struct plugin *p = must(calloc(1, sizeof *p));
     p->magic = PLUGIN_MAGIC;

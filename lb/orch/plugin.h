@@ -3,9 +3,9 @@
  *   host ──► plugin ──► module (the shared object), values (its options), table (what it may call)
  *                  └──► timers, watches, one unfinished view, numbers of its own
  *
- * Owned by the host (orch/host.h), lives on the orchestrator's thread. Every call into a plugin stands between
- * call_begin and call_end, which measure it: above 10 ms it is logged with the plugin's name, and after 5 s the master
- * ends the orchestrator (run/stall.h). */
+ * Owned by the host (orch/host.h), lives on the orchestrator's thread. Every call into a plugin stands
+ * between call_begin and call_end, which measure it: above 10 ms it is logged with the plugin's name, and
+ * after 5 s the master ends the orchestrator (run/stall.h). */
 #ifndef COX_ORCH_PLUGIN_H
 #define COX_ORCH_PLUGIN_H
 
@@ -37,7 +37,7 @@ struct plugin_metric {
 
 struct plugin {
     uint32_t magic;
-    struct list node; /* of host->plugins */
+    struct list node;  /* of host->plugins */
     struct host *host; /* borrowed: outlives it */
     struct cox_host table;
     char *name; /* owned: of the instance */
@@ -45,10 +45,10 @@ struct plugin {
     struct schema_values values;
     void *instance; /* the plugin's own */
     bool is_open, is_started;
-    bool is_listed;    /* actuator: told all its members */
-    bool has_view;     /* discovery: delivered a whole view */
-    struct buf error;  /* of host->error, in the running call */
-    struct buf refusal; /* of the last discovery call */
+    bool is_listed;       /* actuator: told all its members */
+    bool has_view;        /* discovery: delivered a whole view */
+    struct buf error;     /* of host->error, in the running call */
+    struct buf refusal;   /* of the last discovery call */
     char *source_problem; /* owned, or NULL: fine */
     struct view view;
     struct list timers, watches;
@@ -61,8 +61,8 @@ struct plugin {
 };
 
 /* Loads, checks the options and opens. NULL with one or more lines in errors, each with file and line. */
-struct plugin *plugin_create(struct host *h, const struct plugin_settings *s, const char *dir, struct buf *errors)
-    __attribute__((warn_unused_result));
+struct plugin *plugin_create(struct host *h, const struct plugin_settings *s, const char *dir,
+                             struct buf *errors) __attribute__((warn_unused_result));
 enum plugin_role { PLUGIN_DISCOVERY = 1, PLUGIN_SCALER = 2, PLUGIN_ACTUATOR = 4, PLUGIN_OBSERVER = 8 };
 /* Loads and checks the options only, for `-t`; says which roles (bits) it has. */
 bool plugin_check(const struct plugin_settings *s, const char *dir, unsigned *out_roles, struct buf *errors)

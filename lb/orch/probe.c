@@ -17,9 +17,9 @@
 enum prober_state { PROBER_WAITING, PROBER_CONNECTING, PROBER_TALKING };
 
 struct probe_cluster {
-    struct str id; /* owned bytes */
+    struct str id;                  /* owned bytes */
     struct probe_settings settings; /* borrowed texts: of the topology that probes holds */
-    struct index probers; /* by endpoint id, owned */
+    struct index probers;           /* by endpoint id, owned */
 };
 
 struct prober {
@@ -32,7 +32,7 @@ struct prober {
     bool is_starting, is_seen;
     enum prober_state state;
     enum endpoint_health health;
-    bool has_told; /* its verdict went out once */
+    bool has_told;      /* its verdict went out once */
     unsigned good, bad; /* in a row */
     uint64_t traffic;   /* when it was last asked */
     int fd;
@@ -193,7 +193,8 @@ static void ask(struct prober *p)
     timer_arm(&p->timer, p->cluster->settings.timeout_ms);
     const int result = connect(p->fd, &p->addr.sa, p->addr.len);
     if (result < 0 && errno != EINPROGRESS)
-        finish(p, PROBE_BAD, errno == EAGAIN, strerror(errno)); /* EAGAIN: the queue of a unix socket is full */
+        finish(p, PROBE_BAD, errno == EAGAIN,
+               strerror(errno)); /* EAGAIN: the queue of a unix socket is full */
     else if (result == 0)
         on_connected(p);
     else
@@ -249,13 +250,15 @@ static bool wants_probe(const struct cluster *c, const struct endpoint *e, bool 
     return c->options.protocol != PROTOCOL_FILES && (c->options.probe.kind != PROBE_NONE || *out_is_starting);
 }
 
-static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const struct cluster *c, const struct endpoint *e)
+static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const struct cluster *c,
+                            const struct endpoint *e)
 {
     bool is_starting;
     if (!wants_probe(c, e, &is_starting))
         return;
     struct prober *p = index_get(&pc->probers, e->id);
-    const bool is_same = p && addr_eq(&p->addr, &e->addr) && p->is_starting == is_starting && str_eq(p->member, e->member);
+    const bool is_same =
+        p && addr_eq(&p->addr, &e->addr) && p->is_starting == is_starting && str_eq(p->member, e->member);
     if (p && !str_eq(p->member, e->member)) {
         index_remove(&pc->probers, p->id);
         prober_destroy(p);

@@ -2,11 +2,11 @@
  *
  *   probes ──► clusters ──► probers: one an endpoint, with a timer, and a socket while it asks
  *
- * Follows the published topology (probes_follow). An endpoint whose member is starting is asked every 50 ms until
- * it answers; all others every `interval`. `rise` good answers in a row make it healthy, `fall` bad ones unhealthy.
- * A time-out does not count while the endpoint answers real traffic: php-fpm's ping waits behind busy children.
- * Verdicts go out through probe_ops when they change. Owned by the orchestrator, on its thread; at most
- * PROBES_AT_ONCE sockets. */
+ * Follows the published topology (probes_follow). An endpoint whose member is starting is asked every 50 ms
+ * until it answers; all others every `interval`. `rise` good answers in a row make it healthy, `fall` bad
+ * ones unhealthy. A time-out does not count while the endpoint answers real traffic: php-fpm's ping waits
+ * behind busy children. Verdicts go out through probe_ops when they change. Owned by the orchestrator, on its
+ * thread; at most PROBES_AT_ONCE sockets. */
 #ifndef COX_ORCH_PROBE_H
 #define COX_ORCH_PROBE_H
 

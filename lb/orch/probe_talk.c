@@ -69,7 +69,8 @@ static enum probe_verdict more_or_bad(bool is_end, const char **out_why)
 static const struct h1_limits limits = {
     .line_bytes = 4096, .head_bytes = PROBE_ANSWER_MAX, .field_count = PROBE_FIELDS};
 
-static enum probe_verdict judge_http(const struct probe_settings *s, struct str answer, bool is_end, const char **out_why)
+static enum probe_verdict judge_http(const struct probe_settings *s, struct str answer, bool is_end,
+                                     const char **out_why)
 {
     for (;;) {
         struct field fields[PROBE_FIELDS];
@@ -84,12 +85,14 @@ static enum probe_verdict judge_http(const struct probe_settings *s, struct str 
             return more_or_bad(is_end, out_why);
         if (m.status >= 200)
             return judge_status(s, m.status, out_why);
-        answer = str_make(answer.p + n, answer.n - (size_t)n); /* an interim answer comes before the final one */
+        answer =
+            str_make(answer.p + n, answer.n - (size_t)n); /* an interim answer comes before the final one */
     }
 }
 
 /* The CGI head may lie over several records: it is put together first. Bounded by the answer itself. */
-static enum probe_verdict judge_cgi(const struct probe_settings *s, struct str head, bool is_end, const char **out_why)
+static enum probe_verdict judge_cgi(const struct probe_settings *s, struct str head, bool is_end,
+                                    const char **out_why)
 {
     struct field fields[PROBE_FIELDS];
     struct h1_parser parser = {0};
@@ -144,7 +147,8 @@ static enum probe_verdict judge_fastcgi(const struct probe_settings *s, struct s
     return judge_cgi(s, str_make(head, head_len), is_end, out_why);
 }
 
-enum probe_verdict probe_judge(const struct probe_settings *s, struct str answer, bool is_end, const char **out_why)
+enum probe_verdict probe_judge(const struct probe_settings *s, struct str answer, bool is_end,
+                               const char **out_why)
 {
     *out_why = "";
     if (s->kind == PROBE_HTTP)

@@ -255,7 +255,8 @@ bool proxies_on_gone(struct proxies *p, const struct channel_message *m)
     return true;
 }
 
-struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops, void *ctx)
+struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops,
+                               void *ctx)
 {
     struct proxies *p = must(calloc(1, sizeof *p));
     p->loop = loop;

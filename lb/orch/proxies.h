@@ -1,9 +1,9 @@
 /* proxies: the living proxy generations, as the orchestrator sees them: a channel and a ledger segment each.
  *
- * A new one is given the whole topology, then differences; one that asks, or whose backlog was cut, the whole again.
- * What they acknowledge tells when slots may be used again and when a drained member is really alone. The last
- * topology goes to the master as a sealed memfd, the first at once, later ones at most once a second.
- * Owned by the orchestrator, on its thread. The ledger is mapped read-only. */
+ * A new one is given the whole topology, then differences; one that asks, or whose backlog was cut, the whole
+ * again. What they acknowledge tells when slots may be used again and when a drained member is really alone.
+ * The last topology goes to the master as a sealed memfd, the first at once, later ones at most once a
+ * second. Owned by the orchestrator, on its thread. The ledger is mapped read-only. */
 #ifndef COX_ORCH_PROXIES_H
 #define COX_ORCH_PROXIES_H
 
@@ -22,7 +22,8 @@ struct proxies_ops {
     void (*moved)(void *ctx);
 };
 
-struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops, void *ctx);
+struct proxies *proxies_create(struct loop *loop, struct channel *master, const struct proxies_ops *ops,
+                               void *ctx);
 void proxies_destroy(struct proxies **p);
 /* The folder (borrowed) for a copy of what the master is given; NULL or "": none. */
 void proxies_keep_in(struct proxies *p, const char *dir);
@@ -39,7 +40,8 @@ uint64_t proxies_acknowledged(const struct proxies *p);
 bool proxies_endpoint(const struct proxies *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 bool proxies_cluster(const struct proxies *p, uint32_t slot, struct ledger_cluster_sum *sum);
 int proxies_count(const struct proxies *p);
-/* One after the other; ledger (borrowed until it goes) is NULL when it cannot be read; acknowledged 0: not yet. */
+/* One after the other; ledger (borrowed until it goes) is NULL when it cannot be read; acknowledged 0: not
+ * yet. */
 typedef void proxies_fn(void *ctx, uint64_t generation, uint64_t acknowledged, const struct ledger *ledger);
 void proxies_each(const struct proxies *p, proxies_fn *fn, void *ctx);
 

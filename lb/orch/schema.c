@@ -157,7 +157,8 @@ static bool read_secret_file(struct reader *r, const char *key, const char *path
 }
 
 /* A secret never stands in the config file itself, so that the file may be shown around. */
-static bool read_secret(struct reader *r, const struct cox_option *row, const char *text, struct cox_value *out)
+static bool read_secret(struct reader *r, const struct cox_option *row, const char *text,
+                        struct cox_value *out)
 {
     if (strncmp(text, "env:", 4) == 0) {
         const char *value = getenv(text + 4);
@@ -173,7 +174,8 @@ static bool read_secret(struct reader *r, const struct cox_option *row, const ch
     return false;
 }
 
-static bool read_text(struct reader *r, const struct cox_option *row, const struct raw_option *raw, struct cox_value *out)
+static bool read_text(struct reader *r, const struct cox_option *row, const struct raw_option *raw,
+                      struct cox_value *out)
 {
     struct str text = str_of(raw->s);
     if (row->type == COX_OPTION_STRINGS && (raw->type == 's' || raw->type == 'l')) {
@@ -181,7 +183,8 @@ static bool read_text(struct reader *r, const struct cox_option *row, const stru
         return true;
     }
     if (raw->type != 's') {
-        complain(r, "%s must be %s", row->key, row->type == COX_OPTION_STRINGS ? "a list of strings" : "a string");
+        complain(r, "%s must be %s", row->key,
+                 row->type == COX_OPTION_STRINGS ? "a list of strings" : "a string");
         return false;
     }
     switch (row->type) {
@@ -197,7 +200,8 @@ static bool read_text(struct reader *r, const struct cox_option *row, const stru
     }
 }
 
-static bool read_row(struct reader *r, const struct cox_option *row, const struct raw_option *raw, struct cox_value *out)
+static bool read_row(struct reader *r, const struct cox_option *row, const struct raw_option *raw,
+                     struct cox_value *out)
 {
     switch (row->type) {
     case COX_OPTION_BOOL:

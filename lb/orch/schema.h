@@ -1,7 +1,8 @@
-/* schema: the options of a plugin instance, read by the plugin's own table from the raw settings of its section.
+/* schema: the options of a plugin instance, read by the plugin's own table from the raw settings of its
+ * section.
  *
- * Every mistake becomes one line "file:line: what, what was expected". Made when a plugin is opened or checked,
- * freed after it is closed. Control plane only. */
+ * Every mistake becomes one line "file:line: what, what was expected". Made when a plugin is opened or
+ * checked, freed after it is closed. Control plane only. */
 #ifndef COX_ORCH_SCHEMA_H
 #define COX_ORCH_SCHEMA_H
 
@@ -30,8 +31,8 @@ struct schema_place {
     int line;
 };
 
-/* Reads raw by the schema; false when anything was wrong (every mistake is in errors). schema_values_free is to be
- * called in either case. */
+/* Reads raw by the schema; false when anything was wrong (every mistake is in errors). schema_values_free is
+ * to be called in either case. */
 bool schema_read(struct cox_array schema, const struct raw_options *raw, const struct schema_place *place,
                  struct schema_values *out_values, struct buf *errors) __attribute__((warn_unused_result));
 void schema_values_free(struct schema_values *v);

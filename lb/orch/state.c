@@ -109,7 +109,8 @@ static void save(const struct state *s)
     buf_printf(&path, "%s.new", s->file);
     buf_put(&path, "", 1);
     const int fd = open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    const bool ok = fd >= 0 && write_all(fd, buf_str(&text)) && fsync(fd) == 0 && rename(path.p, s->file) == 0;
+    const bool ok =
+        fd >= 0 && write_all(fd, buf_str(&text)) && fsync(fd) == 0 && rename(path.p, s->file) == 0;
     if (!ok)
         log_error("cannot write %s: %s", s->file, strerror(errno));
     if (fd >= 0)

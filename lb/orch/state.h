@@ -1,7 +1,8 @@
 /* state: what the orchestrator keeps on disk: which endpoints were drained by hand.
  *
- * A versioned text file in `state_dir`, written whole beside the old one and renamed over it. Without a state_dir it
- * is kept in memory only. Members and their drains live in the topology instead, which outlives this process. */
+ * A versioned text file in `state_dir`, written whole beside the old one and renamed over it. Without a
+ * state_dir it is kept in memory only. Members and their drains live in the topology instead, which outlives
+ * this process. */
 #ifndef COX_ORCH_STATE_H
 #define COX_ORCH_STATE_H
 
@@ -18,7 +19,8 @@ struct state {
     size_t drain_count;
 };
 
-/* Reads what is there; a file that is missing, of another version or malformed is as none, with a line in the log. */
+/* Reads what is there; a file that is missing, of another version or malformed is as none, with a line in the
+ * log. */
 void state_open(struct state *s, const char *dir);
 void state_close(struct state *s);
 /* Writes when something changed. False: no room. */

@@ -1,4 +1,5 @@
-/* Listeners: accepting, handing over to the least loaded worker, and what happens when descriptors run out. */
+/* Listeners: accepting, handing over to the least loaded worker, and what happens when descriptors run out.
+ */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 #include "proxy/proxy.h"
 
 #define ACCEPTS_A_TURN 64
-/* A worker with this many more sessions than the least loaded one hands a new one over (few connections spread badly
- * by hash). */
+/* A worker with this many more sessions than the least loaded one hands a new one over (few connections
+ * spread badly by hash). */
 #define HANDOVER_MARGIN 2
 #define EVICT_LOOKS     16
 #define DRAIN_ACCEPTS   4096
@@ -76,7 +77,8 @@ static void on_accept_error(struct pworker *pw, int err)
 {
     if (err != EMFILE && err != ENFILE && err != ENOBUFS && err != ENOMEM)
         return; /* the client's own trouble: ECONNABORTED and friends */
-    LOG_LIMITED(LOG_WARN, 1, "accept: out of descriptors or memory (errno %d), %u sessions", err, pw->session_count);
+    LOG_LIMITED(LOG_WARN, 1, "accept: out of descriptors or memory (errno %d), %u sessions", err,
+                pw->session_count);
     if (!evict_idle(pw))
         acceptors_pause(pw);
 }
@@ -154,7 +156,8 @@ bool acceptors_start(struct pworker *pw)
     return true;
 }
 
-/* epoll holds the shared file description, so taking it out of the loop is what ends accepting, not closing. */
+/* epoll holds the shared file description, so taking it out of the loop is what ends accepting, not closing.
+ */
 void acceptors_stop(struct pworker *pw)
 {
     for (int i = 0; i < pw->acceptor_count; i++) {

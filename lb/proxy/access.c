@@ -1,5 +1,6 @@
-/* The access log: a line an exchange, formatted into a buffer of its worker, written in bulk by the control thread, so
- * that no disk ever makes a request wait. Buffers come back by mail; when all are away lines are dropped and counted.
+/* The access log: a line an exchange, formatted into a buffer of its worker, written in bulk by the control
+ * thread, so that no disk ever makes a request wait. Buffers come back by mail; when all are away lines are
+ * dropped and counted.
  *
  * client - - [date] "METHOD target HTTP/x.y" status bytes "referer" "user agent" cluster endpoint reason
  *     hold connect first total request-id          times in microseconds, - when not reached */
@@ -31,7 +32,8 @@ static inline bool is_plain(unsigned char c)
     return plain[c >> 6] >> (c & 63) & 1;
 }
 
-/* Are all eight bytes plain? May say no to bytes that are (never the other way round), when a borrow runs on. */
+/* Are all eight bytes plain? May say no to bytes that are (never the other way round), when a borrow runs on.
+ */
 static inline bool are_plain(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101ull, high = ones << 7;
@@ -101,7 +103,8 @@ static void put_date(struct pworker *pw, struct line *l)
         time_t t = (time_t)second;
         struct tm tm;
         gmtime_r(&t, &tm);
-        pw->date_len = (uint32_t)strftime(pw->date_text, sizeof pw->date_text, " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
+        pw->date_len =
+            (uint32_t)strftime(pw->date_text, sizeof pw->date_text, " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
         pw->log_second = second;
     }
     put(l, str_make(pw->date_text, pw->date_len));

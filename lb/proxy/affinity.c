@@ -57,7 +57,8 @@ static uint64_t key_of(struct exchange *x)
     else if (c->hash_key == HASH_COOKIE)
         key = affinity_cookie(&x->req, c->hash_name);
     else
-        return balance_hash(message_str(&x->req, x->req.path), balance_hash(message_str(&x->req, x->req.query), 0));
+        return balance_hash(message_str(&x->req, x->req.path),
+                            balance_hash(message_str(&x->req, x->req.query), 0));
     return key.n ? balance_hash(key, 0) : balance_random(&x->pw->random);
 }
 
@@ -66,7 +67,8 @@ void affinity_read(struct exchange *x)
     if (x->opt->balance == BALANCE_CONSISTENT_HASH)
         x->balance.hash = key_of(x);
     if (x->cluster->tokens)
-        x->balance.preferred = 1 + token_find(x->cluster, affinity_cookie(&x->req, str_of(x->opt->sticky.cookie)));
+        x->balance.preferred =
+            1 + token_find(x->cluster, affinity_cookie(&x->req, str_of(x->opt->sticky.cookie)));
 }
 
 size_t affinity_set_cookie(const struct exchange *x, char to[AFFINITY_COOKIE_BYTES])
@@ -80,7 +82,8 @@ size_t affinity_set_cookie(const struct exchange *x, char to[AFFINITY_COOKIE_BYT
     token_text(x->cluster, index, token);
     if (x->opt->sticky.max_age_s)
         snprintf(age, sizeof age, "; Max-Age=%lld", (long long)x->opt->sticky.max_age_s);
-    int n = snprintf(to, AFFINITY_COOKIE_BYTES, "%s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%s", x->opt->sticky.cookie,
-                     TOKEN_TEXT_BYTES, token, age, x->req.flags & MSG_SECURE ? "; Secure" : "");
+    int n = snprintf(to, AFFINITY_COOKIE_BYTES, "%s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%s",
+                     x->opt->sticky.cookie, TOKEN_TEXT_BYTES, token, age,
+                     x->req.flags & MSG_SECURE ? "; Secure" : "");
     return n > 0 && n < AFFINITY_COOKIE_BYTES ? (size_t)n : 0;
 }

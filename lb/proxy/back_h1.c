@@ -126,7 +126,8 @@ static void h1_end(struct exchange *x, struct message *trailers)
     if (!u->connecting && !u->broken_write && !sink_flush(&u->sink))
         write_failed(u);
     if (!u->head_done)
-        worker_deadline(&u->pw->w, &u->deadline, u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
+        worker_deadline(&u->pw->w, &u->deadline,
+                        u->connecting ? x->opt->connect_timeout_ms : x->opt->response_timeout_ms);
 }
 
 static bool h1_is_flushed(struct exchange *x)
@@ -177,11 +178,13 @@ static bool take_final(struct uplink *u, struct message *m)
     u->head_done = true;
     u->may_keep = (m->flags & MSG_KEEP_ALIVE) && m->framing != BODY_CLOSE && m->status != 101;
     h1_body_init(&u->body, m);
-    worker_deadline(&u->pw->w, &u->deadline, m->status == 101 ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
+    worker_deadline(&u->pw->w, &u->deadline,
+                    m->status == 101 ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
     return exchange_response(x, m) && x->back_state == u;
 }
 
-/* Heads from the front of *in; returns false when the uplink is gone, or bytes are missing (then *in is kept). */
+/* Heads from the front of *in; returns false when the uplink is gone, or bytes are missing (then *in is
+ * kept). */
 static bool take_heads(struct uplink *u, struct str *in)
 {
     struct exchange *x = u->x;
@@ -195,7 +198,7 @@ static bool take_heads(struct uplink *u, struct str *in)
         if (got == H1_MORE)
             return false;
         if (got < 0) {
-            uplink_fail(u, (enum reason)-got);
+            uplink_fail(u, (enum reason) - got);
             return false;
         }
         m.base = in->p;
@@ -243,7 +246,8 @@ static void take_trailers(struct uplink *u, struct str in, struct str last)
     answer_done(u, str_make(in.p + got, in.n - (size_t)got), last, m.field_count ? &m : NULL);
 }
 
-/* Payload runs are handed on one behind, so that the last one goes out together with the end of the framing. */
+/* Payload runs are handed on one behind, so that the last one goes out together with the end of the framing.
+ */
 static void take_body(struct uplink *u, struct str in)
 {
     struct exchange *x = u->x;
@@ -287,7 +291,8 @@ static void take_bytes(struct uplink *u, struct str in)
     }
     if (!uplink_keep_input(u, NULL, 0, 0))
         return;
-    worker_deadline(&u->pw->w, &u->deadline, x->is_tunnel ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
+    worker_deadline(&u->pw->w, &u->deadline,
+                    x->is_tunnel ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
     if (!x->is_tunnel)
         take_body(u, in);
     else if (in.n)
@@ -359,7 +364,8 @@ static void h1_on_ready(struct uplink *u)
     if (x->back_state == u && u->conn.may_read)
         run_queue_add(&u->pw->w, &u->run);
     else if (x->back_state == u && x->is_tunnel && u->broken_write)
-        uplink_fail(u, REASON_SERVER_RESET); /* nothing more to read, and what the client sends goes nowhere */
+        uplink_fail(u,
+                    REASON_SERVER_RESET); /* nothing more to read, and what the client sends goes nowhere */
 }
 
 static void h1_on_timeout(struct uplink *u)
@@ -372,7 +378,8 @@ static void h1_on_timeout(struct uplink *u)
             exchange_reply(x, REASON_TUNNEL_IDLE);
         } else
             worker_deadline(&u->pw->w, &u->deadline, x->opt->tunnel_timeout_ms);
-    } else if (!u->head_done && !x->request_end_sent && !sink_is_blocked(&u->sink)) /* the client uploads slowly */
+    } else if (!u->head_done && !x->request_end_sent &&
+               !sink_is_blocked(&u->sink)) /* the client uploads slowly */
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     else if (!u->head_done)
         uplink_fail(u, REASON_SERVER_TIMEOUT);

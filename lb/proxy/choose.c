@@ -5,9 +5,9 @@
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 
-#define RACES_MAX          64   /* lost against other workers in one pick; then it is full for us */
-#define HUNDREDTHS_A_MS    1    /* ten retries a second, whatever the requests */
-#define HUNDREDTHS_MAX     10000
+#define RACES_MAX       64 /* lost against other workers in one pick; then it is full for us */
+#define HUNDREDTHS_A_MS 1  /* ten retries a second, whatever the requests */
+#define HUNDREDTHS_MAX  10000
 
 static struct gate *gate_of(struct exchange *x)
 {
@@ -110,14 +110,15 @@ void choose_failed(struct exchange *x)
     if (x->opt->balance == BALANCE_PEAK_EWMA)
         balance_ewma_feed(&x->pw->ewma[x->endpoint->slot], BALANCE_EWMA_FAILED_NS, x->pw->w.now_ns);
     if (gate_failed(&x->pw->proxy->gates, x->cluster, x->endpoint, x->pw->w.now_ms))
-        log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row", STR_ARG(x->cluster->id),
-                 STR_ARG(x->endpoint->id));
+        log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row",
+                 STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id));
 }
 
 bool choose_may_retry(struct exchange *x)
 {
     struct retry_budget *b = &x->pw->budgets[x->cluster->slot];
-    uint64_t requests = ledger_get(&x->pw->ledger.clusters[x->cluster->slot].requests), now_ms = x->pw->w.now_ms;
+    uint64_t requests = ledger_get(&x->pw->ledger.clusters[x->cluster->slot].requests),
+             now_ms = x->pw->w.now_ms;
     uint64_t by_requests = (requests - b->requests) * (uint64_t)x->opt->retry_budget;
     uint64_t by_time = b->at_ms ? (now_ms - b->at_ms) * HUNDREDTHS_A_MS : HUNDREDTHS_MAX / 10;
     b->hundredths += by_requests > by_time ? by_requests : by_time;

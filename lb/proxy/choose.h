@@ -1,4 +1,5 @@
-/* choose: from a cluster to the endpoint of the next attempt, and what that attempt teaches about the endpoint.
+/* choose: from a cluster to the endpoint of the next attempt, and what that attempt teaches about the
+ * endpoint.
  *
  *   policy (topo/balance) + sticky cookie ─► endpoint ─► its place under max_in_flight ─► ledger
  *   answer or failure ─► passive ejection (topo/gate), peak_ewma, retry budget
@@ -11,8 +12,8 @@
 
 enum choice { CHOSEN, CHOICE_NONE, CHOICE_FULL };
 
-/* The retry budget of one cluster in one worker: a bucket of hundredths of a retry. Kept from the worker's own count
- * of requests, so that a request which needs no retry costs nothing. */
+/* The retry budget of one cluster in one worker: a bucket of hundredths of a retry. Kept from the worker's
+ * own count of requests, so that a request which needs no retry costs nothing. */
 struct retry_budget {
     uint64_t requests, at_ms; /* as of the last retry */
     uint64_t hundredths;

@@ -54,5 +54,6 @@ void clients_leave(struct clients *c, const uint8_t ip[16])
 bool clients_is_loopback(const uint8_t ip[16])
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};
-    return memcmp(ip, v6_loopback, 16) == 0 || (memcmp(ip, v4_prefix, sizeof v4_prefix) == 0 && ip[12] == 127);
+    return memcmp(ip, v6_loopback, 16) == 0 ||
+           (memcmp(ip, v4_prefix, sizeof v4_prefix) == 0 && ip[12] == 127);
 }

@@ -95,7 +95,8 @@ static bool has_body(const struct exchange *x)
     return x->req.framing != BODY_NONE && !(x->req.framing == BODY_LENGTH && x->req.content_length == 0);
 }
 
-/* FastCGI needs CONTENT_LENGTH before the first byte (F12), so a body of unknown length is always collected. */
+/* FastCGI needs CONTENT_LENGTH before the first byte (F12), so a body of unknown length is always collected.
+ */
 static bool must_collect(const struct exchange *x)
 {
     if (!has_body(x) || (x->req.flags & MSG_UPGRADE))
@@ -226,7 +227,8 @@ static void begin_attempt(struct exchange *x)
     exchange_back_ready(x);
 }
 
-/* PICK: begins an attempt, or holds, or refuses. Under max_in_flight a new request goes behind those that wait. */
+/* PICK: begins an attempt, or holds, or refuses. Under max_in_flight a new request goes behind those that
+ * wait. */
 static void pick(struct exchange *x)
 {
     bool must_wait = x->opt->max_in_flight && !x->attempts && x->back != &back_files && hold_is_used(x);
@@ -272,7 +274,8 @@ void exchange_count_tunnel(struct exchange *x)
     }
 }
 
-/* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still here. */
+/* Only attempts that nobody can have seen, or that may be repeated (RFC 9110 9.2.2), and whose body is still
+ * here. */
 static bool may_retry(struct exchange *x, enum reason why, bool sent, bool reused)
 {
     /* A server that is too slow is not helped by doing it all again elsewhere. */
@@ -298,8 +301,8 @@ static void note_endpoint_failure(struct exchange *x, enum reason why)
         choose_failed(x);
 }
 
-/* A stale uplink is no verdict on its endpoint: the same one, on a new connection, and it costs no retry. Happens once,
- * for a new connection is never stale. */
+/* A stale uplink is no verdict on its endpoint: the same one, on a new connection, and it costs no retry.
+ * Happens once, for a new connection is never stale. */
 static void try_same_again(struct exchange *x)
 {
     x->fresh_uplink = true;

@@ -8,16 +8,19 @@
  *                                    any failure before the answer's head went out: RETRY or local reply
  *
  * Front and back are two tables of functions; any front works with any back. The request body flows front →
- * exchange_request_data → (x->req_body) → back->data; the answer's back → exchange_response_data → (x->rsp_body) →
- * front->data. A side that is full is told so by 0 from `data`; it calls exchange_back_ready / exchange_front_ready
- * when it has room. A producer that found the pipe full is woken by want_request / want_response.
+ * exchange_request_data → (x->req_body) → back->data; the answer's back → exchange_response_data →
+ * (x->rsp_body) → front->data. A side that is full is told so by 0 from `data`; it calls exchange_back_ready
+ * / exchange_front_ready when it has room. A producer that found the pipe full is woken by want_request /
+ * want_response.
  *
- * Born in the front when the first byte of a head arrives; owned by its session; belongs to the session's worker for
- * life; its memory (arena included) is parked at DONE and reclaimed when the loop turn ends, so callers up the stack
- * may still look at x->state. Counting: of its cluster it is in flight from ROUTE to DONE, of an endpoint from PICK
- * until the uplink delivered its last byte or was closed; exchange_count moves it, nobody else.
+ * Born in the front when the first byte of a head arrives; owned by its session; belongs to the session's
+ * worker for life; its memory (arena included) is parked at DONE and reclaimed when the loop turn ends, so
+ * callers up the stack may still look at x->state. Counting: of its cluster it is in flight from ROUTE to
+ * DONE, of an endpoint from PICK until the uplink delivered its last byte or was closed; exchange_count moves
+ * it, nobody else.
  *
- * Nothing here re-enters: a front or back never calls back into the exchange from within `data`, `end` or `flush`. */
+ * Nothing here re-enters: a front or back never calls back into the exchange from within `data`, `end` or
+ * `flush`. */
 #ifndef COX_PROXY_EXCHANGE_H
 #define COX_PROXY_EXCHANGE_H
 
@@ -53,15 +56,17 @@ struct front_ops {
     const char *name;
     /* A 1xx answer, to be passed on at once. False: the client is gone. */
     bool (*interim)(struct exchange *x, struct message *m);
-    /* The answer's head, rules applied; written, or corked until the first data. framing: how the back knows the end;
-     * length with BODY_LENGTH. The front makes its own framing. False: the client is gone. */
+    /* The answer's head, rules applied; written, or corked until the first data. framing: how the back knows
+     * the end; length with BODY_LENGTH. The front makes its own framing. False: the client is gone. */
     bool (*head)(struct exchange *x, struct message *m);
     /* Payload. Returns n when it took all (it may queue the rest of one write), 0 when it is blocked and took
-     * nothing, < 0 when the client is gone. last: no more payload and no trailers follow; `end` is still called. */
+     * nothing, < 0 when the client is gone. last: no more payload and no trailers follow; `end` is still
+     * called. */
     ssize_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
     /* Payload straight from a file, may be NULL. Returns bytes taken (0: blocked), < 0 gone. */
     ssize_t (*file)(struct exchange *x, int fd, off_t *offset, size_t n, bool last);
-    /* The answer is complete; in a tunnel: the server sent FIN, pass it on. trailers may be NULL. False: gone. */
+    /* The answer is complete; in a tunnel: the server sent FIN, pass it on. trailers may be NULL. False:
+     * gone. */
     bool (*end)(struct exchange *x, struct message *trailers);
     /* Everything handed over has left, or been taken by the kernel. */
     bool (*is_flushed)(struct exchange *x);
@@ -71,22 +76,22 @@ struct front_ops {
     void (*want_request)(struct exchange *x);
     /* The answer was 101 and has been sent: bytes from now on are raw both ways. */
     void (*tunnel)(struct exchange *x);
-    /* The exchange is over (x->reason); the front forgets x. cut: the answer is not complete, so the connection (h1)
-     * or stream (h2) must not look as if it were. */
+    /* The exchange is over (x->reason); the front forgets x. cut: the answer is not complete, so the
+     * connection (h1) or stream (h2) must not look as if it were. */
     void (*done)(struct exchange *x, bool cut);
 };
 
 /* The codec toward the server. x->back_state is the back's own (an uplink, a file). */
 struct back_ops {
     const char *name;
-    /* Begins an attempt on x->endpoint: takes or opens an uplink, writes (corks) the request head. Reports what
-     * happens later by exchange_* calls; a failure at once by its return value: REASON_OK or why. */
+    /* Begins an attempt on x->endpoint: takes or opens an uplink, writes (corks) the request head. Reports
+     * what happens later by exchange_* calls; a failure at once by its return value: REASON_OK or why. */
     enum reason (*start)(struct exchange *x);
-    /* Request payload. Returns n, or 0 when blocked or still connecting. Never fails: what a broken uplink cannot take
-     * is dropped, because an early answer may still be there to read; its read side reports. */
+    /* Request payload. Returns n, or 0 when blocked or still connecting. Never fails: what a broken uplink
+     * cannot take is dropped, because an early answer may still be there to read; its read side reports. */
     size_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
-    /* The request is complete; in a tunnel: the client sent FIN, pass it on. trailers may be NULL. Called once an
-     * attempt, and not while `data` would return 0. */
+    /* The request is complete; in a tunnel: the client sent FIN, pass it on. trailers may be NULL. Called
+     * once an attempt, and not while `data` would return 0. */
     void (*end)(struct exchange *x, struct message *trailers);
     /* All that was handed over was taken by the kernel. Asked in tunnels only. */
     bool (*is_flushed)(struct exchange *x);
@@ -99,9 +104,9 @@ struct back_ops {
 struct exchange {
     struct parked parked;
     uint32_t magic;
-    uint8_t state;       /* enum exchange_state; exchange_set_state alone writes it */
-    uint8_t counted;     /* enum ledger_count, LEDGER_COUNTS: not counted yet */
-    uint8_t attempts;    /* begun so far */
+    uint8_t state;    /* enum exchange_state; exchange_set_state alone writes it */
+    uint8_t counted;  /* enum ledger_count, LEDGER_COUNTS: not counted yet */
+    uint8_t attempts; /* begun so far */
     bool endpoint_counted, tunnel_counted;
     bool place_taken;      /* one of max_in_flight of the endpoint */
     bool request_ended;    /* the front delivered the whole request */
@@ -110,43 +115,44 @@ struct exchange {
     bool response_ended;   /* the back delivered the whole answer */
     bool response_end_sent;
     bool response_paused;
-    bool head_forwarded;   /* of the final answer */
-    bool continue_sent;    /* a 100 went to the client, ours or the server's */
-    bool fresh_uplink;     /* the next attempt must not use an idle uplink */
+    bool head_forwarded;    /* of the final answer */
+    bool continue_sent;     /* a 100 went to the client, ours or the server's */
+    bool fresh_uplink;      /* the next attempt must not use an idle uplink */
     bool buffered_response; /* x->rsp_body takes all at server speed */
-    bool redirected;       /* X-Accel-Redirect was followed */
+    bool redirected;        /* X-Accel-Redirect was followed */
     bool is_tunnel;
 
-    struct pworker *pw;       /* for life */
-    struct session *session;  /* borrowed; owner */
+    struct pworker *pw;      /* for life */
+    struct session *session; /* borrowed; owner */
     const struct front_ops *front;
     const struct back_ops *back;
-    void *back_state;         /* the back's; NULL between attempts */
+    void *back_state; /* the back's; NULL between attempts */
 
-    struct message req;       /* in the arena from exchange_start on */
-    struct view *view;        /* counted: keeps cluster and endpoint alive */
-    struct cluster *cluster;  /* borrowed from view */
+    struct message req;                /* in the arena from exchange_start on */
+    struct view *view;                 /* counted: keeps cluster and endpoint alive */
+    struct cluster *cluster;           /* borrowed from view */
     const struct cluster_options *opt; /* = &cluster->options */
     const struct endpoint *endpoint;   /* of this attempt; borrowed from view */
     struct pipe req_body, rsp_body;
     struct balance_request balance; /* tried endpoints */
-    struct deadline deadline; /* hold */
-    struct list node;         /* in the cluster's hold of this worker */
-    uint64_t held_ns;         /* when it came there */
+    struct deadline deadline;       /* hold */
+    struct list node;               /* in the cluster's hold of this worker */
+    uint64_t held_ns;               /* when it came there */
 
-    uint64_t start_ns, route_ns, pick_ns, connect_ns, first_byte_ns, server_done_ns; /* monotonic, 0: not reached */
+    uint64_t start_ns, route_ns, pick_ns, connect_ns, first_byte_ns,
+        server_done_ns;          /* monotonic, 0: not reached */
     uint64_t rx_bytes, tx_bytes; /* body bytes from and to the client */
-    uint16_t status;          /* sent to the client, 0: none */
+    uint16_t status;             /* sent to the client, 0: none */
     uint16_t interim_count;
-    uint8_t reason;           /* enum reason */
-    uint8_t last_failure;     /* enum reason of the last attempt */
-    struct str request_id;    /* in the arena, or empty */
-    struct str client_ip;     /* text; in the arena; after trusted proxies */
-    struct str own_fields;    /* what rewrite adds, as field lines; in the arena */
-    struct str internal_path; /* X-Accel-Redirect target, in the arena */
+    uint8_t reason;               /* enum reason */
+    uint8_t last_failure;         /* enum reason of the last attempt */
+    struct str request_id;        /* in the arena, or empty */
+    struct str client_ip;         /* text; in the arena; after trusted proxies */
+    struct str own_fields;        /* what rewrite adds, as field lines; in the arena */
+    struct str internal_path;     /* X-Accel-Redirect target, in the arena */
     struct message *req_trailers; /* in the arena, or NULL */
 
-    struct arena arena;       /* first block: the rest of this object's own */
+    struct arena arena; /* first block: the rest of this object's own */
 };
 
 /* NULL when memory is out. x->req is ready for a parser. */
@@ -154,16 +160,16 @@ struct exchange *exchange_create(struct pworker *pw, struct session *s, const st
 
 /* ---- called by fronts ---- */
 
-/* The head is complete in x->req with its text in the arena. Routes, picks and starts; may end the exchange before it
- * returns (look at x->state). has_body: payload or trailers will follow. */
+/* The head is complete in x->req with its text in the arena. Routes, picks and starts; may end the exchange
+ * before it returns (look at x->state). has_body: payload or trailers will follow. */
 void exchange_start(struct exchange *x);
 /* Payload. Afterwards look at x->state, and ask exchange_can_take. */
 void exchange_request_data(struct exchange *x, const char *p, size_t n);
 /* The request is complete. */
 void exchange_request_end(struct exchange *x, struct message *trailers);
 bool exchange_can_take(struct exchange *x);
-/* The client's fault or departure, before the answer is complete: ends the exchange (with a local reply when one can
- * be sent). */
+/* The client's fault or departure, before the answer is complete: ends the exchange (with a local reply when
+ * one can be sent). */
 void exchange_request_failed(struct exchange *x, enum reason why);
 /* The front has room again, or has flushed. */
 void exchange_front_ready(struct exchange *x);
@@ -174,14 +180,16 @@ void exchange_connected(struct exchange *x);
 void exchange_back_ready(struct exchange *x);
 /* A 1xx head. */
 void exchange_interim(struct exchange *x, struct message *m);
-/* The final head. m is borrowed for the call. False: the exchange ended or went elsewhere; the back must stop. */
+/* The final head. m is borrowed for the call. False: the exchange ended or went elsewhere; the back must
+ * stop. */
 bool exchange_response(struct exchange *x, struct message *m) __attribute__((warn_unused_result));
 void exchange_response_data(struct exchange *x, const char *p, size_t n, bool last);
 void exchange_response_end(struct exchange *x, struct message *trailers);
 /* May the back read on? When false it is woken by want_response. */
 bool exchange_can_give(struct exchange *x);
-/* The attempt failed. sent: some byte of the request was taken by the kernel. reused: on an idle uplink, and not one
- * byte came back. The back has let go of its uplink already (x->back_state NULL). Retries, replies, or cuts. */
+/* The attempt failed. sent: some byte of the request was taken by the kernel. reused: on an idle uplink, and
+ * not one byte came back. The back has let go of its uplink already (x->back_state NULL). Retries, replies,
+ * or cuts. */
 void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, bool reused);
 /* The uplink delivered its last byte or was closed: the endpoint is no longer in flight. Idempotent. */
 void exchange_endpoint_done(struct exchange *x);

@@ -12,7 +12,8 @@
 
 static bool back_is_open(const struct exchange *x)
 {
-    return x->back_state && (x->state == EXCHANGE_ATTEMPT || x->state == EXCHANGE_RELAY || x->state == EXCHANGE_TUNNEL);
+    return x->back_state &&
+           (x->state == EXCHANGE_ATTEMPT || x->state == EXCHANGE_RELAY || x->state == EXCHANGE_TUNNEL);
 }
 
 static void wake_front(struct exchange *x)
@@ -115,8 +116,8 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n)
     pump_request(x);
 }
 
-/* The temporary file is at its limit. What has a length, or a back that needs none, goes on unbuffered: the rest waits
- * at the client. */
+/* The temporary file is at its limit. What has a length, or a back that needs none, goes on unbuffered: the
+ * rest waits at the client. */
 static bool stop_collecting(struct exchange *x)
 {
     if (x->req.framing != BODY_LENGTH && x->opt->protocol == PROTOCOL_FASTCGI) {
@@ -168,7 +169,8 @@ void exchange_request_end(struct exchange *x, struct message *trailers)
 
 static void client_gone(struct exchange *x)
 {
-    exchange_request_failed(x, x->session->conn.broken || x->session->broken ? REASON_CLIENT_GONE : REASON_NO_MEMORY);
+    exchange_request_failed(x, x->session->conn.broken || x->session->broken ? REASON_CLIENT_GONE
+                                                                             : REASON_NO_MEMORY);
 }
 
 void exchange_interim(struct exchange *x, struct message *m)

@@ -81,6 +81,7 @@ void exchange_request_failed(struct exchange *x, enum reason why)
         return;
     if (x->cluster && x->counted != LEDGER_COUNTS)
         ledger_cluster_failure(&x->pw->ledger, x->cluster->slot,
-                               why == REASON_SPILL || why == REASON_NO_MEMORY ? LEDGER_FAIL_INTERNAL : LEDGER_FAIL_CLIENT);
+                               why == REASON_SPILL || why == REASON_NO_MEMORY ? LEDGER_FAIL_INTERNAL
+                                                                              : LEDGER_FAIL_CLIENT);
     exchange_reply(x, why);
 }

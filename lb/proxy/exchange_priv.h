@@ -1,4 +1,5 @@
-/* exchange_priv: what the parts of the exchange (exchange.c, exchange_body.c, exchange_end.c) share, and nobody else. */
+/* exchange_priv: what the parts of the exchange (exchange.c, exchange_body.c, exchange_end.c) share, and
+ * nobody else. */
 #ifndef COX_PROXY_EXCHANGE_PRIV_H
 #define COX_PROXY_EXCHANGE_PRIV_H
 

@@ -49,8 +49,8 @@ static void decide_close(struct exchange *x, struct session *s)
 {
     bool waits_for_continue = (x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent && !x->request_ended;
     uint64_t limit = (uint64_t)s->listener->max_requests;
-    if (!(x->req.flags & MSG_KEEP_ALIVE) || waits_for_continue || x->pw->draining || (s->conn.eof && !s->in_len) ||
-        (limit && s->request_count >= limit))
+    if (!(x->req.flags & MSG_KEEP_ALIVE) || waits_for_continue || x->pw->draining ||
+        (s->conn.eof && !s->in_len) || (limit && s->request_count >= limit))
         s->close_after = true;
     /* A malformed or refused request leaves no safe place where the next could begin (H1 to H20). */
     if (x->reason && (reason_status((enum reason)x->reason) == 400 || !x->request_ended))
@@ -164,7 +164,8 @@ static ssize_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
         iov[count++] = (struct iovec){head, h1_chunk_head(head, n)};
     iov[count++] = (struct iovec){(void *)(uintptr_t)p, n};
     if (s->rsp_chunked) {
-        iov[count++] = last ? (struct iovec){(void *)(uintptr_t) "\r\n0\r\n\r\n", 7} : (struct iovec){(void *)(uintptr_t) "\r\n", 2};
+        iov[count++] = last ? (struct iovec){(void *)(uintptr_t) "\r\n0\r\n\r\n", 7}
+                            : (struct iovec){(void *)(uintptr_t) "\r\n", 2};
         s->rsp_last_sent = last;
     }
     if (!sink_write(&s->sink, iov, count))

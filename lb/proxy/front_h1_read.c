@@ -82,7 +82,7 @@ static size_t take_head(struct session *s, const char *p, size_t n)
     if (got < 0) {
         m->base = "";
         m->head_len = 0;
-        refuse(s, (enum reason)-got);
+        refuse(s, (enum reason) - got);
         return n; /* never look at it again */
     }
     start_exchange(s, p, (size_t)got);
@@ -139,7 +139,7 @@ static size_t take_body(struct session *s, const char *p, size_t n)
         return take_trailers(s, p, n);
     ssize_t used = h1_body_step(&s->body, p, n, &data);
     if (used < 0) {
-        body_failed(s, (enum reason)-used);
+        body_failed(s, (enum reason) - used);
         return n;
     }
     if (is_over_limit(s, data.n)) {
@@ -264,9 +264,9 @@ static void on_broken(struct session *s)
         session_close(s, true);
 }
 
-/* A short read says that the socket is empty, but not that it is alive: a reset that came along with the data is not
- * announced a second time (libevent shows EPOLLERR as readable and writable, nothing more). So whoever still waits for
- * bytes of a request reads once more. */
+/* A short read says that the socket is empty, but not that it is alive: a reset that came along with the data
+ * is not announced a second time (libevent shows EPOLLERR as readable and writable, nothing more). So whoever
+ * still waits for bytes of a request reads once more. */
 static bool look_again(struct session *s)
 {
     if (s->state != SESSION_HEAD && s->state != SESSION_BODY && s->state != SESSION_TUNNEL)
@@ -311,8 +311,8 @@ static void look(struct session *s)
     if (!s->conn.may_read || !s->x)
         return;
     int seen = conn_peek(&s->conn);
-    /* A FIN alone may be a half-close, and then the answer is still wanted; but nobody keeps a place in a waiting room
-     * for a client that has most likely left it. */
+    /* A FIN alone may be a half-close, and then the answer is still wanted; but nobody keeps a place in a
+     * waiting room for a client that has most likely left it. */
     if (seen == CONN_ERROR || (seen == 0 && s->x->state == EXCHANGE_HOLD))
         on_broken(s);
 }

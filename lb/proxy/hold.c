@@ -101,8 +101,9 @@ bool hold_is_used(const struct exchange *x)
 
 /* ---- letting them go on ---- */
 
-/* The exchange moves to the current topology: its cluster may have other endpoints there. False: the cluster is gone,
- * and what the old view knows of it must not be used any more, for its slots may be given to others. */
+/* The exchange moves to the current topology: its cluster may have other endpoints there. False: the cluster
+ * is gone, and what the old view knows of it must not be used any more, for its slots may be given to others.
+ */
 static bool adopt_view(struct exchange *x)
 {
     struct pworker *pw = x->pw;
@@ -178,7 +179,8 @@ static void on_mail(struct worker *w, struct mail *m)
 {
     struct hold_room *room = CONTAINER_OF(m, struct hold_room, mail);
     (void)w;
-    atomic_store_explicit(&room->mailed, false, memory_order_seq_cst); /* before we look: a later word comes again */
+    atomic_store_explicit(&room->mailed, false,
+                          memory_order_seq_cst); /* before we look: a later word comes again */
     add_due(room_of(room->pw, (uint32_t)(room - room->pw->hold_rooms)));
 }
 

@@ -1,15 +1,18 @@
-/* hold: the bounded waiting rooms of clusters that nothing can serve right now: no endpoint, or all at max_in_flight.
+/* hold: the bounded waiting rooms of clusters that nothing can serve right now: no endpoint, or all at
+ * max_in_flight.
  *
  *   worker 0: room of cluster c: oldest ─► … ─► newest      room.oldest_ns, read by the others
  *   worker 1: room of cluster c: oldest ─► …
  *
- * One room a cluster and worker, oldest first; a held exchange waits at most hold_timeout and leaves when its client
- * does. Its size (hold_max) is one shared number over all workers, proxy.holding. When a new topology arrives every
- * room is tried. When a place under max_in_flight comes free, whoever freed it tells the worker with the oldest
- * arrival (itself, or by mail); that one takes what it can while it has the oldest, and passes the word on.
+ * One room a cluster and worker, oldest first; a held exchange waits at most hold_timeout and leaves when its
+ * client does. Its size (hold_max) is one shared number over all workers, proxy.holding. When a new topology
+ * arrives every room is tried. When a place under max_in_flight comes free, whoever freed it tells the worker
+ * with the oldest arrival (itself, or by mail); that one takes what it can while it has the oldest, and
+ * passes the word on.
  *
- * No wake-up is lost: who waits publishes that first and looks for a free place afterwards, who frees gives the place
- * back first and looks for waiting ones afterwards, both sequentially consistent. Worker's thread only. */
+ * No wake-up is lost: who waits publishes that first and looks for a free place afterwards, who frees gives
+ * the place back first and looks for waiting ones afterwards, both sequentially consistent. Worker's thread
+ * only. */
 #ifndef COX_PROXY_HOLD_H
 #define COX_PROXY_HOLD_H
 
@@ -17,11 +20,11 @@
 #include "run/mailbox.h"
 
 struct hold_room {
-    struct list waiting;        /* of this cluster; next NULL: never used */
-    struct list node;           /* in pworker.rooms while someone waits */
-    struct list due;            /* in pworker.rooms_due: the word is here */
-    struct mail mail;           /* the word from another worker … */
-    _Atomic bool mailed;        /* … is under way */
+    struct list waiting; /* of this cluster; next NULL: never used */
+    struct list node;    /* in pworker.rooms while someone waits */
+    struct list due;     /* in pworker.rooms_due: the word is here */
+    struct mail mail;    /* the word from another worker … */
+    _Atomic bool mailed; /* … is under way */
     struct pworker *pw;
     _Atomic uint64_t oldest_ns; /* arrival of the first; 0: nobody waits. Read by the other workers */
 };

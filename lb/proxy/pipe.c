@@ -54,7 +54,8 @@ static bool spill(struct pipe *p, const char *data, size_t n)
     if (p->file_fd < 0) {
         p->file_fd = temp_open(p->temp_dir ? p->temp_dir : "/tmp");
         if (p->file_fd < 0) {
-            LOG_LIMITED(LOG_ERROR, 5, "temporary file in %s: errno %d", p->temp_dir ? p->temp_dir : "/tmp", errno);
+            LOG_LIMITED(LOG_ERROR, 5, "temporary file in %s: errno %d", p->temp_dir ? p->temp_dir : "/tmp",
+                        errno);
             return false;
         }
     }
@@ -81,7 +82,8 @@ static bool push_memory(struct pipe *p, const char *data, size_t n)
 
 bool pipe_push(struct pipe *p, const char *data, size_t n)
 {
-    /* What is kept will be read again from the start, memory first: so nothing may follow the file in memory. */
+    /* What is kept will be read again from the start, memory first: so nothing may follow the file in memory.
+     */
     bool file_used = p->file_to > 0;
     bool to_file = p->file_max && (file_used || p->memory_bytes + n > p->memory_max);
     if (to_file ? !spill(p, data, n) : !push_memory(p, data, n))
@@ -158,7 +160,8 @@ static void reset_empty(struct pipe *p)
     chunk_give(p->worker, p->window);
     p->window = NULL;
     if (p->file_to && ftruncate(p->file_fd, 0) != 0)
-        LOG_LIMITED(LOG_WARN, 1, "a temporary file could not be emptied: errno %d", errno); /* it is written over */
+        LOG_LIMITED(LOG_WARN, 1, "a temporary file could not be emptied: errno %d",
+                    errno); /* it is written over */
     p->file_from = p->file_to = 0;
 }
 

@@ -1,13 +1,14 @@
-/* pipe: the body of one direction of one exchange, between the side that produces it and the side that takes it. The
- * only back-pressure in the program.
+/* pipe: the body of one direction of one exchange, between the side that produces it and the side that takes
+ * it. The only back-pressure in the program.
  *
- *   producer ─► pipe_push ─► [memory: chunks ≤ memory_max][temporary file ≤ file_max] ─► pipe_peek/pipe_take ─► consumer
+ *   producer ─► pipe_push ─► [memory: chunks ≤ memory_max][temporary file ≤ file_max] ─► pipe_peek/pipe_take
+ * ─► consumer
  *
- * When nothing is queued and the consumer is willing, the exchange hands bytes straight through and only counts them
- * here. A full pipe stops its producer (pipe_is_full); below half it may go on (pipe_is_low). With file_max above 0 it
- * spills to an unlinked temporary file instead of stopping. With `keep` nothing that was taken is freed, so that
- * pipe_rewind can send it again: until the answer's head arrives or `keep_max` is passed.
- * Embedded in the exchange, same thread. */
+ * When nothing is queued and the consumer is willing, the exchange hands bytes straight through and only
+ * counts them here. A full pipe stops its producer (pipe_is_full); below half it may go on (pipe_is_low).
+ * With file_max above 0 it spills to an unlinked temporary file instead of stopping. With `keep` nothing that
+ * was taken is freed, so that pipe_rewind can send it again: until the answer's head arrives or `keep_max` is
+ * passed. Embedded in the exchange, same thread. */
 #ifndef COX_PROXY_PIPE_H
 #define COX_PROXY_PIPE_H
 
@@ -28,9 +29,9 @@ struct pipe {
     uint64_t file_from, file_to; /* not yet taken part of the file */
     struct chunk *window;        /* what was last read from the file; owned */
     const char *temp_dir;
-    int file_fd;                 /* owned; -1: none */
-    bool keep;                   /* taken bytes stay for pipe_rewind */
-    bool ended;                  /* the producer has delivered its last byte */
+    int file_fd; /* owned; -1: none */
+    bool keep;   /* taken bytes stay for pipe_rewind */
+    bool ended;  /* the producer has delivered its last byte */
 };
 
 void pipe_init(struct pipe *p, struct worker *w);
@@ -39,8 +40,8 @@ void pipe_fini(struct pipe *p);
 bool pipe_push(struct pipe *p, const char *data, size_t n) __attribute__((warn_unused_result));
 /* Bytes went straight through without being stored; ends `keep`. */
 void pipe_pass(struct pipe *p, size_t n);
-/* The next run of bytes, borrowed until the next call on this pipe; empty when there is none. *out_ok false: the file
- * could not be read. */
+/* The next run of bytes, borrowed until the next call on this pipe; empty when there is none. *out_ok false:
+ * the file could not be read. */
 struct str pipe_peek(struct pipe *p, bool *out_ok);
 void pipe_take(struct pipe *p, size_t n);
 bool pipe_can_rewind(const struct pipe *p);
@@ -52,8 +53,9 @@ static inline uint64_t pipe_queued(const struct pipe *p)
 {
     return p->pushed_bytes - p->taken_bytes;
 }
-/* With a file the file alone decides: what is in memory was pushed before it and need not fill memory_max exactly. The
- * file shrinks only when everything was taken, so that its size is bounded and not only what is unread in it. */
+/* With a file the file alone decides: what is in memory was pushed before it and need not fill memory_max
+ * exactly. The file shrinks only when everything was taken, so that its size is bounded and not only what is
+ * unread in it. */
 /* Once the file is used what comes goes there too, so that order is kept; it is emptied as a whole. */
 static inline bool pipe_is_full(const struct pipe *p)
 {

@@ -167,7 +167,9 @@ static bool start_workers(struct proxy *p)
 
 static bool set_up(struct proxy *p, struct proxy_role *role)
 {
-    *p = (struct proxy){.settings = role->settings, .role = role, .worker_count = role->workers,
+    *p = (struct proxy){.settings = role->settings,
+                        .role = role,
+                        .worker_count = role->workers,
                         .access_fd = role->access_fd};
     signal(SIGPIPE, SIG_IGN);
     if (!loop_init(&p->loop) || !mailbox_init(&p->mailbox, &p->loop, NULL))
@@ -178,7 +180,8 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     }
     p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
     p->clients = clients_create();
-    if (!p->holding || !p->clients || !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
+    if (!p->holding || !p->clients ||
+        !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
     set_session_limit(p);
     timer_init(&p->tick, &p->loop, on_tick, p);
@@ -193,8 +196,9 @@ static void tear_down(struct proxy *p)
         pthread_join(p->workers[i].w.thread, NULL);
     mailbox_run(&p->mailbox, NULL); /* the last lines of the access log */
     for (int i = 0; i < p->worker_count; i++)
-        mailbox_run(&p->workers[i].w.mailbox, &p->workers[i].w); /* buffers and topologies that came too late */
-    mailbox_run(&p->mailbox, NULL); /* publications that are done with these */
+        mailbox_run(&p->workers[i].w.mailbox,
+                    &p->workers[i].w); /* buffers and topologies that came too late */
+    mailbox_run(&p->mailbox, NULL);    /* publications that are done with these */
     for (int i = 0; i < p->worker_count; i++)
         pworker_fini(&p->workers[i]);
     free(p->workers);
@@ -220,8 +224,8 @@ int proxy_main(struct proxy_role *role)
     struct proxy p;
     if (!set_up(&p, role))
         return EXIT_FAILED;
-    log_info("generation %llu: %d workers, up to %u sessions each", (unsigned long long)role->generation, p.worker_count,
-             p.max_sessions);
+    log_info("generation %llu: %d workers, up to %u sessions each", (unsigned long long)role->generation,
+             p.worker_count, p.max_sessions);
     loop_run(&p.loop);
     tear_down(&p);
     return EXIT_OK;

@@ -1,7 +1,7 @@
 /* proxy: one generation of the data plane: N workers and a control thread.
  *
- *   control thread (main): channels to master and orchestrator, topology building, access log writing, signals
- *   workers: nothing but requests; get topologies, drain and log buffers back by mailbox
+ *   control thread (main): channels to master and orchestrator, topology building, access log writing,
+ * signals workers: nothing but requests; get topologies, drain and log buffers back by mailbox
  *
  * Started by the master after a fork; ends when drained. The proxy never waits for the orchestrator. */
 #ifndef COX_PROXY_PROXY_H
@@ -27,8 +27,8 @@ struct view {
     uint32_t users;            /* exchanges, plus one while it is the current */
 };
 
-/* A listener's socket in one worker. The descriptor is the process's; several workers never share one unless there
- * are fewer sockets than workers. */
+/* A listener's socket in one worker. The descriptor is the process's; several workers never share one unless
+ * there are fewer sockets than workers. */
 struct acceptor {
     struct event ev;
     struct pworker *pw;
@@ -48,7 +48,8 @@ struct access_buffer {
     char data[ACCESS_BUFFER_BYTES];
 };
 
-/* Field lines that say where a request came from, kept for the next request of the same client to the same Host. */
+/* Field lines that say where a request came from, kept for the next request of the same client to the same
+ * Host. */
 #define ORIGIN_ENTRIES    64
 #define ORIGIN_HOST_BYTES 64
 struct origin_entry {
@@ -71,29 +72,29 @@ struct pworker {
     struct list rooms, rooms_due;        /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
     struct uplink_pool pool;
-    struct field *fields;                /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
-    uint32_t *cursors;                   /* round robin, one per cluster slot */
-    struct balance_ewma *ewma;           /* owned; one per endpoint slot; touched by peak_ewma only */
-    struct retry_budget *budgets;        /* owned; one per cluster slot */
+    struct field *fields;         /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
+    uint32_t *cursors;            /* round robin, one per cluster slot */
+    struct balance_ewma *ewma;    /* owned; one per endpoint slot; touched by peak_ewma only */
+    struct retry_budget *budgets; /* owned; one per cluster slot */
     uint64_t random;
-    struct acceptor *acceptors;          /* owned */
+    struct acceptor *acceptors; /* owned */
     int acceptor_count;
     uint32_t session_count, uplink_count, held_count;
-    bool draining;      /* accepts no more; answers say Connection: close */
-    bool drain_final;   /* nobody comes after us: idle sessions are closed too */
+    bool draining;    /* accepts no more; answers say Connection: close */
+    bool drain_final; /* nobody comes after us: idle sessions are closed too */
     bool accept_paused;
-    uint64_t drain_at_ms;                /* then what is left is cut */
-    struct access_buffer *log;           /* being filled; NULL: none yet */
+    uint64_t drain_at_ms;      /* then what is left is cut */
+    struct access_buffer *log; /* being filled; NULL: none yet */
     struct access_buffer *log_free;
     int log_made;
-    struct origin_entry *origins;        /* owned; ORIGIN_ENTRIES */
-    uint64_t log_second;                 /* date_text is of this one */
+    struct origin_entry *origins; /* owned; ORIGIN_ENTRIES */
+    uint64_t log_second;          /* date_text is of this one */
     char date_text[48];
     uint32_t date_len;
-    uint64_t http_date_second;           /* http_date is of this one */
+    uint64_t http_date_second; /* http_date is of this one */
     char http_date[32];
     uint64_t wake_sent_ms;
-    struct deadline tick;                /* once a second: log flush, end of the drain */
+    struct deadline tick; /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
         _Alignas(64) _Atomic uint32_t sessions;
@@ -107,19 +108,19 @@ struct proxy {
     struct ledger ledger;
     struct pworker *workers; /* owned */
     int worker_count;
-    uint32_t max_sessions;   /* per worker */
-    struct loop loop;        /* of the control thread */
-    struct mailbox mailbox;  /* of the control thread */
+    uint32_t max_sessions;                 /* per worker */
+    struct loop loop;                      /* of the control thread */
+    struct mailbox mailbox;                /* of the control thread */
     struct channel *master, *orchestrator; /* owned; NULL: gone */
-    struct topology *topology; /* the newest, counted */
+    struct topology *topology;             /* the newest, counted */
     struct timer tick;
     bool ready_sent, draining;
     int workers_done;
-    _Atomic int access_fd;   /* -1: off; the control thread writes it, workers look whether there is one */
-    struct clients *clients; /* owned; connections per client address */
-    _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written only when
-                                  something has to wait) */
-    struct gates gates;      /* max_in_flight and ejection, shared by the workers */
+    _Atomic int access_fd;     /* -1: off; the control thread writes it, workers look whether there is one */
+    struct clients *clients;   /* owned; connections per client address */
+    _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written
+                                  only when something has to wait) */
+    struct gates gates;        /* max_in_flight and ejection, shared by the workers */
     struct {
         _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */
     } shared;
@@ -134,7 +135,8 @@ static inline struct pworker *pworker_of(struct worker *w)
 /* view.c */
 struct view *view_ref(struct pworker *pw);
 void view_unref(struct pworker *pw, struct view **v);
-/* For one worker, with a reference of its own to t. Control thread: a worker must not need memory for a new topology. */
+/* For one worker, with a reference of its own to t. Control thread: a worker must not need memory for a new
+ * topology. */
 struct view *view_create(struct topology *t);
 /* Makes it the current one; it belongs to the worker from now on. */
 void view_replace(struct pworker *pw, struct view *fresh);
@@ -144,8 +146,8 @@ bool acceptors_start(struct pworker *pw) __attribute__((warn_unused_result));
 void acceptors_stop(struct pworker *pw);
 /* Takes what waits in the queues, before they are closed for good. */
 void acceptors_empty(struct pworker *pw);
-/* When no worker accepts any more: lets go of the sockets, so that a listener that the new config does not have is gone.
- * final: a shutdown, connecting is refused from now on, whoever else has them. */
+/* When no worker accepts any more: lets go of the sockets, so that a listener that the new config does not
+ * have is gone. final: a shutdown, connecting is refused from now on, whoever else has them. */
 void proxy_close_listeners(struct proxy *p, bool final);
 /* Until a session ends. */
 void acceptors_pause(struct pworker *pw);
@@ -164,8 +166,8 @@ void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final);
 /* proxy_topology.c, control thread */
 bool proxy_first_topology(struct proxy *p) __attribute__((warn_unused_result));
 void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff);
-/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint, or that all its endpoints
- * are at max_in_flight. */
+/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint, or that all its
+ * endpoints are at max_in_flight. */
 void proxy_wake(struct pworker *pw, struct str cluster, bool is_saturated);
 
 /* access.c: one line at DONE */

@@ -1,4 +1,5 @@
-/* Topologies in the control thread: taken from the master or the orchestrator, built, published to every worker. */
+/* Topologies in the control thread: taken from the master or the orchestrator, built, published to every
+ * worker. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -64,11 +65,13 @@ static void on_topology_mail(struct worker *w, struct mail *m)
 static void publish(struct proxy *p, struct topology *t)
 {
     struct publication *pub = must(malloc(sizeof *pub));
-    *pub = (struct publication){.done = {.fn = on_all_taken}, .proxy = p, .epoch = t->epoch, .number = t->number};
+    *pub = (struct publication){
+        .done = {.fn = on_all_taken}, .proxy = p, .epoch = t->epoch, .number = t->number};
     atomic_store(&pub->pending, p->worker_count);
     for (int i = 0; i < p->worker_count; i++) {
         struct topology_mail *m = must(malloc(sizeof *m));
-        *m = (struct topology_mail){.mail = {.fn = on_topology_mail}, .view = view_create(t), .publication = pub};
+        *m = (struct topology_mail){
+            .mail = {.fn = on_topology_mail}, .view = view_create(t), .publication = pub};
         mailbox_send(&p->workers[i].w.mailbox, &m->mail);
     }
     if (p->topology)
@@ -100,7 +103,8 @@ static bool take(struct proxy *p, struct topology *t, struct buf *error)
     }
     if (t)
         topology_unref(&t);
-    log_warn("topology refused: %.*s", error->len ? (int)error->len : 18, error->len ? error->p : "slots out of range");
+    log_warn("topology refused: %.*s", error->len ? (int)error->len : 18,
+             error->len ? error->p : "slots out of range");
     return false;
 }
 
@@ -123,7 +127,8 @@ void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff)
 {
     struct buf error;
     buf_init(&error);
-    struct topology *t = is_diff ? topology_diff_apply(p->topology, payload, &error) : topology_decode(payload, &error);
+    struct topology *t =
+        is_diff ? topology_diff_apply(p->topology, payload, &error) : topology_decode(payload, &error);
     /* Whatever is wrong is put right by one whole topology; the old one serves meanwhile. */
     if (!take(p, t, &error) && p->orchestrator)
         channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ASK, STR_NULL, NULL, 0);
@@ -143,7 +148,8 @@ static void on_wake(struct worker *none, struct mail *m)
     struct wake_mail *w = CONTAINER_OF(m, struct wake_mail, mail);
     (void)none;
     if (w->proxy->orchestrator)
-        channel_send(w->proxy->orchestrator, w->is_saturated ? CHANNEL_SATURATED : CHANNEL_WAKE, str_make(w->id, w->len), NULL, 0);
+        channel_send(w->proxy->orchestrator, w->is_saturated ? CHANNEL_SATURATED : CHANNEL_WAKE,
+                     str_make(w->id, w->len), NULL, 0);
     free(w);
 }
 

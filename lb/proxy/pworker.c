@@ -7,11 +7,11 @@
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 
-#define TICK_MS          1000
-#define DRAIN_TICK_MS    50
-#define EXCHANGES_KEPT   1024
-#define SESSIONS_KEPT    1024
-#define UPLINKS_KEPT     512
+#define TICK_MS        1000
+#define DRAIN_TICK_MS  50
+#define EXCHANGES_KEPT 1024
+#define SESSIONS_KEPT  1024
+#define UPLINKS_KEPT   512
 
 struct drain_mail {
     struct mail mail;
@@ -62,7 +62,8 @@ static void drain_step(struct pworker *pw)
         cut_all(pw);
     close_idle_uplinks(pw);
     /* Not before no worker can hand one more connection over, and the last that was is counted. */
-    bool all = atomic_load_explicit(&pw->proxy->shared.draining, memory_order_acquire) == pw->proxy->worker_count;
+    bool all =
+        atomic_load_explicit(&pw->proxy->shared.draining, memory_order_acquire) == pw->proxy->worker_count;
     bool mail = atomic_load_explicit(&pw->w.mailbox.shared.head, memory_order_acquire) != NULL;
     if (all && !mail && pw->session_count == 0 && pw->uplink_count == 0)
         worker_stop(&pw->w);
@@ -133,7 +134,8 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
-    return pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms && pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+    return pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms && pw->origins &&
+           uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)

@@ -16,7 +16,8 @@ void reply_field(struct message *m, struct writer *w, struct str name, struct st
         return;
     }
     struct field *f = &m->fields[m->field_count++];
-    *f = (struct field){.name = (uint32_t)w->len, .name_len = (uint16_t)name.n, .id = (uint8_t)field_lookup(name)};
+    *f = (struct field){
+        .name = (uint32_t)w->len, .name_len = (uint16_t)name.n, .id = (uint8_t)field_lookup(name)};
     writer_str(w, name);
     f->value = (uint32_t)w->len;
     f->value_len = (uint32_t)value.n;

@@ -112,8 +112,8 @@ static bool entry_matches(const struct origin_entry *e, const struct exchange *x
     const struct session *s = x->session;
     struct str host = message_str(&x->req, x->req.authority);
     return e->text_len && e->family == s->family && e->port == s->local_port && e->host_len == host.n &&
-           e->secure == !!(x->req.flags & MSG_SECURE) && e->trusted == s->trusted && memcmp(e->ip, s->ip, 16) == 0 &&
-           memcmp(e->host, host.p, host.n) == 0;
+           e->secure == !!(x->req.flags & MSG_SECURE) && e->trusted == s->trusted &&
+           memcmp(e->ip, s->ip, 16) == 0 && memcmp(e->host, host.p, host.n) == 0;
 }
 
 static void fill_entry(struct origin_entry *e, struct exchange *x)
@@ -143,8 +143,9 @@ static void fill_entry(struct origin_entry *e, struct exchange *x)
 /* Fields of trusted proxies change from request to request, and are merged into ours. */
 static bool is_plain_origin(const struct exchange *x)
 {
-    const uint64_t claims = 1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_FOR | 1ull << FIELD_X_FORWARDED_PROTO |
-                            1ull << FIELD_X_FORWARDED_HOST | 1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_VIA;
+    const uint64_t claims = 1ull << FIELD_FORWARDED | 1ull << FIELD_X_FORWARDED_FOR |
+                            1ull << FIELD_X_FORWARDED_PROTO | 1ull << FIELD_X_FORWARDED_HOST |
+                            1ull << FIELD_X_FORWARDED_PORT | 1ull << FIELD_VIA;
     return !x->session->trusted || !(x->req.present & claims);
 }
 
@@ -203,6 +204,7 @@ void rewrite_each(struct exchange *x, void (*put)(void *ctx, struct str name, st
             continue;
         if (line.p[line.n - 1] == '\r')
             line.n--;
-        put(ctx, str_make(line.p, (size_t)colon), str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
+        put(ctx, str_make(line.p, (size_t)colon),
+            str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
     }
 }

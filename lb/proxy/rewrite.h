@@ -1,7 +1,8 @@
 /* rewrite: what the proxy changes in a request before it goes to a server; the same for every back.
  *
- * Hop-by-hop and forged fields go; X-Forwarded-*, Forwarded, Via, X-Request-Id and traceparent come. Done once an
- * exchange, before the first attempt: the new field lines are kept in the arena, so that a retry sends the same. */
+ * Hop-by-hop and forged fields go; X-Forwarded-*, Forwarded, Via, X-Request-Id and traceparent come. Done
+ * once an exchange, before the first attempt: the new field lines are kept in the arena, so that a retry
+ * sends the same. */
 #ifndef COX_PROXY_REWRITE_H
 #define COX_PROXY_REWRITE_H
 

@@ -8,8 +8,8 @@
 #include "base/panic.h"
 #include "proxy/proxy.h"
 
-#define LINGER_MS       2000  /* without a byte from the client */
-#define LINGER_TOTAL_MS 30000 /* an uploader gets this long to see our early answer before the reset */
+#define LINGER_MS          2000  /* without a byte from the client */
+#define LINGER_TOTAL_MS    30000 /* an uploader gets this long to see our early answer before the reset */
 #define BODY_RATE_GRACE_MS 10000
 
 static void on_run(struct run_node *n)
@@ -39,7 +39,8 @@ static bool body_is_slow(const struct session *s)
         return false; /* it waits for a 100 of the server, which has its own time-out */
     if (now - s->body_seen_ms >= l->client_body_timeout_ms)
         return true;
-    return l->client_body_min_rate && took > BODY_RATE_GRACE_MS && s->body_bytes * 1000 / took < l->client_body_min_rate;
+    return l->client_body_min_rate && took > BODY_RATE_GRACE_MS &&
+           s->body_bytes * 1000 / took < l->client_body_min_rate;
 }
 
 static void check_busy(struct session *s)
@@ -173,7 +174,8 @@ static void leave_limits(struct session *s)
     s->limited = false;
 }
 
-void session_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer)
+void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
+                  const struct addr *peer)
 {
     struct session *s = pool_take(&pw->session_pool);
     if (!s) {
@@ -291,7 +293,9 @@ bool session_keep_input(struct session *s, const char *p, size_t n)
         return true;
     }
     if (n > s->in_cap) {
-        uint32_t cap = (uint32_t)(n < 2048 ? 2048 : n < WORKER_SCRATCH_BYTES / 2 ? n * 2 : WORKER_SCRATCH_BYTES);
+        uint32_t cap = (uint32_t)(n < 2048                       ? 2048
+                                  : n < WORKER_SCRATCH_BYTES / 2 ? n * 2
+                                                                 : WORKER_SCRATCH_BYTES);
         char *grown = realloc(s->in, cap);
         if (!grown)
             return false;

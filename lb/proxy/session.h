@@ -1,9 +1,9 @@
 /* session: one client connection of HTTP/1.x. The front_h1 codec works on it.
  *
  * Born by accept, or by a hand-over from another worker; owned by its worker; dies in session_close (after a
- * lingering close: FIN first, then what the client still sends is discarded, so that it never sees a reset). An idle
- * session holds no buffer and no exchange. States change in session_set_state alone, which also sets the time-out
- * that belongs to the state. */
+ * lingering close: FIN first, then what the client still sends is discarded, so that it never sees a reset).
+ * An idle session holds no buffer and no exchange. States change in session_set_state alone, which also sets
+ * the time-out that belongs to the state. */
 #ifndef COX_PROXY_SESSION_H
 #define COX_PROXY_SESSION_H
 
@@ -29,7 +29,7 @@ enum session_state {
 struct session {
     struct parked parked;
     uint32_t magic;
-    uint8_t state; /* enum session_state */
+    uint8_t state;      /* enum session_state */
     bool close_after;   /* no further request on this connection */
     bool rsp_chunked;   /* the answer goes out chunked */
     bool rsp_no_body;   /* HEAD, 204, 304 */
@@ -38,17 +38,17 @@ struct session {
     bool shut_pending;  /* tunnel: FIN when the sink is empty */
     bool write_watched; /* the deadline stands for the write time-out too */
     bool broken;
-    uint8_t family;     /* AF_INET, AF_INET6, AF_UNIX */
-    bool trusted;       /* the peer is in listener.trusted */
-    bool limited;       /* counted in proxy.clients */
-    uint16_t port;      /* of the client */
+    uint8_t family;      /* AF_INET, AF_INET6, AF_UNIX */
+    bool trusted;        /* the peer is in listener.trusted */
+    bool limited;        /* counted in proxy.clients */
+    uint16_t port;       /* of the client */
     uint16_t local_port; /* that it connected to */
-    uint8_t ip[16];     /* of the client, v4-mapped */
+    uint8_t ip[16];      /* of the client, v4-mapped */
     struct conn conn;
     struct sink sink;
     struct deadline deadline;
     struct run_node run;
-    struct list node;   /* in pworker.sessions (busy) or pworker.idle_sessions, oldest first */
+    struct list node; /* in pworker.sessions (busy) or pworker.idle_sessions, oldest first */
     struct pworker *pw;
     const struct listener_settings *listener;
     struct exchange *x; /* owned, NULL when idle */
@@ -63,12 +63,13 @@ struct session {
 };
 
 /* Takes over fd. */
-void session_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer);
+void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
+                  const struct addr *peer);
 /* At once, for a session without an exchange. reset: RST instead of FIN. */
 void session_close(struct session *s, bool reset);
-/* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for want of
- * descriptors. A generation that drains after a reload leaves idle sessions alone: the answer to their next request
- * says "Connection: close". */
+/* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for
+ * want of descriptors. A generation that drains after a reload leaves idle sessions alone: the answer to
+ * their next request says "Connection: close". */
 void session_drain(struct session *s);
 void session_set_state(struct session *s, enum session_state state);
 

@@ -240,7 +240,8 @@ static struct uplink *open_uplink(struct pworker *pw, const struct endpoint *e, 
     deadline_init(&u->deadline, on_timeout);
     run_node_init(&u->run, on_run);
     if (!conn_connect(&u->conn, &pw->w, &e->addr, on_ready)) {
-        *out_why = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? REASON_NO_MEMORY : REASON_CONNECT_FAILED;
+        *out_why =
+            errno == EMFILE || errno == ENFILE || errno == ENOMEM ? REASON_NO_MEMORY : REASON_CONNECT_FAILED;
         pool_give(&pw->uplink_pool_mem, u);
         return NULL;
     }

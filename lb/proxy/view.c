@@ -1,5 +1,5 @@
-/* A worker's hold on topologies: an exchange pins the one it was routed by, without touching a line that another
- * thread writes. */
+/* A worker's hold on topologies: an exchange pins the one it was routed by, without touching a line that
+ * another thread writes. */
 #include <stdlib.h>
 
 #include "base/panic.h"

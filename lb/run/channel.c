@@ -9,7 +9,8 @@
 #include "base/list.h"
 #include "base/panic.h"
 
-/* Frozen for ever, as DATAPATH section 1 asks of all heads: peers of different builds meet during an upgrade. */
+/* Frozen for ever, as DATAPATH section 1 asks of all heads: peers of different builds meet during an upgrade.
+ */
 struct head {
     uint32_t magic;
     uint16_t version;
@@ -143,7 +144,8 @@ static bool make_room(struct channel *c)
     return false;
 }
 
-static bool enqueue(struct channel *c, const struct head *head, const char *payload, const int *fds, int fd_count)
+static bool enqueue(struct channel *c, const struct head *head, const char *payload, const int *fds,
+                    int fd_count)
 {
     if (!make_room(c)) {
         if (is_repeated(head->type))
@@ -248,8 +250,9 @@ static void take_fds(struct msghdr *msg, struct received *r)
 
 static bool head_is_sane(const struct received *r, ssize_t n, int flags)
 {
-    return n >= (ssize_t)sizeof r->head && !(flags & (MSG_TRUNC | MSG_CTRUNC)) && r->head.magic == CHANNEL_MAGIC &&
-           r->head.version == CHANNEL_VERSION && r->head.payload_bytes == (size_t)n - sizeof r->head &&
+    return n >= (ssize_t)sizeof r->head && !(flags & (MSG_TRUNC | MSG_CTRUNC)) &&
+           r->head.magic == CHANNEL_MAGIC && r->head.version == CHANNEL_VERSION &&
+           r->head.payload_bytes == (size_t)n - sizeof r->head &&
            (!(r->head.flags & FLAG_MEMFD) || r->fd_count > 0) &&
            r->fd_count <= CHANNEL_FDS_MAX + (r->head.flags & FLAG_MEMFD ? 1 : 0);
 }
@@ -262,8 +265,10 @@ static int receive(struct channel *c, struct received *r)
         struct cmsghdr align;
     } control;
     struct iovec part = {c->in, sizeof c->in};
-    struct msghdr msg = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof control.bytes};
     ssize_t n;
     do
         n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

@@ -40,7 +40,8 @@ void deadline_queue(struct wheel *w, struct deadline *d)
         unlink_node(w, d);
     /* Rounded up to a tick, at least the next slot and at most the horizon. */
     uint64_t at = (d->at_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS * WHEEL_TICK_MS;
-    uint64_t first = w->done_ms + WHEEL_TICK_MS, last = w->done_ms + (uint64_t)(WHEEL_SLOTS - 1) * WHEEL_TICK_MS;
+    uint64_t first = w->done_ms + WHEEL_TICK_MS,
+             last = w->done_ms + (uint64_t)(WHEEL_SLOTS - 1) * WHEEL_TICK_MS;
     at = at < first ? first : at > last ? last : at;
     uint32_t slot = slot_of(at);
     list_push(&w->slots[slot], &d->node);
@@ -76,8 +77,8 @@ static void run_slot(struct wheel *w, uint32_t slot, uint64_t now_ms)
     }
 }
 
-/* The hand stood still for more than a turn: it jumps to now, and every slot is looked at once. What is not due yet is
- * queued again from where the hand is now, so a stall displaces nothing. */
+/* The hand stood still for more than a turn: it jumps to now, and every slot is looked at once. What is not
+ * due yet is queued again from where the hand is now, so a stall displaces nothing. */
 static void run_all(struct wheel *w, uint64_t now_ms)
 {
     w->done_ms = now_ms / WHEEL_TICK_MS * WHEEL_TICK_MS;

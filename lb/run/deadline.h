@@ -1,11 +1,11 @@
 /* deadline: lazy time-outs for workers. Setting a later time on a queued deadline is one store.
  *
- *   wheel: 1024 slots of 32 ms. A deadline sits in the slot of some time ≤ its own; when that slot comes up and its
- *   time was moved on meanwhile, it is queued again. So a keep-alive connection that moves its deadline twice a
- *   request touches the wheel about twice a minute.
+ *   wheel: 1024 slots of 32 ms. A deadline sits in the slot of some time ≤ its own; when that slot comes up
+ * and its time was moved on meanwhile, it is queued again. So a keep-alive connection that moves its deadline
+ * twice a request touches the wheel about twice a minute.
  *
- * Fires up to one tick late, never early. A deadline is embedded in its object, belongs to one worker, and must be
- * stopped (deadline_stop) before its object goes. */
+ * Fires up to one tick late, never early. A deadline is embedded in its object, belongs to one worker, and
+ * must be stopped (deadline_stop) before its object goes. */
 #ifndef COX_RUN_DEADLINE_H
 #define COX_RUN_DEADLINE_H
 

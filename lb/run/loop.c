@@ -55,7 +55,8 @@ void timer_init(struct timer *t, struct loop *l, loop_fn *fn, void *ctx)
 
 void timer_arm(struct timer *t, uint64_t after_ms)
 {
-    struct timeval tv = {.tv_sec = (time_t)(after_ms / 1000), .tv_usec = (suseconds_t)(after_ms % 1000 * 1000)};
+    struct timeval tv = {.tv_sec = (time_t)(after_ms / 1000),
+                         .tv_usec = (suseconds_t)(after_ms % 1000 * 1000)};
     ASSERT(t->ready);
     ASSERT(event_add(&t->ev, &tv) == 0);
 }

@@ -1,7 +1,7 @@
 /* loop: typed wrappers over libevent, the only place that knows it (with lb/net, which embeds struct event).
  *
- * A loop belongs to one thread. Callback contexts are checked pointers of the owner. Timers are libevent's own: for
- * the control plane only; workers use deadlines (run/deadline.h). */
+ * A loop belongs to one thread. Callback contexts are checked pointers of the owner. Timers are libevent's
+ * own: for the control plane only; workers use deadlines (run/deadline.h). */
 #ifndef COX_RUN_LOOP_H
 #define COX_RUN_LOOP_H
 

@@ -1,7 +1,8 @@
 /* mailbox: the road of messages into a thread. Many senders, one reader, no locks.
  *
- * A mail is embedded in whatever is sent; from mailbox_send on it belongs to the receiving worker, whose thread runs
- * its function at the top of a loop turn, or when its bell is an event, in the order of sending. */
+ * A mail is embedded in whatever is sent; from mailbox_send on it belongs to the receiving worker, whose
+ * thread runs its function at the top of a loop turn, or when its bell is an event, in the order of sending.
+ */
 #ifndef COX_RUN_MAILBOX_H
 #define COX_RUN_MAILBOX_H
 
@@ -19,7 +20,7 @@ struct mail {
 struct mailbox {
     struct watch watch;
     struct worker *worker; /* borrowed; NULL for the mailbox of a control thread */
-    int fd; /* eventfd, owned */
+    int fd;                /* eventfd, owned */
     /* Touched by senders and the reader; release on push, acquire on take. */
     struct {
         _Alignas(64) _Atomic(struct mail *) head;

@@ -1,6 +1,8 @@
-/* role: what the master hands to each child after the fork. Plain values and descriptors; the child owns them.
+/* role: what the master hands to each child after the fork. Plain values and descriptors; the child owns
+ * them.
  *
- * The master forks without exec, so settings are simply there. Each child's main function returns its exit code. */
+ * The master forks without exec, so settings are simply there. Each child's main function returns its exit
+ * code. */
 #ifndef COX_RUN_ROLE_H
 #define COX_RUN_ROLE_H
 
@@ -13,14 +15,15 @@
 /* Exit codes of every role, documented in coxswain.8. */
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_FAILED = 1,  /* ran and had to give up */
-    EXIT_USAGE = 64,  /* command line */
-    EXIT_CONFIG = 2,  /* config or plugin wrong */
-    EXIT_BIND = 3,    /* a listener could not be bound */
-    EXIT_OS = 71      /* fork, memory, descriptors */
+    EXIT_FAILED = 1, /* ran and had to give up */
+    EXIT_USAGE = 64, /* command line */
+    EXIT_CONFIG = 2, /* config or plugin wrong */
+    EXIT_BIND = 3,   /* a listener could not be bound */
+    EXIT_OS = 71     /* fork, memory, descriptors */
 };
 
-/* The sockets of one listener: `count` SO_REUSEPORT sockets, or one (unix). Worker w serves fds[w % count]. */
+/* The sockets of one listener: `count` SO_REUSEPORT sockets, or one (unix). Worker w serves fds[w % count].
+ */
 struct listener_fds {
     int *fds; /* owned by the array's owner */
     int count;
@@ -31,23 +34,23 @@ struct proxy_role {
     uint64_t generation;
     int workers;
     struct listener_fds *listeners; /* one per settings->listeners, same order */
-    int master_fd;   /* M-P channel */
-    int ledger_fd;   /* read-write until sealed */
-    int topology_fd; /* sealed memfd of the topology to start from */
-    int access_fd;   /* access log, -1: off */
+    int master_fd;                  /* M-P channel */
+    int ledger_fd;                  /* read-write until sealed */
+    int topology_fd;                /* sealed memfd of the topology to start from */
+    int access_fd;                  /* access log, -1: off */
 };
 
 struct orch_role {
     const struct settings *settings;
-    uint64_t epoch;   /* new for each orchestrator */
-    int master_fd;    /* M-O channel; proxies come by CHANNEL_PROXY_UP */
-    int topology_fd;  /* the last published, always there */
-    int past_fd;      /* ledger_past, read-only */
-    int admin_fd;     /* bound and listening, -1: no admin listener */
-    const char *admin_token;             /* borrowed; NULL: none is asked for */
-    const struct orch_admin_ops *admin;  /* orch/orch.h; may be NULL */
-    struct stall *stall; /* where to note the call that runs; may be NULL */
-    const char *const *left_out; /* plugin instances that stalled too often: not opened */
+    uint64_t epoch;                     /* new for each orchestrator */
+    int master_fd;                      /* M-O channel; proxies come by CHANNEL_PROXY_UP */
+    int topology_fd;                    /* the last published, always there */
+    int past_fd;                        /* ledger_past, read-only */
+    int admin_fd;                       /* bound and listening, -1: no admin listener */
+    const char *admin_token;            /* borrowed; NULL: none is asked for */
+    const struct orch_admin_ops *admin; /* orch/orch.h; may be NULL */
+    struct stall *stall;                /* where to note the call that runs; may be NULL */
+    const char *const *left_out;        /* plugin instances that stalled too often: not opened */
     size_t left_out_count;
 };
 
@@ -57,8 +60,8 @@ int proxy_main(struct proxy_role *role);
 int orch_main(struct orch_role *role);
 /* admin/admin.c: what serves the orchestrator's admin listener. */
 extern const struct orch_admin_ops admin_ops;
-/* orch/check: loads every plugin of the config, checks its section against its schema and lets it go again. Each
- * error is a line in *errors. Called in a process of its own. */
+/* orch/check: loads every plugin of the config, checks its section against its schema and lets it go again.
+ * Each error is a line in *errors. Called in a process of its own. */
 bool orch_check(const struct settings *s, struct buf *errors);
 
 #endif

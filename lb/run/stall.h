@@ -1,9 +1,9 @@
-/* stall: one page shared by the master and its orchestrator, in which the orchestrator notes whose call it is in, so
- * that the master can end one that does not come back and knows which plugin held it up.
+/* stall: one page shared by the master and its orchestrator, in which the orchestrator notes whose call it is
+ * in, so that the master can end one that does not come back and knows which plugin held it up.
  *
- * Made by the master before it forks, mapped in both ever after; the orchestrator alone writes while it lives, the
- * master once it is reaped. What a wild plugin scribbles here can end its own orchestrator and nothing else: the master
- * copies the name out, bounded, and looks it up in its own config. */
+ * Made by the master before it forks, mapped in both ever after; the orchestrator alone writes while it
+ * lives, the master once it is reaped. What a wild plugin scribbles here can end its own orchestrator and
+ * nothing else: the master copies the name out, bounded, and looks it up in its own config. */
 #ifndef COX_RUN_STALL_H
 #define COX_RUN_STALL_H
 

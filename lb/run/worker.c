@@ -155,7 +155,7 @@ void chunk_give(struct worker *w, struct chunk *c)
 bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
 {
     while (n) {
-        if (!*last || (*last)->to == sizeof (*last)->data) {
+        if (!*last || (*last)->to == sizeof(*last)->data) {
             struct chunk *c = chunk_take(w);
             if (!c)
                 return false;
@@ -165,7 +165,7 @@ bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, 
                 *first = c;
             *last = c;
         }
-        size_t room = sizeof (*last)->data - (*last)->to, take = n < room ? n : room;
+        size_t room = sizeof(*last)->data - (*last)->to, take = n < room ? n : room;
         memcpy((*last)->data + (*last)->to, p, take);
         (*last)->to += (uint32_t)take;
         p += take;

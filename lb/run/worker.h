@@ -1,8 +1,8 @@
 /* worker: one data thread with its loop, run queue, deadlines, mailbox and lent buffers. Knows no HTTP.
  *
- * A loop turn: clock → mail → deadlines → events → run queue → parked objects are reclaimed → on_turn of the owner.
- * The loop does not sleep while the run queue is not empty. Everything here is touched by the worker's thread only,
- * but for the mailbox and `shared`.
+ * A loop turn: clock → mail → deadlines → events → run queue → parked objects are reclaimed → on_turn of the
+ * owner. The loop does not sleep while the run queue is not empty. Everything here is touched by the worker's
+ * thread only, but for the mailbox and `shared`.
  *
  * The scratch buffer and the cork are lent for one callback; nothing re-enters. */
 #ifndef COX_RUN_WORKER_H
@@ -20,11 +20,11 @@
 #include "run/loop.h"
 #include "run/mailbox.h"
 
-#define WORKER_READ_BYTES     65536 /* taken from one socket by one system call */
+#define WORKER_READ_BYTES     65536        /* taken from one socket by one system call */
 #define WORKER_HEAD_BYTES     (256u << 10) /* the largest head that any limit allows */
 #define WORKER_SCRATCH_BYTES  (WORKER_HEAD_BYTES + WORKER_READ_BYTES)
 #define WORKER_CORK_BYTES     (WORKER_HEAD_BYTES + 65536) /* such a head and our own fields */
-#define WORKER_EVENTS_A_CLOCK 8 /* events between two readings of the clock */
+#define WORKER_EVENTS_A_CLOCK 8                           /* events between two readings of the clock */
 
 /* Something to go on with in the next pass of the run queue. Embedded; run_queue_add twice is harmless. */
 struct run_node {
@@ -57,17 +57,17 @@ struct worker {
     struct list run_queue;
     struct parked *parked;
     struct pool chunks;
-    uint64_t now_ns;     /* monotonic */
+    uint64_t now_ns; /* monotonic */
     uint64_t now_ms;
     int64_t wall_offset_ns; /* wall = now + offset; refreshed once a second */
     uint64_t wall_read_ms;
     uint32_t events_since_clock;
     int index;
     bool stop;
-    char *scratch;       /* lent, WORKER_SCRATCH_BYTES */
-    char *cork;          /* lent, WORKER_CORK_BYTES */
+    char *scratch; /* lent, WORKER_SCRATCH_BYTES */
+    char *cork;    /* lent, WORKER_CORK_BYTES */
     uint32_t cork_len;
-    struct sink *cork_owner; /* whose head waits in the cork, or NULL */
+    struct sink *cork_owner;           /* whose head waits in the cork, or NULL */
     void (*on_turn)(struct worker *w); /* end of a turn; may be NULL */
     pthread_t thread;
     struct {
@@ -120,7 +120,8 @@ static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_
 /* NULL when memory is out. */
 struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
 void chunk_give(struct worker *w, struct chunk *c);
-/* Copies n bytes behind the last chunk of a queue, taking new ones. False when memory is out: part may be in then. */
+/* Copies n bytes behind the last chunk of a queue, taking new ones. False when memory is out: part may be in
+ * then. */
 bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
     __attribute__((warn_unused_result));
 

@@ -50,7 +50,8 @@ bool balance_was_tried(const struct cluster *c, const struct balance_request *r,
 bool balance_is_barred(const struct cluster *c, struct balance_request *r, uint32_t candidate)
 {
     const struct endpoint *e = &c->endpoints[c->candidates[candidate]];
-    if ((r->checks & CHECK_EJECTED) && gate_is_ejected(&r->gates->endpoints[e->slot], e->mark, r->now_ns / NS_PER_MS))
+    if ((r->checks & CHECK_EJECTED) &&
+        gate_is_ejected(&r->gates->endpoints[e->slot], e->mark, r->now_ns / NS_PER_MS))
         return true;
     if (!(r->checks & CHECK_FULL) || !gate_is_full(&r->gates->endpoints[e->slot], c->options.max_in_flight))
         return false;
@@ -97,7 +98,8 @@ static uint32_t checks_of(const struct cluster *c, struct balance_request *r)
     uint32_t checks = 0;
     if (r->gates) {
         uint64_t until_ms = atomic_load_explicit(&r->gates->clusters[c->slot].until_ms, memory_order_relaxed);
-        checks = (c->options.max_in_flight ? CHECK_FULL : 0) | (until_ms > r->now_ns / NS_PER_MS ? CHECK_EJECTED : 0);
+        checks = (c->options.max_in_flight ? CHECK_FULL : 0) |
+                 (until_ms > r->now_ns / NS_PER_MS ? CHECK_EJECTED : 0);
     }
     if (c->ramp_until_ns > r->wall_ns) {
         checks |= CHECK_RAMP;

@@ -1,9 +1,9 @@
 /* balance: which endpoint of a cluster gets the next attempt.
  *
  * A policy is one function over an immutable cluster, the worker's own small state and a reader of in-flight
- * counts. It skips endpoints already tried, those at max_in_flight, and, while there are others, those that real
- * traffic found broken (gate.h). An endpoint in its slow start takes part in a growing share of the picks only. Runs
- * on the request path: no allocation, no lock, no division by input. */
+ * counts. It skips endpoints already tried, those at max_in_flight, and, while there are others, those that
+ * real traffic found broken (gate.h). An endpoint in its slow start takes part in a growing share of the
+ * picks only. Runs on the request path: no allocation, no lock, no division by input. */
 #ifndef COX_TOPO_BALANCE_H
 #define COX_TOPO_BALANCE_H
 
@@ -16,33 +16,35 @@
 #define BALANCE_TRIED_MAX 8
 #define BALANCE_FULL      (-2)
 
-/* How long answers of an endpoint take, as one worker sees it: a mean that jumps up at once and comes down slowly, so
- * that a server that begins to struggle is avoided before the mean would tell. */
+/* How long answers of an endpoint take, as one worker sees it: a mean that jumps up at once and comes down
+ * slowly, so that a server that begins to struggle is avoided before the mean would tell. */
 struct balance_ewma {
     uint64_t at_ns; /* of the last sample; 0: none yet */
     double value_ns;
 };
 
-/* What the policies may look at. Made on the stack for each pick, or kept over the attempts of one request. */
+/* What the policies may look at. Made on the stack for each pick, or kept over the attempts of one request.
+ */
 struct balance_request {
     const struct ledger *ledger;
-    const struct gates *gates;       /* NULL: neither limits nor ejection */
-    const struct balance_ewma *ewma; /* the worker's, by endpoint slot; for peak_ewma */
-    uint64_t *random;                /* the worker's xorshift state */
-    uint32_t *cursor;                /* the worker's round-robin cursor of this cluster */
-    uint64_t now_ns, wall_ns;        /* of this pick */
-    uint64_t hash;                   /* of what consistent_hash goes by */
-    int preferred;                   /* endpoint index + 1 that a sticky cookie names, or 0 */
+    const struct gates *gates;         /* NULL: neither limits nor ejection */
+    const struct balance_ewma *ewma;   /* the worker's, by endpoint slot; for peak_ewma */
+    uint64_t *random;                  /* the worker's xorshift state */
+    uint32_t *cursor;                  /* the worker's round-robin cursor of this cluster */
+    uint64_t now_ns, wall_ns;          /* of this pick */
+    uint64_t hash;                     /* of what consistent_hash goes by */
+    int preferred;                     /* endpoint index + 1 that a sticky cookie names, or 0 */
     uint32_t tried[BALANCE_TRIED_MAX]; /* endpoint slots */
     uint32_t tried_count;
     /* the policies' own, during a pick */
-    uint32_t checks;   /* enum balance_check: what must be looked at besides `tried` */
-    bool saw_full;     /* an endpoint was left out only because it is at max_in_flight */
-    uint64_t lottery;  /* decides who of those in slow start takes part */
+    uint32_t checks;  /* enum balance_check: what must be looked at besides `tried` */
+    bool saw_full;    /* an endpoint was left out only because it is at max_in_flight */
+    uint64_t lottery; /* decides who of those in slow start takes part */
 };
 
-/* Index into cluster->endpoints, -1 when nothing is left (all were tried, or there is none), BALANCE_FULL when what is
- * left is at max_in_flight. The caller takes the place (gate_take) and picks again when another worker was faster. */
+/* Index into cluster->endpoints, -1 when nothing is left (all were tried, or there is none), BALANCE_FULL
+ * when what is left is at max_in_flight. The caller takes the place (gate_take) and picks again when another
+ * worker was faster. */
 int balance_pick(const struct cluster *c, struct balance_request *r);
 
 uint64_t balance_random(uint64_t *state);

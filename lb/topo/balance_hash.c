@@ -1,6 +1,6 @@
-/* Consistent hashing with bounded loads: a ring of points, each endpoint's number of them by weight. A key belongs to
- * the first point from its hash on; one that has its share and a quarter (hash_balance) in flight is stepped over, so
- * that a popular key spills to its neighbours and not on everybody. */
+/* Consistent hashing with bounded loads: a ring of points, each endpoint's number of them by weight. A key
+ * belongs to the first point from its hash on; one that has its share and a quarter (hash_balance) in flight
+ * is stepped over, so that a popular key spills to its neighbours and not on everybody. */
 #include "topo/balance_hash.h"
 
 #include <stdlib.h>
@@ -57,9 +57,10 @@ static uint32_t place_of(const struct cluster *c, uint32_t hash)
     return low < c->ring_count ? low : 0;
 }
 
-/* With one more it would have more than its share of all, this one included, times hash_balance, rounded up. The sum
- * is the cluster's own count: one cell a worker instead of one an endpoint. */
-static bool is_above(const struct cluster *c, const struct balance_request *r, uint32_t candidate, uint64_t all)
+/* With one more it would have more than its share of all, this one included, times hash_balance, rounded up.
+ * The sum is the cluster's own count: one cell a worker instead of one an endpoint. */
+static bool is_above(const struct cluster *c, const struct balance_request *r, uint32_t candidate,
+                     uint64_t all)
 {
     double share = c->hash_balance * (double)(all + 1) * balance_weight(c, candidate) / balance_total(c);
     return (double)balance_load(c, r, candidate) >= share;

@@ -1,4 +1,5 @@
-/* balance_hash: the ring of a cluster with balance = "consistent_hash". Built once by cluster_build; immutable. */
+/* balance_hash: the ring of a cluster with balance = "consistent_hash". Built once by cluster_build;
+ * immutable. */
 #ifndef COX_TOPO_BALANCE_HASH_H
 #define COX_TOPO_BALANCE_HASH_H
 

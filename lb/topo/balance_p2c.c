@@ -52,7 +52,8 @@ uint32_t balance_p2c(const struct cluster *c, struct balance_request *r)
     uint32_t second = draw_second(c, r, first);
     if (second == BALANCE_NONE)
         return first;
-    /* load/weight compared without dividing; idle ones are equal, and then the first draw, which is by weight, stands */
+    /* load/weight compared without dividing; idle ones are equal, and then the first draw, which is by
+     * weight, stands */
     uint64_t a = balance_load(c, r, first) * balance_weight(c, second);
     uint64_t b = balance_load(c, r, second) * balance_weight(c, first);
     return b < a ? second : first;
@@ -75,7 +76,8 @@ void balance_ewma_feed(struct balance_ewma *e, uint64_t sample_ns, uint64_t now_
     *e = (struct balance_ewma){.at_ns = now_ns, .value_ns = sample};
 }
 
-/* One that this worker knows nothing of is tried when it is idle, and taken for slow while we wait to learn. */
+/* One that this worker knows nothing of is tried when it is idle, and taken for slow while we wait to learn.
+ */
 static double cost_of(const struct cluster *c, const struct balance_request *r, uint32_t candidate)
 {
     const struct balance_ewma *e = &r->ewma[c->endpoints[c->candidates[candidate]].slot];
@@ -93,6 +95,7 @@ uint32_t balance_peak_ewma(const struct cluster *c, struct balance_request *r)
     uint32_t second = draw_second(c, r, first);
     if (second == BALANCE_NONE)
         return first;
-    double a = cost_of(c, r, first) * balance_weight(c, second), b = cost_of(c, r, second) * balance_weight(c, first);
+    double a = cost_of(c, r, first) * balance_weight(c, second),
+           b = cost_of(c, r, second) * balance_weight(c, first);
     return b < a ? second : first;
 }

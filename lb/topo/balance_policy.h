@@ -37,16 +37,19 @@ uint32_t balance_scan(const struct cluster *c, struct balance_request *r, uint32
 /* Not to be picked: tried, at its limit, or ejected. */
 static inline bool balance_is_out(const struct cluster *c, struct balance_request *r, uint32_t candidate)
 {
-    return (r->tried_count && balance_was_tried(c, r, candidate)) || (r->checks && balance_is_barred(c, r, candidate));
+    return (r->tried_count && balance_was_tried(c, r, candidate)) ||
+           (r->checks && balance_is_barred(c, r, candidate));
 }
 
 /* Out, or not in this pick while there are others. */
-static inline bool balance_is_passed_over(const struct cluster *c, struct balance_request *r, uint32_t candidate)
+static inline bool balance_is_passed_over(const struct cluster *c, struct balance_request *r,
+                                          uint32_t candidate)
 {
     return balance_is_out(c, r, candidate) || ((r->checks & CHECK_RAMP) && balance_sits_out(c, r, candidate));
 }
 
-static inline uint64_t balance_load(const struct cluster *c, const struct balance_request *r, uint32_t candidate)
+static inline uint64_t balance_load(const struct cluster *c, const struct balance_request *r,
+                                    uint32_t candidate)
 {
     uint32_t slot = c->endpoints[c->candidates[candidate]].slot;
     return r->ledger ? ledger_endpoint_in_flight(r->ledger, slot) : 0;

@@ -118,7 +118,9 @@ static void find_candidates(struct cluster *c)
 static uint32_t mark_of(const struct endpoint *e)
 {
     uint64_t id = balance_hash(e->id, 0);
-    return (uint32_t)balance_hash(str_make((const char *)&e->addr.un, e->addr.len < sizeof e->addr.un ? e->addr.len : 0), id) | 1;
+    return (uint32_t)balance_hash(
+               str_make((const char *)&e->addr.un, e->addr.len < sizeof e->addr.un ? e->addr.len : 0), id) |
+           1;
 }
 
 static void see_ramp(struct cluster *c, const struct endpoint *e)

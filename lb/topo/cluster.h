@@ -21,7 +21,8 @@ const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id);
 enum endpoint_service endpoint_service_of(const struct endpoint *e);
 
 /* "source", "uri", "header:NAME", "cookie:NAME"; name is borrowed from text. */
-bool hash_key_parse(struct str text, uint8_t *out_key, struct str *out_name) __attribute__((warn_unused_result));
+bool hash_key_parse(struct str text, uint8_t *out_key, struct str *out_name)
+    __attribute__((warn_unused_result));
 
 /* The texts of an endpoint, for whoever copies, compares, writes or reads all of them: the n-th, from 0. */
 #define ENDPOINT_TEXTS 7

@@ -4,8 +4,10 @@
 
 bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints)
 {
-    *g = (struct gates){.bytes = max_endpoints * sizeof(struct gate) + max_clusters * sizeof(struct gate_cluster)};
-    void *base = mmap(NULL, g->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    *g = (struct gates){.bytes =
+                            max_endpoints * sizeof(struct gate) + max_clusters * sizeof(struct gate_cluster)};
+    void *base =
+        mmap(NULL, g->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return false;
     g->base = base;
@@ -25,7 +27,8 @@ bool gate_take(struct gate *g, int64_t max)
 {
     uint32_t n = atomic_load_explicit(&g->taken, memory_order_relaxed);
     while (n < (uint64_t)max)
-        if (atomic_compare_exchange_weak_explicit(&g->taken, &n, n + 1, memory_order_relaxed, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&g->taken, &n, n + 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
             return true;
     return false;
 }

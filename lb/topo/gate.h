@@ -1,13 +1,14 @@
-/* gate: what the workers of one generation must tell each other about an endpoint beyond the ledger: how much of its
- * max_in_flight is taken, and whether real traffic found it broken (passive ejection).
+/* gate: what the workers of one generation must tell each other about an endpoint beyond the ledger: how much
+ * of its max_in_flight is taken, and whether real traffic found it broken (passive ejection).
  *
- * One segment in the proxy's memory, one cache line an endpoint slot, made with the proxy and freed with it: a new
- * generation starts with its own, empty one, so that nothing has to be mended when a process dies; during a reload an
- * endpoint may carry max_in_flight requests of each living generation. The line is written only for clusters with
- * max_in_flight and when something failed; healthy traffic without a limit reads it at most. Any worker.
+ * One segment in the proxy's memory, one cache line an endpoint slot, made with the proxy and freed with it:
+ * a new generation starts with its own, empty one, so that nothing has to be mended when a process dies;
+ * during a reload an endpoint may carry max_in_flight requests of each living generation. The line is written
+ * only for clusters with max_in_flight and when something failed; healthy traffic without a limit reads it at
+ * most. Any worker.
  *
- * `mark` ties a line to the endpoint whose failures it tells of: a slot that was given to another endpoint starts
- * anew. `taken` needs none: a slot is given out again only when nothing is in flight. */
+ * `mark` ties a line to the endpoint whose failures it tells of: a slot that was given to another endpoint
+ * starts anew. `taken` needs none: a slot is given out again only when nothing is in flight. */
 #ifndef COX_TOPO_GATE_H
 #define COX_TOPO_GATE_H
 
@@ -40,7 +41,8 @@ struct gates {
 };
 
 /* False when memory is out. */
-bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints) __attribute__((warn_unused_result));
+bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints)
+    __attribute__((warn_unused_result));
 void gates_fini(struct gates *g);
 
 static inline bool gate_is_ejected(const struct gate *g, uint32_t mark, uint64_t now_ms)
@@ -59,14 +61,16 @@ bool gate_take(struct gate *g, int64_t max) __attribute__((warn_unused_result));
 /* Sequentially consistent: whoever looks for waiting requests afterwards misses none (see proxy/hold.h). */
 void gate_give(struct gate *g);
 
-/* An attempt on this endpoint of the cluster failed by the server's or the network's fault. True: it was ejected now. */
+/* An attempt on this endpoint of the cluster failed by the server's or the network's fault. True: it was
+ * ejected now. */
 bool gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
 void gate_recovered(struct gate *g, uint64_t eject_ms, uint64_t now_ms); /* the slow road of gate_worked */
 
 /* It answered. Reads only, unless there were failures. */
 static inline void gate_worked(struct gate *g, uint64_t eject_ms, uint64_t now_ms)
 {
-    if (atomic_load_explicit(&g->failures, memory_order_relaxed) | atomic_load_explicit(&g->times, memory_order_relaxed))
+    if (atomic_load_explicit(&g->failures, memory_order_relaxed) |
+        atomic_load_explicit(&g->times, memory_order_relaxed))
         gate_recovered(g, eject_ms, now_ms);
 }
 

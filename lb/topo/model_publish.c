@@ -10,7 +10,8 @@
 
 /* ---- publishing: rebuilds what is dirty, shares the rest ---- */
 
-/* Slow start counts from here. Where nobody asked for one no time is kept, so that equal topologies have equal bytes. */
+/* Slow start counts from here. Where nobody asked for one no time is kept, so that equal topologies have
+ * equal bytes. */
 static void note_since(const struct model_cluster *c, struct endpoint *e)
 {
     if (!c->options.slow_start_ms || endpoint_service_of(e) != SERVICE_ON)
@@ -202,7 +203,8 @@ void model_load(struct model *m, const struct topology *from)
     free(l.endpoint_used);
 }
 
-static void keep_owner(struct model *m, struct str owner, bool (*is_kept)(void *ctx, const char *owner), void *ctx)
+static void keep_owner(struct model *m, struct str owner, bool (*is_kept)(void *ctx, const char *owner),
+                       void *ctx)
 {
     char *name = must(str_dup(owner));
     if (owner.n && !is_kept(ctx, name)) {
@@ -212,8 +214,8 @@ static void keep_owner(struct model *m, struct str owner, bool (*is_kept)(void *
     free(name);
 }
 
-void model_keep_owners(struct model *m, const struct topology *from, bool (*is_kept)(void *ctx, const char *owner),
-                       void *ctx)
+void model_keep_owners(struct model *m, const struct topology *from,
+                       bool (*is_kept)(void *ctx, const char *owner), void *ctx)
 {
     for (uint32_t i = 0; i < from->cluster_count; i++) {
         const struct cluster *c = from->clusters[i];

@@ -8,7 +8,8 @@
 #include "net/mac.h"
 
 /* Lengths in front, so that no two pairs of ids give the same text. */
-static bool make_token(struct str secret, const struct cluster *c, const struct endpoint *e, struct token *out)
+static bool make_token(struct str secret, const struct cluster *c, const struct endpoint *e,
+                       struct token *out)
 {
     unsigned char mac[MAC_BYTES];
     struct buf text;

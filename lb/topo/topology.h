@@ -3,10 +3,10 @@
  *   topology ──► clusters[] (counted, shared between snapshots) ──► endpoints[]
  *            └─► routes (counted, shared)                            members[] (for people only)
  *
- * Built by whoever publishes (orchestrator, or the master before the first) as a `model` (topo/model.h), sent as
- * bytes, rebuilt in the proxy's control thread, published to workers by epoch, freed by the control thread when no
- * worker looks at it. Workers only read. One change costs what changed: unchanged clusters and routes are shared
- * with the snapshot before. */
+ * Built by whoever publishes (orchestrator, or the master before the first) as a `model` (topo/model.h), sent
+ * as bytes, rebuilt in the proxy's control thread, published to workers by epoch, freed by the control thread
+ * when no worker looks at it. Workers only read. One change costs what changed: unchanged clusters and routes
+ * are shared with the snapshot before. */
 #ifndef COX_TOPO_TOPOLOGY_H
 #define COX_TOPO_TOPOLOGY_H
 
@@ -36,14 +36,14 @@ enum endpoint_health { HEALTH_UNKNOWN = 0, HEALTH_UP = 1, HEALTH_DOWN = 2 };
 
 /* Derived, what the balancer looks at. */
 enum endpoint_service {
-    SERVICE_OFF,     /* not to be used */
-    SERVICE_ON,      /* serves */
+    SERVICE_OFF,       /* not to be used */
+    SERVICE_ON,        /* serves */
     SERVICE_UNHEALTHY, /* a probe failed: used only when no endpoint is ON */
-    SERVICE_DRAINING /* gets new requests only when there is nothing else */
+    SERVICE_DRAINING   /* gets new requests only when there is nothing else */
 };
 
 struct endpoint {
-    uint32_t slot; /* in the ledger */
+    uint32_t slot;   /* in the ledger */
     uint32_t weight; /* 0..1000, default 100 */
     struct addr addr;
     struct str id;     /* unique in its cluster: address text unless the source names it */
@@ -54,8 +54,9 @@ struct endpoint {
     uint8_t admin_drain;                     /* coxctl drain */
     uint8_t priority;                        /* tier, 0 first */
     uint8_t service;                         /* enum endpoint_service, derived by cluster_build */
-    uint32_t mark;     /* derived: of id and address; tells it from another endpoint that has its slot later */
-    uint64_t since_ns; /* wall time when it began to serve (service ON), in clusters with slow_start; else 0 */
+    uint32_t mark; /* derived: of id and address; tells it from another endpoint that has its slot later */
+    uint64_t
+        since_ns; /* wall time when it began to serve (service ON), in clusters with slow_start; else 0 */
 };
 
 /* A place on the ring of consistent_hash. */
@@ -77,19 +78,20 @@ struct cluster {
     struct endpoint *endpoints; /* owned; sorted by id */
     uint32_t endpoint_count;
     /* What to pick from: indexes of the endpoints of the best non-empty class (ON, else UNHEALTHY, else
-     * DRAINING; weights of zero after all others; of a class the lowest priority number), and the running sums of
-     * their weights, divided by what all of them share. Empty: nothing can serve. */
-    uint32_t *candidates; /* owned */
+     * DRAINING; weights of zero after all others; of a class the lowest priority number), and the running
+     * sums of their weights, divided by what all of them share. Empty: nothing can serve. */
+    uint32_t *candidates;  /* owned */
     uint32_t *weight_sums; /* owned; candidate_count of them */
     uint32_t candidate_count;
-    uint32_t stride; /* step of the weighted round robin: coprime to the last of weight_sums */
-    uint64_t ramp_until_ns; /* wall time; no endpoint is in its slow start after it; 0: none is */
+    uint32_t stride;         /* step of the weighted round robin: coprime to the last of weight_sums */
+    uint64_t ramp_until_ns;  /* wall time; no endpoint is in its slow start after it; 0: none is */
     struct ring_point *ring; /* owned; with consistent_hash, sorted, else NULL */
     uint32_t ring_count;
-    double hash_balance;       /* at least 1 */
-    uint8_t hash_key;          /* enum hash_key */
-    struct str hash_name;      /* of the header or cookie; borrowed from options */
-    struct token_table *tokens; /* owned; of the sticky cookie; NULL: not sticky. Only in a proxy (topology_sign) */
+    double hash_balance;  /* at least 1 */
+    uint8_t hash_key;     /* enum hash_key */
+    struct str hash_name; /* of the header or cookie; borrowed from options */
+    struct token_table
+        *tokens;  /* owned; of the sticky cookie; NULL: not sticky. Only in a proxy (topology_sign) */
     void *memory; /* owned: one block that holds the texts */
 };
 
@@ -113,10 +115,10 @@ struct member_info {
 
 struct topology {
     _Atomic uint32_t refs;
-    uint64_t epoch, number; /* sequence */
+    uint64_t epoch, number;    /* sequence */
     struct cluster **clusters; /* counted references, sorted by id */
     uint32_t cluster_count;
-    struct route_table *routes; /* counted reference */
+    struct route_table *routes;        /* counted reference */
     const struct member_info *members; /* sorted by id */
     uint32_t member_count;
     uint32_t cluster_slots, endpoint_slots; /* ledger slots from these numbers on were never given out */
@@ -138,22 +140,26 @@ void topology_ref(struct topology *t);
 void topology_unref(struct topology **t);
 const struct cluster *topology_cluster(const struct topology *t, struct str id);
 
-/* Wire form of a whole topology (sealed memfd or message) and back. Reading is bounds-checked; NULL and a message
- * in *error on malformed input. */
+/* Wire form of a whole topology (sealed memfd or message) and back. Reading is bounds-checked; NULL and a
+ * message in *error on malformed input. */
 void topology_encode(const struct topology *t, struct buf *out);
 struct topology *topology_decode(struct str bytes, struct buf *error) __attribute__((warn_unused_result));
 
-/* The difference from `from` to `to` (changed clusters whole, removed ids, routes and members if changed), and its
- * application: shares what did not change; NULL when `base` is not the sequence the difference starts from. */
+/* The difference from `from` to `to` (changed clusters whole, removed ids, routes and members if changed),
+ * and its application: shares what did not change; NULL when `base` is not the sequence the difference starts
+ * from. */
 void topology_diff_encode(const struct topology *from, const struct topology *to, struct buf *out);
 struct topology *topology_diff_apply(struct topology *base, struct str bytes, struct buf *error)
     __attribute__((warn_unused_result));
 
-/* Host (as received, any case, may have a port) and normalised path to a cluster. Exact host, then the longest
- * "*.suffix", then "*"; within the host the longest path prefix that ends at a segment boundary (so "/a" matches
- * "/a" and "/a/b", not "/ab"; a prefix that ends in '/' matches what begins with it). When a host has no matching
- * path, the next less exact host is tried. NULL and *out_known_route=false: 404; NULL with true: the cluster is
- * missing, 503. */
-struct cluster *topology_route(const struct topology *t, struct str host, struct str path, bool *out_known_route);
+/* Host (as received, any case, may have a port) and normalised path to a cluster. Exact host, then the
+ * longest
+ * "*.suffix", then "*"; within the host the longest path prefix that ends at a segment boundary (so "/a"
+ * matches
+ * "/a" and "/a/b", not "/ab"; a prefix that ends in '/' matches what begins with it). When a host has no
+ * matching path, the next less exact host is tried. NULL and *out_known_route=false: 404; NULL with true: the
+ * cluster is missing, 503. */
+struct cluster *topology_route(const struct topology *t, struct str host, struct str path,
+                               bool *out_known_route);
 
 #endif

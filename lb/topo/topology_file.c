@@ -47,9 +47,11 @@ bool topology_file_write(const char *dir, struct str encoded)
     put_path(&path, dir, "");
     put_path(&new_path, dir, ".new");
     buf_init(&head);
-    buf_printf(&head, "%s %d %zu %" PRIu64 "\n", HEAD_WORD, TOPOLOGY_FILE_VERSION, encoded.n, checksum(encoded));
+    buf_printf(&head, "%s %d %zu %" PRIu64 "\n", HEAD_WORD, TOPOLOGY_FILE_VERSION, encoded.n,
+               checksum(encoded));
     int fd = open(new_path.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0 && write_all(fd, buf_str(&head)) && write_all(fd, encoded) && rename(new_path.p, path.p) == 0;
+    bool ok =
+        fd >= 0 && write_all(fd, buf_str(&head)) && write_all(fd, encoded) && rename(new_path.p, path.p) == 0;
     int why = errno;
     if (fd >= 0)
         close(fd);
@@ -91,8 +93,8 @@ static bool take_head(struct str *in)
         return false;
     return str_next(&line, ' ', &word) && str_eq(word, STR(HEAD_WORD)) && str_next(&line, ' ', &word) &&
            str_to_u64(word, &version) && version == TOPOLOGY_FILE_VERSION && str_next(&line, ' ', &word) &&
-           str_to_u64(word, &bytes) && bytes == in->n && str_next(&line, ' ', &word) && str_to_u64(word, &sum) &&
-           sum == checksum(*in);
+           str_to_u64(word, &bytes) && bytes == in->n && str_next(&line, ' ', &word) &&
+           str_to_u64(word, &sum) && sum == checksum(*in);
 }
 
 static struct topology *decode(struct str bytes, struct buf *error)

@@ -1,8 +1,8 @@
 /* topology_file: the last topology in the folder `state_dir`, for a start of everything.
  *
- * A line of text ("coxswain-topology VERSION BYTES CHECKSUM"), then what topology_encode made. Written whole beside the
- * old one and renamed over it, but not forced to the disk: nobody may wait for a disk here, and after a loss of power
- * the checksum tells a torn file. Any thread; nothing is kept open. */
+ * A line of text ("coxswain-topology VERSION BYTES CHECKSUM"), then what topology_encode made. Written whole
+ * beside the old one and renamed over it, but not forced to the disk: nobody may wait for a disk here, and
+ * after a loss of power the checksum tells a torn file. Any thread; nothing is kept open. */
 #ifndef COX_TOPO_TOPOLOGY_FILE_H
 #define COX_TOPO_TOPOLOGY_FILE_H
 

@@ -67,8 +67,8 @@ static json_t *convert_items(const config_setting_t *s, int depth)
     for (int i = 0; to && i < config_setting_length(s); i++) {
         const config_setting_t *item = config_setting_get_elem((config_setting_t *)(uintptr_t)s, (unsigned)i);
         json_t *value = convert(item, depth + 1);
-        const int failed = !value || (is_group ? json_object_set_new(to, config_setting_name(item), value) :
-                                                 json_array_append_new(to, value));
+        const int failed = !value || (is_group ? json_object_set_new(to, config_setting_name(item), value)
+                                               : json_array_append_new(to, value));
         if (!failed)
             continue;
         json_decref(to);
@@ -106,7 +106,8 @@ static json_t *parse_libconfig(const char *path, const char *text, char why[DOC_
     }
     config_init(&config);
     if (config_read_string(&config, text) != CONFIG_TRUE) {
-        (void)snprintf(why, DOC_WHY_BYTES, "%s:%d: %s", path, config_error_line(&config), config_error_text(&config));
+        (void)snprintf(why, DOC_WHY_BYTES, "%s:%d: %s", path, config_error_line(&config),
+                       config_error_text(&config));
     } else {
         root = convert(config_root_setting(&config), 0);
         if (!root)

@@ -1,15 +1,15 @@
 /* example: the smallest plugin that does something in two roles. Copy it and start from here.
  *
- * As an observer it writes one line to the log for each change it is told of. As a scaler it wants one member for
- * every `target` exchanges in flight, smoothed. Read include/coxswain/plugin.h beside it: the life story there is
- * what the functions below follow, in the same order. */
+ * As an observer it writes one line to the log for each change it is told of. As a scaler it wants one member
+ * for every `target` exchanges in flight, smoothed. Read include/coxswain/plugin.h beside it: the life story
+ * there is what the functions below follow, in the same order. */
 #include <stdlib.h>
 #include <string.h>
 
 #include <coxswain/plugin.h>
 
-/* The schema: the core reads the section of the config file by it, checks and defaults it, and prints the manual
- * from it. The enum names the rows, so that cox_option_at finds the value that belongs to each. */
+/* The schema: the core reads the section of the config file by it, checks and defaults it, and prints the
+ * manual from it. The enum names the rows, so that cox_option_at finds the value that belongs to each. */
 enum { OPTION_LEVEL, OPTION_TARGET, OPTION_HALF_LIFE };
 
 static const struct cox_option options[] = {
@@ -25,7 +25,8 @@ static const struct cox_option options[] = {
      .def = "10",
      .min = 1,
      .max = 100000,
-     .help = "Exchanges in flight that one member should have. Lower is faster for clients and costs more members."},
+     .help = "Exchanges in flight that one member should have. Lower is faster for clients and costs more "
+             "members."},
     {.size = sizeof(struct cox_option),
      .type = COX_OPTION_DURATION,
      .key = "half_life",
@@ -60,7 +61,8 @@ static int32_t example_open(const struct cox_host *host, const struct cox_open *
 static int32_t example_start(void *instance)
 {
     struct instance *p = instance;
-    cox_log(p->host, COX_LOG_INFO, "hello from instance %s of coxswain %s", p->host->instance, p->host->version);
+    cox_log(p->host, COX_LOG_INFO, "hello from instance %s of coxswain %s", p->host->instance,
+            p->host->version);
     return COX_OK;
 }
 
@@ -83,16 +85,17 @@ static void on_event(void *instance, const struct cox_event *event)
     p->told++;
     p->host->metric(p->host, "example_events", (double)p->told);
     if (event->kind == COX_EVENT_MEMBER && p->level >= 1)
-        cox_log(p->host, COX_LOG_INFO, "member %s of %s: state %u -> %u (%s)", event->id, event->parent, event->from,
-                event->to, event->reason);
+        cox_log(p->host, COX_LOG_INFO, "member %s of %s: state %u -> %u (%s)", event->id, event->parent,
+                event->from, event->to, event->reason);
     else if (p->level >= 2) /* kinds of later versions come by here too: never guess what they are */
-        cox_log(p->host, COX_LOG_INFO, "change %llu: kind %u, %s", (unsigned long long)event->sequence, event->kind,
-                event->id ? event->id : "");
+        cox_log(p->host, COX_LOG_INFO, "change %llu: kind %u, %s", (unsigned long long)event->sequence,
+                event->kind, event->id ? event->id : "");
 }
 
 /* ---- scaler ---- */
 
-/* The state of one set: fixed width, no pointers, so that the host may save it and hand it back after a restart. */
+/* The state of one set: fixed width, no pointers, so that the host may save it and hand it back after a
+ * restart. */
 struct state {
     double load;    /* smoothed exchanges in flight */
     uint64_t is_on; /* 0: no sample was seen yet */
@@ -110,8 +113,8 @@ static void init_state(const struct cox_options *opts, void *state)
     memset(state, 0, sizeof(struct state));
 }
 
-/* Pure: nothing but state, sample and sample->math is looked at. Waiting requests count beside those that are being
- * served, or a set without members would never get one. */
+/* Pure: nothing but state, sample and sample->math is looked at. Waiting requests count beside those that are
+ * being served, or a set without members would never get one. */
 static void decide(void *state, const struct cox_sample *sample, struct cox_decision *out_decision)
 {
     static const char reason[] = "smoothed load divided by target";

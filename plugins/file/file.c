@@ -2,9 +2,9 @@
  *
  *   inotify on the folder ─► settle ─► offload: read, parse ─► done: one whole view ─► host
  *
- * The folder is watched, not the file: editors and deployment tools put a new file in the old one's place. A poll
- * now and then finds what inotify cannot see (a link into another folder, a network file system). A file that is
- * missing or wrong changes nothing: the last good view stays, and the reason is told once. */
+ * The folder is watched, not the file: editors and deployment tools put a new file in the old one's place. A
+ * poll now and then finds what inotify cannot see (a link into another folder, a network file system). A file
+ * that is missing or wrong changes nothing: the last good view stays, and the reason is told once. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -36,7 +36,8 @@ static const struct cox_option options[] = {
      .key = "settle",
      .def = "20ms",
      .max = 60000,
-     .help = "How long the file must be left alone before it is read, a writer may be in the middle of it; one that never "
+     .help = "How long the file must be left alone before it is read, a writer may be in the middle of it; "
+             "one that never "
              "rests is read after ten times that."},
     {.size = sizeof(struct cox_option),
      .type = COX_OPTION_DURATION,
@@ -65,7 +66,8 @@ struct instance {
     uint64_t settle_ms, poll_ms;
     int inotify; /* -1: none, poll only */
     struct cox_watch *watch;
-    struct cox_timer *settle, *impatient, *poll; /* impatient: since the first sign, whatever comes behind it */
+    struct cox_timer *settle, *impatient,
+        *poll;                 /* impatient: since the first sign, whatever comes behind it */
     bool is_reading, is_dirty; /* changed again while it was read */
     bool is_stopped;
     char *last; /* owned: what was read last, good or bad */
@@ -134,18 +136,19 @@ static char *text_of(const json_t *value)
     }
 }
 
-static void add_field(struct view *v, struct fields *f, const char *prefix, const char *key, const json_t *value)
+static void add_field(struct view *v, struct fields *f, const char *prefix, const char *key,
+                      const json_t *value)
 {
     if (json_is_object(value) && !*prefix) { /* a group, such as probe: its keys with a dot */
         const char *inner;
         json_t *item;
-        json_object_foreach ((json_t *)(uintptr_t)value, inner, item)
-            add_field(v, f, key, inner, item);
+        json_object_foreach((json_t *)(uintptr_t)value, inner, item) add_field(v, f, key, inner, item);
         return;
     }
     char *text = text_of(value);
     if (!text || f->count == FIELDS_MAX || strlen(prefix) + strlen(key) + 2 > KEY_BYTES) {
-        complain(v, "%s: %s", key, text ? "too many or too long" : "neither text, number, truth nor a list of texts");
+        complain(v, "%s: %s", key,
+                 text ? "too many or too long" : "neither text, number, truth nor a list of texts");
         free(text);
         return;
     }
@@ -172,7 +175,8 @@ static struct fields *read_fields(struct view *v, const json_t *object, const ch
         complain(v, "out of memory");
         return NULL;
     }
-    json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         size_t i = 0;
         while (except[i] && strcmp(except[i], key) != 0)
             i++;
@@ -203,7 +207,8 @@ static void put_endpoint(struct view *v, const char *cluster, const json_t *item
     const char *id = json_string_value(json_object_get(object, "id"));
     struct fields *f = NULL;
     if (!json_is_object(object) || !address || !cluster)
-        complain(v, cluster ? "an endpoint is an address or an object with one" : "an endpoint without a cluster");
+        complain(v, cluster ? "an endpoint is an address or an object with one"
+                            : "an endpoint without a cluster");
     else if ((f = read_fields(v, object, except)))
         put(v, COX_KIND_ENDPOINT, id ? id : address, cluster, f);
     if (f)
@@ -252,7 +257,8 @@ static void put_loose_endpoint(struct view *v, const json_t *item)
     put_endpoint(v, json_string_value(json_object_get(item, "cluster")), item);
 }
 
-static void put_list(struct view *v, const char *key, const json_t *list, void (*put_one)(struct view *, const json_t *))
+static void put_list(struct view *v, const char *key, const json_t *list,
+                     void (*put_one)(struct view *, const json_t *))
 {
     (void)snprintf(v->where, sizeof v->where, "%s", key);
     if (!json_is_array(list))
@@ -270,7 +276,8 @@ static void put_root(struct view *v, const json_t *root)
     (void)snprintf(v->where, sizeof v->where, "file");
     if (!json_is_object(root))
         complain(v, "must be one object");
-    json_object_foreach ((json_t *)(uintptr_t)root, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
         if (strcmp(key, "clusters") == 0)
             put_list(v, key, value, put_cluster);
         else if (strcmp(key, "endpoints") == 0)
@@ -388,7 +395,8 @@ static void begin_watch(struct instance *p)
         p->watch = p->host->watch_start(p->host, p->inotify, COX_READABLE, on_sign, p);
         return;
     }
-    cox_log(p->host, COX_LOG_WARN, "cannot watch %s: %s; it is looked at from time to time", p->folder, strerror(errno));
+    cox_log(p->host, COX_LOG_WARN, "cannot watch %s: %s; it is looked at from time to time", p->folder,
+            strerror(errno));
     if (p->inotify >= 0)
         close(p->inotify);
     p->inotify = -1;
@@ -456,15 +464,16 @@ static void refresh(void *instance)
     read_file(instance);
 }
 
-static const struct cox_discovery discovery = {
-    .size = sizeof discovery,
-    .flags = COX_DISCOVERY_CLUSTERS | COX_DISCOVERY_ENDPOINTS | COX_DISCOVERY_ROUTES,
-    .refresh = refresh};
+static const struct cox_discovery discovery = {.size = sizeof discovery,
+                                               .flags = COX_DISCOVERY_CLUSTERS | COX_DISCOVERY_ENDPOINTS |
+                                                        COX_DISCOVERY_ROUTES,
+                                               .refresh = refresh};
 
 COX_EXPORT const struct cox_plugin cox_plugin = {.size = sizeof cox_plugin,
                                                  .abi = COX_ABI,
                                                  .name = "file",
-                                                 .summary = "clusters, endpoints and routes from a watched file",
+                                                 .summary =
+                                                     "clusters, endpoints and routes from a watched file",
                                                  .version = "1",
                                                  .options = COX_ARRAY(options),
                                                  .open = file_open,

@@ -1,12 +1,13 @@
 /* process: an actuator that runs members as processes of this machine.
  *
- * It finds a free port for each port of the cartridge, hands them over in the environment, and asks the master, through
- * the host, to fork. The master takes command, folder, user and limits from its own reading of the config, so that
- * nothing that happens here can run anything else. When the orchestrator is started anew, the members go on; they
- * are found again by the environment they were given.
+ * It finds a free port for each port of the cartridge, hands them over in the environment, and asks the
+ * master, through the host, to fork. The master takes command, folder, user and limits from its own reading
+ * of the config, so that nothing that happens here can run anything else. When the orchestrator is started
+ * anew, the members go on; they are found again by the environment they were given.
  *
  *   instance ──► members (one for each living process) ──► ports
- *           └──► recent: ports given out in the last 60 s, so that a late packet for a dead member meets nobody new */
+ *           └──► recent: ports given out in the last 60 s, so that a late packet for a dead member meets
+ * nobody new */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netinet/in.h>
@@ -38,7 +39,8 @@ static const struct cox_option options[] = {
      .type = COX_OPTION_STRING,
      .key = "address",
      .def = "127.0.0.1",
-     .help = "Address that members listen on, without a port. The default keeps them unreachable from outside."},
+     .help =
+         "Address that members listen on, without a port. The default keeps them unreachable from outside."},
     {.size = sizeof(struct cox_option),
      .type = COX_OPTION_INT,
      .key = "port_min",
@@ -60,7 +62,7 @@ struct port {
 
 struct member {
     struct member *next;
-    char *id, *set; /* owned */
+    char *id, *set;                     /* owned */
     uint64_t start_ticket, stop_ticket; /* 0: none open */
     int64_t pid;
     uint32_t port_count;
@@ -144,7 +146,8 @@ static uint16_t try_bind(const struct instance *p, uint16_t port)
     if (fd < 0)
         return 0;
     set_port(&a, port);
-    const bool ok = bind(fd, (const struct sockaddr *)&a, len) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0;
+    const bool ok =
+        bind(fd, (const struct sockaddr *)&a, len) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0;
     close(fd);
     return ok ? get_port(&a) : 0;
 }
@@ -236,8 +239,8 @@ static void put_pair(struct environment *e, const char *key, const char *value)
     e->pairs[e->count++] = (struct cox_pair){.size = sizeof(struct cox_pair), .key = key, .value = value};
 }
 
-static void make_environment(const struct instance *p, const struct member *m, const struct cox_member_spec *spec,
-                             struct environment *e)
+static void make_environment(const struct instance *p, const struct member *m,
+                             const struct cox_member_spec *spec, struct environment *e)
 {
     size_t at = 0;
     e->count = 0;
@@ -336,12 +339,13 @@ static void tell_running(struct instance *p, const struct member *m)
         addresses[i] = (struct cox_port_address){
             .size = sizeof addresses[i], .port = m->ports[i].name, .address = texts[i]};
     }
-    const struct cox_member_change change = {.size = sizeof change,
-                                             .phase = COX_PHASE_RUNNING,
-                                             .member = m->id,
-                                             .set = m->set,
-                                             .pid = m->pid,
-                                             .addresses = {addresses, m->port_count, (uint32_t)sizeof addresses[0]}};
+    const struct cox_member_change change = {
+        .size = sizeof change,
+        .phase = COX_PHASE_RUNNING,
+        .member = m->id,
+        .set = m->set,
+        .pid = m->pid,
+        .addresses = {addresses, m->port_count, (uint32_t)sizeof addresses[0]}};
     p->host->member_changed(p->host, &change);
 }
 
@@ -490,7 +494,8 @@ static int32_t process_begin(void *instance)
     return p->host->process_watch(p->host, on_process, p);
 }
 
-/* The members go on: a new orchestrator will find them. An orderly stop of the program is the master's to do. */
+/* The members go on: a new orchestrator will find them. An orderly stop of the program is the master's to do.
+ */
 static void process_end(void *instance)
 {
     (void)instance;

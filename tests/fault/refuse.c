@@ -1,10 +1,13 @@
-/* refuse: a library for LD_PRELOAD that says no once. It counts calls of the allocator and of the kernel made by one
- * armed process on its worker threads, and refuses the n-th the way a system that ran out of something would.
+/* refuse: a library for LD_PRELOAD that says no once. It counts calls of the allocator and of the kernel made
+ * by one armed process on its worker threads, and refuses the n-th the way a system that ran out of something
+ * would.
  *
- *   REFUSE_FILE names a file of struct control, which the test writes and every process of the program has mapped.
+ *   REFUSE_FILE names a file of struct control, which the test writes and every process of the program has
+ * mapped.
  *
- * Only threads named "worker …" are refused anything: they must live through it. The control plane ends its process
- * when memory is out and is started again, which other tests look at. Nothing is refused before `pid` is set. */
+ * Only threads named "worker …" are refused anything: they must live through it. The control plane ends its
+ * process when memory is out and is started again, which other tests look at. Nothing is refused before `pid`
+ * is set. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +26,14 @@
 
 enum kind { KIND_MEMORY = 1, KIND_CALL = 2 };
 
-struct control { /* tests/wire/test_fault.py writes it, but for seen, refused and what */
-    _Atomic int32_t pid;   /* whom; 0: nobody */
+struct control {         /* tests/wire/test_fault.py writes it, but for seen, refused and what */
+    _Atomic int32_t pid; /* whom; 0: nobody */
     _Atomic uint32_t kinds;
     _Atomic uint32_t nth;  /* which call, from 1 */
     _Atomic uint32_t seen; /* calls so far */
     _Atomic uint32_t refused;
-    char only[28];         /* calls of this name alone count; empty: all of the kinds */
-    char what[28];         /* the name of the one that was refused */
+    char only[28]; /* calls of this name alone count; empty: all of the kinds */
+    char what[28]; /* the name of the one that was refused */
 };
 
 static struct control *control;
@@ -71,14 +74,15 @@ static bool is_refused(enum kind kind, const char *what, int error)
     return true;
 }
 
-#define NEXT(type, name, args)                                                                                           \
-    static type(*next) args;                                                                                             \
-    if (!next)                                                                                                           \
+#define NEXT(type, name, args)                                                                               \
+    static type(*next) args;                                                                                 \
+    if (!next)                                                                                               \
     *(void **)&next = dlsym(RTLD_NEXT, name)
 
 /* ---- memory ---- */
 
-/* dlsym itself may allocate before the next allocator is known: it gets bytes from here, which are never given back. */
+/* dlsym itself may allocate before the next allocator is known: it gets bytes from here, which are never
+ * given back. */
 static _Alignas(16) char early[8192];
 static size_t early_used;
 static __thread bool looking_up;
@@ -97,14 +101,14 @@ static bool is_early(const void *p)
     return (const char *)p >= early && (const char *)p < early + sizeof early;
 }
 
-#define NEXT_ALLOCATOR(type, name, args, bytes)                                                                          \
-    static type(*next) args;                                                                                             \
-    if (!next) {                                                                                                         \
-        if (looking_up)                                                                                                  \
-            return early_take(bytes);                                                                                    \
-        looking_up = true;                                                                                               \
-        *(void **)&next = dlsym(RTLD_NEXT, name);                                                                        \
-        looking_up = false;                                                                                              \
+#define NEXT_ALLOCATOR(type, name, args, bytes)                                                              \
+    static type(*next) args;                                                                                 \
+    if (!next) {                                                                                             \
+        if (looking_up)                                                                                      \
+            return early_take(bytes);                                                                        \
+        looking_up = true;                                                                                   \
+        *(void **)&next = dlsym(RTLD_NEXT, name);                                                            \
+        looking_up = false;                                                                                  \
     }
 
 void *malloc(size_t n)
@@ -115,7 +119,7 @@ void *malloc(size_t n)
 
 void *calloc(size_t count, size_t n)
 {
-    NEXT_ALLOCATOR(void *, "calloc", (size_t, size_t), count * n)
+    NEXT_ALLOCATOR(void *, "calloc", (size_t, size_t), count *n)
     return is_refused(KIND_MEMORY, "calloc", ENOMEM) ? NULL : next(count, n);
 }
 

@@ -1,5 +1,5 @@
-/* One source, many plugins that are each wrong in one way, or well-behaved ones that tests can look into. What it
- * becomes is decided by BAD_KIND and BAD_NAME on the compiler's command line. */
+/* One source, many plugins that are each wrong in one way, or well-behaved ones that tests can look into.
+ * What it becomes is decided by BAD_KIND and BAD_NAME on the compiler's command line. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +8,19 @@
 
 #include <coxswain/plugin.h>
 
-#define KIND_GOOD      0
-#define KIND_SYMBOL    1 /* exports nothing */
-#define KIND_ABI       2
-#define KIND_SHORT     3
-#define KIND_NAME      4
-#define KIND_OPEN      5 /* open fails */
-#define KIND_STALL     6 /* start takes 30 ms */
-#define KIND_ROLE      7 /* an actuator without functions */
-#define KIND_SCHEMA    8
-#define KIND_LEFTOVER  9 /* leaves timers behind */
-#define KIND_CRASH     10 /* dies 300 ms after its start, every time: for the wire tests */
-#define KIND_HANG      12 /* does not come back from a timer, 200 ms after its start: for the wire tests */
-#define KIND_LEAK      11 /* takes 64 MiB every 10 ms and never gives them back: for the wire tests */
+#define KIND_GOOD     0
+#define KIND_SYMBOL   1 /* exports nothing */
+#define KIND_ABI      2
+#define KIND_SHORT    3
+#define KIND_NAME     4
+#define KIND_OPEN     5 /* open fails */
+#define KIND_STALL    6 /* start takes 30 ms */
+#define KIND_ROLE     7 /* an actuator without functions */
+#define KIND_SCHEMA   8
+#define KIND_LEFTOVER 9  /* leaves timers behind */
+#define KIND_CRASH    10 /* dies 300 ms after its start, every time: for the wire tests */
+#define KIND_HANG     12 /* does not come back from a timer, 200 ms after its start: for the wire tests */
+#define KIND_LEAK     11 /* takes 64 MiB every 10 ms and never gives them back: for the wire tests */
 
 #if BAD_KIND == KIND_SYMBOL
 COX_EXPORT int something_else;
@@ -34,8 +34,17 @@ static const struct cox_option options[] = {
      .min = 1,
      .max = 10,
      .help = "how many"},
-    {.size = sizeof(struct cox_option), .type = COX_OPTION_DURATION, .key = "pause", .def = "1s", .help = "how long"},
-    {.size = sizeof(struct cox_option), .type = COX_OPTION_ENUM, .key = "mode", .words = "slow fast", .def = "slow", .help = "which"},
+    {.size = sizeof(struct cox_option),
+     .type = COX_OPTION_DURATION,
+     .key = "pause",
+     .def = "1s",
+     .help = "how long"},
+    {.size = sizeof(struct cox_option),
+     .type = COX_OPTION_ENUM,
+     .key = "mode",
+     .words = "slow fast",
+     .def = "slow",
+     .help = "which"},
 };
 
 static int32_t bad_open(const struct cox_host *host, const struct cox_open *args, void **out)

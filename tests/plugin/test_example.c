@@ -1,4 +1,5 @@
-/* The example's scaler is pure: the same samples give the same answers, bit for bit, and its state may move. */
+/* The example's scaler is pure: the same samples give the same answers, bit for bit, and its state may move.
+ */
 #include "support.h"
 
 static double decide(const struct plugin *p, void *state, double serving, double held, uint32_t flags)
@@ -27,9 +28,9 @@ static void test_scaler(void **state)
     uint64_t a[8] = {0}, b[8] = {0};
     assert_in_range(scaler->state_size(&p->values.options), 1, sizeof a);
     scaler->init_state(&p->values.options, a);
-    assert_true(decide(p, a, 20, 0, 0) == 2.0);  /* the first sample counts in full */
-    assert_true(decide(p, a, 40, 0, 0) == 3.0);  /* then each window for half */
-    memcpy(b, a, sizeof a);                      /* a restart: the state was saved and came back */
+    assert_true(decide(p, a, 20, 0, 0) == 2.0); /* the first sample counts in full */
+    assert_true(decide(p, a, 40, 0, 0) == 3.0); /* then each window for half */
+    memcpy(b, a, sizeof a);                     /* a restart: the state was saved and came back */
     assert_true(decide(p, a, 0, 10, 0) == decide(p, b, 0, 10, 0));
     assert_memory_equal(a, b, sizeof a);
     scaler->init_state(&p->values.options, a);

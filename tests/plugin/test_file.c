@@ -65,7 +65,8 @@ static bool has_endpoint(struct fixture *f, const char *cluster, const char *id)
 {
     struct topology *t = model_publish(f->model);
     topology_unref(&t);
-    const struct cluster *c = model_current(f->model) ? topology_cluster(model_current(f->model), str_of(cluster)) : NULL;
+    const struct cluster *c =
+        model_current(f->model) ? topology_cluster(model_current(f->model), str_of(cluster)) : NULL;
     for (uint32_t i = 0; c && i < c->endpoint_count; i++)
         if (str_eq(c->endpoints[i].id, str_of(id)))
             return true;
@@ -73,7 +74,8 @@ static bool has_endpoint(struct fixture *f, const char *cluster, const char *id)
 }
 
 static const char one[] = "{ \"clusters\": [ { \"name\": \"web\", \"probe\": { \"kind\": \"none\" },\n"
-                          "  \"endpoints\": [ \"10.0.0.1:80\", { \"address\": \"10.0.0.2:80\", \"id\": \"b\", \"weight\": 7 } ] } ],\n"
+                          "  \"endpoints\": [ \"10.0.0.1:80\", { \"address\": \"10.0.0.2:80\", \"id\": "
+                          "\"b\", \"weight\": 7 } ] } ],\n"
                           "  \"routes\": [ { \"host\": \"example.com\", \"cluster\": \"web\" } ] }\n";
 
 static void test_reads(void **state)
@@ -125,10 +127,13 @@ static void test_bad_file_keeps_the_last_good_view(void **state)
     static const struct {
         const char *text, *expected;
     } cases[] = {
-        {"{ \"clusters\": [\n  { \"name\": \"web\",\n    \"endpoints\": [ \"10.0.0.1:80\" ] ]\n", "hosts.json:3: "},
-        {"{ \"clusters\": [ { \"name\": \"web\", \"balanse\": \"x\" } ] }", "clusters[0]: cluster \"web\": balanse"},
+        {"{ \"clusters\": [\n  { \"name\": \"web\",\n    \"endpoints\": [ \"10.0.0.1:80\" ] ]\n",
+         "hosts.json:3: "},
+        {"{ \"clusters\": [ { \"name\": \"web\", \"balanse\": \"x\" } ] }",
+         "clusters[0]: cluster \"web\": balanse"},
         {"{ \"clusters\": [ { \"endpoints\": [] } ] }", "clusters[0]: a cluster is an object with a name"},
-        {"{ \"clusters\": [ { \"name\": \"w\", \"endpoints\": [ \"somewhere\" ] } ] }", "wrong value of address"},
+        {"{ \"clusters\": [ { \"name\": \"w\", \"endpoints\": [ \"somewhere\" ] } ] }",
+         "wrong value of address"},
         {"{ \"routes\": [ { \"host\": \"x\" } ] }", "names no cluster"},
         {"{ \"roads\": [] }", "unknown key \"roads\""},
         {"[]", "must be one object"},
@@ -152,13 +157,16 @@ static void test_libconfig(void **state)
 {
     struct files *fs = *state;
     name(fs, "hosts.cfg");
-    write_file(fs->path, "clusters = ( { name = \"web\"; probe = { interval = \"3s\"; };\n"
-                         "  endpoints = ( \"10.0.0.1:80\", { address = \"10.0.0.2:80\"; id = \"b\"; } ); } );\n");
+    write_file(fs->path,
+               "clusters = ( { name = \"web\"; probe = { interval = \"3s\"; };\n"
+               "  endpoints = ( \"10.0.0.1:80\", { address = \"10.0.0.2:80\"; id = \"b\"; } ); } );\n");
     begin(fs, "5ms");
     UNTIL(fs->f, has_endpoint(fs->f, "web", "b"));
-    assert_int_equal(topology_cluster(model_current(fs->f->model), STR("web"))->options.probe.interval_ms, 3000);
+    assert_int_equal(topology_cluster(model_current(fs->f->model), STR("web"))->options.probe.interval_ms,
+                     3000);
     replace(fs, "clusters = (\n{ name = ; } );\n");
-    UNTIL(fs->f, fs->plugin->source_problem && strstr(fs->plugin->source_problem, "hosts.cfg:2: syntax error"));
+    UNTIL(fs->f,
+          fs->plugin->source_problem && strstr(fs->plugin->source_problem, "hosts.cfg:2: syntax error"));
     replace(fs, "@include \"/etc/passwd\"\n");
     UNTIL(fs->f, fs->plugin->source_problem && strstr(fs->plugin->source_problem, "@include is not allowed"));
     assert_true(has_endpoint(fs->f, "web", "b"));

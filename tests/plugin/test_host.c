@@ -146,7 +146,8 @@ static void test_queue_is_bounded(void **state)
 
 /* ---- discovery ---- */
 
-static int32_t put(struct plugin *p, uint32_t kind, const char *id, const char *parent, const char *key, const char *value)
+static int32_t put(struct plugin *p, uint32_t kind, const char *id, const char *parent, const char *key,
+                   const char *value)
 {
     const struct cox_pair field = {.size = sizeof field, .key = key, .value = value};
     const struct cox_object o = {.size = sizeof o,
@@ -176,7 +177,8 @@ static const char *published(struct fixture *f)
         const struct cluster *c = t->clusters[i];
         at += (size_t)snprintf(text + at, sizeof text - at, "%.*s(", STR_ARG(c->id));
         for (uint32_t k = 0; k < c->endpoint_count; k++)
-            at += (size_t)snprintf(text + at, sizeof text - at, "%s%.*s", k ? " " : "", STR_ARG(c->endpoints[k].id));
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%.*s", k ? " " : "",
+                                   STR_ARG(c->endpoints[k].id));
         at += (size_t)snprintf(text + at, sizeof text - at, ")");
     }
     return text;

@@ -81,12 +81,15 @@ static void test_wrong_types(void **state)
     static const struct {
         struct raw_option option;
         const char *expected;
-    } cases[] = {{{.key = (char *)"count", .type = 's', .s = (char *)"3", .line = 9}, "count must be a whole number"},
-                 {{.key = (char *)"count", .type = 'i', .i = 0, .line = 9}, "count must be between 1 and 10"},
-                 {{.key = (char *)"count", .type = 'i', .i = 11, .line = 9}, "count must be between 1 and 10"},
-                 {{.key = (char *)"pause", .type = 'i', .i = 3, .line = 9}, "pause must be a duration"},
-                 {{.key = (char *)"pause", .type = 's', .s = (char *)"3 moons", .line = 9}, "pause must be a duration"},
-                 {{.key = (char *)"mode", .type = 's', .s = (char *)"medium", .line = 9}, "mode must be one of: slow fast"}};
+    } cases[] = {
+        {{.key = (char *)"count", .type = 's', .s = (char *)"3", .line = 9}, "count must be a whole number"},
+        {{.key = (char *)"count", .type = 'i', .i = 0, .line = 9}, "count must be between 1 and 10"},
+        {{.key = (char *)"count", .type = 'i', .i = 11, .line = 9}, "count must be between 1 and 10"},
+        {{.key = (char *)"pause", .type = 'i', .i = 3, .line = 9}, "pause must be a duration"},
+        {{.key = (char *)"pause", .type = 's', .s = (char *)"3 moons", .line = 9},
+         "pause must be a duration"},
+        {{.key = (char *)"mode", .type = 's', .s = (char *)"medium", .line = 9},
+         "mode must be one of: slow fast"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct section s = section_of("bad_good", NULL);
         section_set(&s, cases[i].option);

@@ -103,9 +103,13 @@ static struct plugin *begin_plain(struct fixture *f)
 
 static int32_t start_member(struct plugin *p, const char *id, uint64_t ticket)
 {
-    static const struct cox_port ports[] = {{sizeof ports[0], 0, "http", "http"}, {sizeof ports[0], 0, "fast-cgi", "fastcgi"}};
-    const struct cox_member_spec spec = {
-        .size = sizeof spec, .member = id, .set = "shop/1/1/web", .cartridge = "php", .ports = COX_ARRAY(ports)};
+    static const struct cox_port ports[] = {{sizeof ports[0], 0, "http", "http"},
+                                            {sizeof ports[0], 0, "fast-cgi", "fastcgi"}};
+    const struct cox_member_spec spec = {.size = sizeof spec,
+                                         .member = id,
+                                         .set = "shop/1/1/web",
+                                         .cartridge = "php",
+                                         .ports = COX_ARRAY(ports)};
     return p->module.plugin.actuator->start_member(p->instance, ticket, &spec);
 }
 
@@ -127,10 +131,11 @@ static void test_start(void **state)
     assert_string_equal(f->told.text, "");
     started(f, "m1", 4711, "");
     char expected[512];
-    (void)snprintf(expected, sizeof expected,
-                   "local: ticket 7 result 0 \n"
-                   "local: member m1 phase 2 set shop/1/1/web pid 4711 http=127.0.0.1:%s fast-cgi=127.0.0.1:%s\n",
-                   variable(&s, "PORT_HTTP"), variable(&s, "PORT_FAST_CGI"));
+    (void)snprintf(
+        expected, sizeof expected,
+        "local: ticket 7 result 0 \n"
+        "local: member m1 phase 2 set shop/1/1/web pid 4711 http=127.0.0.1:%s fast-cgi=127.0.0.1:%s\n",
+        variable(&s, "PORT_HTTP"), variable(&s, "PORT_FAST_CGI"));
     assert_string_equal(f->told.text, expected);
 }
 
@@ -174,7 +179,9 @@ static void test_stop(void **state)
     assert_int_equal(after, 2500);
     f->told.len = 0;
     exited(f, "m1", 0);
-    assert_string_equal(f->told.text, "local: member m1 phase 4 set - pid 0 exited with status 0\nlocal: ticket 8 result 0 \n");
+    assert_string_equal(
+        f->told.text,
+        "local: member m1 phase 4 set - pid 0 exited with status 0\nlocal: ticket 8 result 0 \n");
 }
 
 /* A new orchestrator finds what the last one started, by the environment it was given. */
@@ -191,9 +198,10 @@ static void test_adoption(void **state)
     p = begin(f, &again);
     list_of(f, &s, 4711);
     char expected[512];
-    (void)snprintf(expected, sizeof expected,
-                   "local: member m1 phase 2 set shop/1/1/web pid 4711 http=127.0.0.1:%s fast-cgi=127.0.0.1:%s\n",
-                   variable(&s, "PORT_HTTP"), variable(&s, "PORT_FAST_CGI"));
+    (void)snprintf(
+        expected, sizeof expected,
+        "local: member m1 phase 2 set shop/1/1/web pid 4711 http=127.0.0.1:%s fast-cgi=127.0.0.1:%s\n",
+        variable(&s, "PORT_HTTP"), variable(&s, "PORT_FAST_CGI"));
     assert_string_equal(f->told.text, expected);
     assert_int_equal(f->told.list_done, 1);
 }
@@ -246,7 +254,8 @@ static void test_malformed_messages(void **state)
 {
     struct fixture *f = *state;
     (void)begin_plain(f);
-    static const enum channel_type types[] = {CHANNEL_MEMBER_STARTED, CHANNEL_MEMBER_EXIT, CHANNEL_MEMBER_LIST};
+    static const enum channel_type types[] = {CHANNEL_MEMBER_STARTED, CHANNEL_MEMBER_EXIT,
+                                              CHANNEL_MEMBER_LIST};
     struct packer p = {.len = 0};
     pack_u64(&p, UINT64_MAX);
     for (size_t i = 0; i < 3; i++) {

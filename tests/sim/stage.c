@@ -51,7 +51,8 @@ static void load(struct stage *st, const char *listener, const char *cluster, in
 {
     char text[4096], list[512] = "";
     for (int i = 0; i < endpoints; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s\"127.0.0.1:%d\"", i ? ", " : "", 1001 + i);
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s\"127.0.0.1:%d\"", i ? ", " : "",
+                 1001 + i);
     int n = snprintf(text, sizeof text,
                      "listeners = ( { name = \"web\"; address = \"127.0.0.1:1\"; %s } );\n"
                      "clusters = ( { name = \"c\"; endpoints = ( %s ); %s } );\n"
@@ -77,14 +78,16 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     assert_non_null(st);
     memset(st, 0, sizeof *st);
     load(st, listener, cluster, endpoints);
-    st->proxy = (struct proxy){.settings = st->settings, .workers = &st->pw, .worker_count = 1, .access_fd = -1};
+    st->proxy =
+        (struct proxy){.settings = st->settings, .workers = &st->pw, .worker_count = 1, .access_fd = -1};
     assert_true(loop_init(&st->proxy.loop) && mailbox_init(&st->proxy.mailbox, &st->proxy.loop, NULL));
     int fd = ledger_create(1, 1, 8, 32);
     assert_true(ledger_open(&st->proxy.ledger, fd, true));
     close(fd);
     st->proxy.holding = calloc(st->proxy.ledger.header->max_clusters, sizeof *st->proxy.holding);
     assert_non_null(st->proxy.holding);
-    assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters, st->proxy.ledger.header->max_endpoints));
+    assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters,
+                           st->proxy.ledger.header->max_endpoints));
     assert_true(pworker_init(&st->pw, &st->proxy, 0));
     deadline_stop(&st->pw.w.wheel, &st->pw.tick);
     set_clock(st, T0_NS);
@@ -436,8 +439,13 @@ static enum reason fake_start(struct exchange *x)
         return why;
     assert_true(st->attempt_count < ATTEMPTS_MAX);
     struct attempt *a = &st->attempts[st->attempt_count++];
-    *a = (struct attempt){.magic = ATTEMPT_MAGIC, .st = st, .x = x, .endpoint = x->endpoint->id, .slot = x->endpoint->slot,
-                          .fresh = x->fresh_uplink, .writes_left = FOR_EVER};
+    *a = (struct attempt){.magic = ATTEMPT_MAGIC,
+                          .st = st,
+                          .x = x,
+                          .endpoint = x->endpoint->id,
+                          .slot = x->endpoint->slot,
+                          .fresh = x->fresh_uplink,
+                          .writes_left = FOR_EVER};
     x->back_state = a;
     return REASON_OK;
 }
@@ -491,10 +499,10 @@ static void fake_abort(struct exchange *x)
     let_go(a);
 }
 
-#define FAKE_BACK                                                                                                        \
-    {                                                                                                                    \
-        .name = "fake", .start = fake_start, .data = fake_back_data, .end = fake_back_end,                               \
-        .is_flushed = fake_back_is_flushed, .want_response = fake_want_response, .abort = fake_abort                     \
+#define FAKE_BACK                                                                                            \
+    {                                                                                                        \
+        .name = "fake", .start = fake_start, .data = fake_back_data, .end = fake_back_end,                   \
+        .is_flushed = fake_back_is_flushed, .want_response = fake_want_response, .abort = fake_abort         \
     }
 
 /* The linker takes these and leaves the real ones in their archive. */
@@ -515,7 +523,8 @@ void server_connect(struct attempt *a)
     stage_turn(a->st);
 }
 
-static int parse_answer(struct attempt *a, uint16_t status, const char *fields, char *text, size_t cap, struct message *m)
+static int parse_answer(struct attempt *a, uint16_t status, const char *fields, char *text, size_t cap,
+                        struct message *m)
 {
     struct h1_parser parser = {0};
     struct h1_limits limits = {8192, 32768, 64};

@@ -1,17 +1,17 @@
-/* Policies against slow servers and heavy tails, on a scripted clock: the real balance_pick over the real ledger, ten
- * servers that work on one request at a time in the order of arrival, requests that come at random moments. No socket,
- * no thread, no sleep; every run gives the same numbers.
+/* Policies against slow servers and heavy tails, on a scripted clock: the real balance_pick over the real
+ * ledger, ten servers that work on one request at a time in the order of arrival, requests that come at
+ * random moments. No socket, no thread, no sleep; every run gives the same numbers.
  *
- * What theory says. Round robin makes each server a queue of its own, which gets a tenth of the arrivals however long
- * it is. One that needs 1.9 ms at 0.5 arrivals a millisecond works at a load of 0.95, and in a queue with nearly
- * random arrivals the 99th percentile of the stay is ln(100) · service / (1 - load): above 100 ms, where a healthy
- * server at load 0.5 has 9 ms. As a tenth of all requests meet the slow one, the 99th percentile of all is about its
- * 90th: ln(10) · 1.9 / 0.05, some 87 ms for random and about half of it for the evener arrivals of round robin. Who
- * goes by what is in flight keeps all queues about equally long instead: some 2 requests, so p99 stays near that of
- * ten healthy servers. Some ten times is what that predicts; 5 is asked for, since
- * quantiles of one run scatter.
- * With heavy-tailed service a queue behind one long request waits for all of it (the mean wait grows with the second
- * moment of the service time); joining a shorter queue avoids that, by a factor that grows with the moment. */
+ * What theory says. Round robin makes each server a queue of its own, which gets a tenth of the arrivals
+ * however long it is. One that needs 1.9 ms at 0.5 arrivals a millisecond works at a load of 0.95, and in a
+ * queue with nearly random arrivals the 99th percentile of the stay is ln(100) · service / (1 - load): above
+ * 100 ms, where a healthy server at load 0.5 has 9 ms. As a tenth of all requests meet the slow one, the 99th
+ * percentile of all is about its 90th: ln(10) · 1.9 / 0.05, some 87 ms for random and about half of it for
+ * the evener arrivals of round robin. Who goes by what is in flight keeps all queues about equally long
+ * instead: some 2 requests, so p99 stays near that of ten healthy servers. Some ten times is what that
+ * predicts; 5 is asked for, since quantiles of one run scatter. With heavy-tailed service a queue behind one
+ * long request waits for all of it (the mean wait grows with the second moment of the service time); joining
+ * a shorter queue avoids that, by a factor that grows with the moment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,7 +63,8 @@ static double uniform(struct world *w)
     return ((double)(balance_random(&w->random) >> 11) + 0.5) / 9007199254740992.0;
 }
 
-/* Mean 1 ms: exponential, or two kinds of requests of which one in a hundred is fifty times as long as the others. */
+/* Mean 1 ms: exponential, or two kinds of requests of which one in a hundred is fifty times as long as the
+ * others. */
 static double service_time(struct world *w)
 {
     double mean = 1e6;
@@ -113,7 +114,10 @@ static void serve_first(struct world *w, struct server *s, uint64_t from_ns)
 
 static void arrive(struct world *w)
 {
-    struct balance_request r = {.ledger = &w->ledger, .ewma = w->ewma, .random = &w->policy_random, .cursor = &w->cursor,
+    struct balance_request r = {.ledger = &w->ledger,
+                                .ewma = w->ewma,
+                                .random = &w->policy_random,
+                                .cursor = &w->cursor,
                                 .now_ns = w->now_ns};
     int at = balance_pick(w->c, &r);
     assert_in_range(at, 0, SERVERS - 1);
@@ -180,7 +184,8 @@ static double p99_of(int policy, bool is_heavy, double slowness, double load)
 static const struct {
     const char *name;
     int policy;
-} in_flight[] = {{"p2c", BALANCE_P2C}, {"least_in_flight", BALANCE_LEAST_IN_FLIGHT}, {"peak_ewma", BALANCE_PEAK_EWMA}};
+} in_flight[] = {
+    {"p2c", BALANCE_P2C}, {"least_in_flight", BALANCE_LEAST_IN_FLIGHT}, {"peak_ewma", BALANCE_PEAK_EWMA}};
 
 /* Each beats round robin by the factor. */
 static void compare(const char *what, bool is_heavy, double slowness, double load, const double *factors)
@@ -191,8 +196,8 @@ static void compare(const char *what, bool is_heavy, double slowness, double loa
         double p99 = p99_of(in_flight[i].policy, is_heavy, slowness, load);
         print_message(", %s %.1f ms", in_flight[i].name, p99);
         if (p99 * factors[i] > round_robin)
-            fail_msg("%s, %s: p99 %.2f ms, round robin %.2f ms: less than %.1f times better", what, in_flight[i].name,
-                     p99, round_robin, factors[i]);
+            fail_msg("%s, %s: p99 %.2f ms, round robin %.2f ms: less than %.1f times better", what,
+                     in_flight[i].name, p99, round_robin, factors[i]);
     }
     print_message("\n");
 }

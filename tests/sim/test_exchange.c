@@ -1,14 +1,14 @@
-/* The state machine of a request, case by case: what the client gets, what each server saw, and that all is counted
- * back to zero (stage_end checks that after every case). */
+/* The state machine of a request, case by case: what the client gets, what each server saw, and that all is
+ * counted back to zero (stage_end checks that after every case). */
 #include "stage.h"
 
-#define GET  "GET /a HTTP/1.1\r\n"
-#define POST "POST /a HTTP/1.1\r\n"
+#define GET       "GET /a HTTP/1.1\r\n"
+#define POST      "POST /a HTTP/1.1\r\n"
 #define LENGTH(n) "Content-Length: " #n "\r\n"
-#define CHUNKED "Transfer-Encoding: chunked\r\n"
+#define CHUNKED   "Transfer-Encoding: chunked\r\n"
 #define NO_FIELDS ""
-#define SMALL "buffer_memory = \"16k\"; replay_limit = \"4k\";"
-#define PUSH 4096u /* bytes in one call of the fakes */
+#define SMALL     "buffer_memory = \"16k\"; replay_limit = \"4k\";"
+#define PUSH      4096u /* bytes in one call of the fakes */
 
 /* ---- the straight road ---- */
 
@@ -80,7 +80,8 @@ static void trailers_travel_both_ways(void **state)
 
 /* ---- back-pressure ---- */
 
-/* The server stops reading: the client is stopped, memory stays bounded, and it goes on when the server does. */
+/* The server stops reading: the client is stopped, memory stays bounded, and it goes on when the server does.
+ */
 static void a_slow_server_stops_the_client(void **state)
 {
     (void)state;
@@ -323,7 +324,8 @@ static void what_is_too_long_to_keep_is_not_retried(void **state)
     (void)state;
     for (int above = 0; above < 2; above++) {
         struct stage *st = stage_make("", "replay_limit = \"4k\";", 3);
-        struct client *c = client_send(st, above ? "PUT /a HTTP/1.1\r\n" LENGTH(4097) : "PUT /a HTTP/1.1\r\n" LENGTH(4096));
+        struct client *c =
+            client_send(st, above ? "PUT /a HTTP/1.1\r\n" LENGTH(4097) : "PUT /a HTTP/1.1\r\n" LENGTH(4096));
         server_connect(attempt_of(c));
         client_body(c, 4096u + (unsigned)above);
         client_end(c, false);
@@ -489,7 +491,8 @@ static void a_client_that_leaves_in_hold(void **state)
 static void a_client_that_leaves_in_collect(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "request_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 1);
+    struct stage *st =
+        stage_make("", "request_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 1);
     struct client *c = client_send(st, POST LENGTH(100000));
     client_body(c, 50000);
     client_leave(c);
@@ -619,7 +622,8 @@ static void a_100_that_nobody_asked_for_is_dropped(void **state)
     stage_end(st);
 }
 
-/* Who collects must say 100 itself, or client and server wait for each other; the server's own is then one too many. */
+/* Who collects must say 100 itself, or client and server wait for each other; the server's own is then one
+ * too many. */
 static void who_collects_says_100(void **state)
 {
     (void)state;
@@ -669,7 +673,8 @@ static void an_interim_to_a_client_that_is_gone(void **state)
 static void a_collected_request_arrives_whole(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "request_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 2);
+    struct stage *st =
+        stage_make("", "request_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 2);
     struct client *c = client_send(st, POST CHUNKED);
     assert_int_equal(c->x->state, EXCHANGE_COLLECT);
     assert_int_equal(stage_counts(st).count[LEDGER_HELD], 1); /* demand, but no work yet */
@@ -692,8 +697,8 @@ static void a_collected_request_arrives_whole(void **state)
     stage_end(st);
 }
 
-/* FastCGI must know the length before the first byte: what fits is served, above the file's limit it is 413, and no
- * server hears of it. */
+/* FastCGI must know the length before the first byte: what fits is served, above the file's limit it is 413,
+ * and no server hears of it. */
 static void a_chunked_body_above_the_buffers_is_413_for_fastcgi(void **state)
 {
     (void)state;
@@ -719,7 +724,8 @@ static void collecting_stops_at_the_buffers_limit(void **state)
     (void)state;
     static const char *const requests[] = {POST CHUNKED, POST LENGTH(100000)};
     for (int i = 0; i < 2; i++) {
-        struct stage *st = stage_make("", "request_buffer = true; buffer_memory = \"8k\"; buffer_file = \"8k\";", 2);
+        struct stage *st =
+            stage_make("", "request_buffer = true; buffer_memory = \"8k\"; buffer_file = \"8k\";", 2);
         struct client *c = client_send(st, requests[i]);
         size_t sent = client_body(c, 100000);
         struct attempt *a = attempt_of(c);
@@ -742,7 +748,8 @@ static void collecting_stops_at_the_buffers_limit(void **state)
 static void a_body_of_exactly_the_buffer_is_served(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "request_buffer = true; buffer_memory = \"8k\"; buffer_file = \"0\";", 1);
+    struct stage *st =
+        stage_make("", "request_buffer = true; buffer_memory = \"8k\"; buffer_file = \"0\";", 1);
     struct client *c = client_send(st, POST LENGTH(8192));
     assert_int_equal(client_body(c, 8192), 8192);
     client_end(c, false);
@@ -778,7 +785,8 @@ static void a_body_above_the_listeners_limit_is_413(void **state)
 static void a_buffered_answer_frees_the_server(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 1);
+    struct stage *st =
+        stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"1m\";", 1);
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     uint32_t slot = a->slot;
@@ -800,7 +808,8 @@ static void a_buffered_answer_frees_the_server(void **state)
 static void a_buffered_answer_has_a_limit_too(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"64k\";", 1);
+    struct stage *st =
+        stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"64k\";", 1);
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     server_connect(a);
@@ -819,11 +828,13 @@ static void a_buffered_answer_has_a_limit_too(void **state)
     stage_end(st);
 }
 
-/* A client that reads again after a pause gets what waits in turns, so that the worker's others are served between. */
+/* A client that reads again after a pause gets what waits in turns, so that the worker's others are served
+ * between. */
 static void a_long_queue_goes_out_in_turns(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"4m\";", 1);
+    struct stage *st =
+        stage_make("", "response_buffer = true; buffer_memory = \"16k\"; buffer_file = \"4m\";", 1);
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     server_connect(a);
@@ -841,7 +852,8 @@ static void a_long_queue_goes_out_in_turns(void **state)
 static void an_event_stream_is_not_buffered(void **state)
 {
     (void)state;
-    static const char *fields[] = {"Content-Type: text/event-stream\r\n" CHUNKED, "X-Accel-Buffering: no\r\n" CHUNKED};
+    static const char *fields[] = {"Content-Type: text/event-stream\r\n" CHUNKED,
+                                   "X-Accel-Buffering: no\r\n" CHUNKED};
     for (int i = 0; i < 2; i++) {
         struct stage *st = stage_make("", "response_buffer = true;", 1);
         struct client *c = client_send(st, GET);
@@ -929,7 +941,8 @@ static void a_tunnel_half_closed_by_the_server(void **state)
     stage_end(st);
 }
 
-/* The client's last bytes wait for a slow server; when they and the FIN are through, the tunnel ends at once. */
+/* The client's last bytes wait for a slow server; when they and the FIN are through, the tunnel ends at once.
+ */
 static void a_tunnel_ends_when_the_slow_server_has_all(void **state)
 {
     (void)state;

@@ -152,7 +152,8 @@ static void the_budget_grows_with_the_requests(void **state)
 {
     (void)state;
     struct stage *st = stage_make("", "eject_failures = 0; retry_budget = 20;", 3);
-    assert_int_equal(retried(st, 14, true), 12); /* ten, and a fifth of the requests that came in the meantime */
+    assert_int_equal(retried(st, 14, true),
+                     12); /* ten, and a fifth of the requests that came in the meantime */
     stage_end(st);
 }
 
@@ -161,7 +162,8 @@ static void the_budget_grows_with_the_requests(void **state)
 static void a_broken_endpoint_is_left_alone(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "balance = \"round_robin\"; eject_failures = 3; eject_time = \"1s\"; retries = 0;", 2);
+    struct stage *st =
+        stage_make("", "balance = \"round_robin\"; eject_failures = 3; eject_time = \"1s\"; retries = 0;", 2);
     uint32_t broken = UINT32_MAX;
     int failures = 0;
     for (int i = 0; i < 12; i++) {

@@ -1,12 +1,13 @@
-/* Clients and servers that do anything at any time, in any order, for ten thousand steps a seed. The fakes check what a
- * client and a server may see (one answer, bytes as sent, nothing after the end); here is checked that memory stays
- * bounded on the way, and that afterwards nothing is in flight, held, open or lent. */
+/* Clients and servers that do anything at any time, in any order, for ten thousand steps a seed. The fakes
+ * check what a client and a server may see (one answer, bytes as sent, nothing after the end); here is
+ * checked that memory stays bounded on the way, and that afterwards nothing is in flight, held, open or lent.
+ */
 #include "stage.h"
 
 #include <stdio.h>
 
-#define STEPS 10000
-#define SEEDS 12
+#define STEPS  10000
+#define SEEDS  12
 #define MEMORY 16384u
 #define PUSH   4096u
 
@@ -114,8 +115,8 @@ static void server_step(struct client *c, struct attempt *a, struct dice *d)
         server_body(a, roll(d, 5) ? roll(d, 6000) + 1 : roll(d, 60000) + 1);
 }
 
-/* Brought to an end from wherever it is: each party does what it must, but nothing that a real one would have no reason
- * for (no event, no word from the exchange), and that has to be enough. */
+/* Brought to an end from wherever it is: each party does what it must, but nothing that a real one would have
+ * no reason for (no event, no word from the exchange), and that has to be enough. */
 static void wind_up(struct stage *st, struct client *c)
 {
     for (int i = 0; i < 3000 && c->x; i++) {
@@ -217,7 +218,10 @@ static void anything_may_happen(void **state)
 
 int main(void)
 {
-#define CASE(name, k) {#name, anything_may_happen, NULL, NULL, (void *)(uintptr_t)(k)}
+#define CASE(name, k)                                                                                        \
+    {                                                                                                        \
+#name, anything_may_happen, NULL, NULL, (void *)(uintptr_t)(k)                                       \
+    }
     const struct CMUnitTest tests[] = {
         CASE(anything_may_happen_unbuffered, 0),
         CASE(anything_may_happen_buffered, 1),

@@ -75,7 +75,8 @@ static void values_are_those_of_the_ledger(void **state)
     assert_line(text, "coxswain_cluster_requests_total{cluster=\"web\",class=\"5xx\"} 1");
     assert_line(text, "coxswain_cluster_failures_total{cluster=\"web\",reason=\"timeout\"} 1");
     assert_line(text, "coxswain_cluster_in_flight{cluster=\"web\",state=\"serving\"} 0");
-    assert_line(text, "coxswain_cluster_in_flight_seconds_total{cluster=\"web\",state=\"serving\"} 0.003000000");
+    assert_line(text,
+                "coxswain_cluster_in_flight_seconds_total{cluster=\"web\",state=\"serving\"} 0.003000000");
     assert_line(text, "coxswain_endpoint_up{cluster=\"web\",endpoint=\"10.0.0.1:80\"} 1");
     close_fixture(&f);
 }
@@ -91,10 +92,14 @@ static void buckets_split_at_their_bounds(void **state)
     one_request(&f, 200, (1ull << METRICS_LE_LAST) - 1);
     one_request(&f, 200, 1ull << METRICS_LE_LAST);
     const char *text = text_of(&f);
-    assert_line(text, "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"0.000131072\"} 1");
-    assert_line(text, "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"0.000262144\"} 2");
-    assert_line(text, "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"17.1798692\"} 2");
-    assert_line(text, "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"34.3597384\"} 3");
+    assert_line(text,
+                "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"0.000131072\"} 1");
+    assert_line(text,
+                "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"0.000262144\"} 2");
+    assert_line(text,
+                "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"17.1798692\"} 2");
+    assert_line(text,
+                "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"34.3597384\"} 3");
     assert_line(text, "coxswain_cluster_request_duration_seconds_bucket{cluster=\"web\",le=\"+Inf\"} 4");
     assert_line(text, "coxswain_cluster_request_duration_seconds_count{cluster=\"web\"} 4");
     close_fixture(&f);
@@ -108,7 +113,8 @@ static void label_values_are_escaped(void **state)
     struct endpoint e = make_endpoint("10.0.0.1:80");
     e.id = STR("a\"b\\c\nd\xff");
     assert_true(model_put_endpoint(f.model, OWNER, STR("web"), &e, NULL));
-    assert_line(text_of(&f), "coxswain_endpoint_weight{cluster=\"web\",endpoint=\"a\\\"b\\\\c\\nd\\\\xff\"} 100");
+    assert_line(text_of(&f),
+                "coxswain_endpoint_weight{cluster=\"web\",endpoint=\"a\\\"b\\\\c\\nd\\\\xff\"} 100");
     close_fixture(&f);
 }
 

@@ -1,5 +1,5 @@
-/* listeners: one address has the sockets it was bound with for as long as it is configured, a taken address is told,
- * and a failed reload takes back only what it made. */
+/* listeners: one address has the sockets it was bound with for as long as it is configured, a taken address
+ * is told, and a failed reload takes back only what it made. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -15,9 +15,15 @@
 static void variables_are_replaced(void **state)
 {
     static const char *const cases[][2] = {
-        {"127.0.0.1:$PORT", "127.0.0.1:9000"}, {"${PORT}1", "90001"},       {"$PORT_HTTP/$PORT", "9001/9000"},
-        {"$UNKNOWN", "$UNKNOWN"},              {"${PORT", "${PORT"},         {"${}", "${}"},
-        {"$", "$"},                            {"a$$PORT", "a$PORT"},        {"", ""},
+        {"127.0.0.1:$PORT", "127.0.0.1:9000"},
+        {"${PORT}1", "90001"},
+        {"$PORT_HTTP/$PORT", "9001/9000"},
+        {"$UNKNOWN", "$UNKNOWN"},
+        {"${PORT", "${PORT"},
+        {"${}", "${}"},
+        {"$", "$"},
+        {"a$$PORT", "a$PORT"},
+        {"", ""},
         {"$MEMBER_ID$PORT", "web-19000"},
     };
     struct vars v = {0};
@@ -33,7 +39,8 @@ static void variables_are_replaced(void **state)
     member_vars_release(&v);
 }
 
-struct try {
+struct
+try {
     struct settings settings;
     struct cartridge_settings cartridge;
     struct privileges privileges;
@@ -72,8 +79,9 @@ static void a_member_gets_its_variables_folder_limits_and_group(void **state)
     int fd = -1, status;
     (void)state;
     setenv("A_SECRET_OF_THE_PROGRAM", "x", 1);
-    try_init(&t, "sh", "-c", "echo $PORT; pwd; ulimit -n; echo \"[$A_SECRET_OF_THE_PROGRAM]\" >&2; "
-                             "ps -o pgid= -p $$$$ | tr -d ' '");
+    try_init(&t, "sh", "-c",
+             "echo $PORT; pwd; ulimit -n; echo \"[$A_SECRET_OF_THE_PROGRAM]\" >&2; "
+             "ps -o pgid= -p $$$$ | tr -d ' '");
     pid_t pid = try_start(&t, &fd, &error);
     assert_true(pid > 0);
     for (ssize_t n; (n = read(fd, text + len, sizeof text - 1 - len)) > 0;)

@@ -1,5 +1,5 @@
-/* Who is blamed for a stalled orchestrator: only a plugin of the config, only when it was ended for it, left out at the
- * third time and not before, until somebody acts. */
+/* Who is blamed for a stalled orchestrator: only a plugin of the config, only when it was ended for it, left
+ * out at the third time and not before, until somebody acts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,8 @@
 
 #include "master/stalls.h"
 
-static struct plugin_settings plugins[] = {{.name = (char *)(uintptr_t)"slow"}, {.name = (char *)(uintptr_t)"quick"}};
+static struct plugin_settings plugins[] = {{.name = (char *)(uintptr_t) "slow"},
+                                           {.name = (char *)(uintptr_t) "quick"}};
 static struct settings settings;
 
 static void stall_in(struct stalls *s, const char *name, bool ended)
@@ -37,8 +38,8 @@ static void what_is_not_a_stall_of_a_plugin_blames_nobody(void **state)
     (void)state;
     struct stalls s;
     stalls_init(&s);
-    stall_in(&s, "stranger", true); /* not of the config: scribbled */
-    stall_in(&s, "slow", false);    /* it crashed */
+    stall_in(&s, "stranger", true);      /* not of the config: scribbled */
+    stall_in(&s, "slow", false);         /* it crashed */
     stalls_on_exit(&s, &settings, true); /* it hung outside of any plugin */
     assert_int_equal(s.count, 0);
 }

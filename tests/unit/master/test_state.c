@@ -1,4 +1,5 @@
-/* state: what one executable leaves to the next survives the trip; damaged bytes are refused, unknown records skipped. */
+/* state: what one executable leaves to the next survives the trip; damaged bytes are refused, unknown records
+ * skipped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,8 +84,8 @@ static void everything_comes_back(void **state)
     buf_fini(&bytes);
 }
 
-/* A cut between two records is a shorter state, which the master refuses for want of descriptors; a cut inside one is
- * refused here. Either way nothing is read beyond the end (run under the sanitizers). */
+/* A cut between two records is a shorter state, which the master refuses for want of descriptors; a cut
+ * inside one is refused here. Either way nothing is read beyond the end (run under the sanitizers). */
 static void every_truncation_ends_cleanly(void **state)
 {
     struct upgrade_state in, out;

@@ -1,4 +1,5 @@
-/* One socket on the loop: edges are kept until EAGAIN, a FIN behind data is not lost, failures are told apart. */
+/* One socket on the loop: edges are kept until EAGAIN, a FIN behind data is not lost, failures are told
+ * apart. */
 #include "support.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
-/* The way out of a conn: joined heads, order and bytes exact over short writes, the cork that two sinks share. */
+/* The way out of a conn: joined heads, order and bytes exact over short writes, the cork that two sinks
+ * share. */
 #include "support.h"
 
 #define PATTERN_BYTES 200000u
@@ -99,7 +100,8 @@ static void a_sink_that_goes_takes_its_cork_along(void **state)
     expect(&t->a, "");
 }
 
-/* One write far above the socket's buffer, drained as the peer reads: every byte, in order, and all chunks back. */
+/* One write far above the socket's buffer, drained as the peer reads: every byte, in order, and all chunks
+ * back. */
 static void a_short_write_is_finished_later(void **state)
 {
     struct bench *t = *state;
@@ -147,7 +149,8 @@ static void random_pieces_keep_their_order(void **state)
             break;
         case 1: /* a body of three pieces */
             if (!sink_is_blocked(&e->sink)) {
-                struct iovec iov[3] = {{pattern + in[i], n / 3}, {pattern + in[i] + n / 3, 0},
+                struct iovec iov[3] = {{pattern + in[i], n / 3},
+                                       {pattern + in[i] + n / 3, 0},
                                        {pattern + in[i] + n / 3, n - n / 3}};
                 assert_true(sink_write(&e->sink, iov, 3));
                 in[i] += n;

@@ -86,7 +86,8 @@ static void on_event(void *ctx, const struct member *m, enum member_state from)
 {
     struct script *s = ctx;
     const size_t at = strlen(s->events);
-    (void)snprintf(s->events + at, sizeof s->events - at, "%s>%s ", member_state_name(from), member_state_name(m->state));
+    (void)snprintf(s->events + at, sizeof s->events - at, "%s>%s ", member_state_name(from),
+                   member_state_name(m->state));
 }
 
 static const struct members_ops ops = {.start = on_start,
@@ -113,8 +114,10 @@ static int setup(void **state)
                                                .ports = {&s->port, 1},
                                                .start_timeout_ms = 5000,
                                                .drain_timeout_ms = 20000};
-    s->alias = (struct alias_settings){.alias = TEXT("web"), .type = TEXT("php"), .min = 2, .max = 4, .path = TEXT("/")};
-    s->app = (struct application_settings){.name = TEXT("shop"), .hosts = {hosts, 1}, .cartridges = {&s->alias, 1}};
+    s->alias = (struct alias_settings){
+        .alias = TEXT("web"), .type = TEXT("php"), .min = 2, .max = 4, .path = TEXT("/")};
+    s->app = (struct application_settings){
+        .name = TEXT("shop"), .hosts = {hosts, 1}, .cartridges = {&s->alias, 1}};
     s->settings.cartridges = (struct option_list){&s->cartridge, 1};
     s->settings.applications = (struct option_list){&s->app, 1};
     s->model = model_create(1, 16, 64);

@@ -98,7 +98,8 @@ static void follow(struct bench *b)
 }
 
 /* One cluster with one endpoint, asked every 20 ms. */
-static void begin(struct bench *b, int kind, int64_t rise, int64_t fall, const char *member, enum member_state member_state)
+static void begin(struct bench *b, int kind, int64_t rise, int64_t fall, const char *member,
+                  enum member_state member_state)
 {
     struct cluster_options o;
     options_init(&cluster_options_table, &o);

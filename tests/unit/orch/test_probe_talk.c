@@ -25,8 +25,8 @@ static void test_http_request(void **state)
     struct probe_settings s = settings(PROBE_HTTP);
     char to[PROBE_REQUEST_MAX];
     (void)state;
-    s.path = (char *)(uintptr_t)"/health?x=1";
-    s.host = (char *)(uintptr_t)"shop.example.com";
+    s.path = (char *)(uintptr_t) "/health?x=1";
+    s.host = (char *)(uintptr_t) "shop.example.com";
     const size_t n = probe_request(&s, to, sizeof to);
     assert_true(str_eq(str_make(to, n), STR("GET /health?x=1 HTTP/1.1\r\nHost: shop.example.com\r\n"
                                             "User-Agent: coxswain-probe\r\nConnection: close\r\n\r\n")));
@@ -40,7 +40,8 @@ static void test_http_answers(void **state)
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 399 X\r\n\r\n", false), PROBE_GOOD);
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 400 X\r\n\r\n", false), PROBE_BAD);
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 503 X\r\n\r\n", false), PROBE_BAD);
-    assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n", false), PROBE_GOOD);
+    assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n", false),
+                     PROBE_GOOD);
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 103 Early Hints\r\n\r\n", false), PROBE_MORE);
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 200 O", false), PROBE_MORE);
     assert_int_equal(judge(PROBE_HTTP, "HTTP/1.1 200 O", true), PROBE_BAD);
@@ -104,7 +105,7 @@ static void test_fastcgi_request(void **state)
     struct probe_settings s = settings(PROBE_FASTCGI);
     char to[PROBE_REQUEST_MAX];
     (void)state;
-    s.path = (char *)(uintptr_t)"/status";
+    s.path = (char *)(uintptr_t) "/status";
     const size_t n = probe_request(&s, to, sizeof to);
     assert_true(n > 16 && to[0] == 1 && to[1] == FCGI_BEGIN_REQUEST);
     assert_non_null(memmem(to, n, "SCRIPT_NAME/status", 18));
@@ -124,8 +125,8 @@ static void test_tcp_says_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_http_request),    cmocka_unit_test(test_http_answers),
-        cmocka_unit_test(test_fastcgi_answers), cmocka_unit_test(test_fastcgi_request),
+        cmocka_unit_test(test_http_request),     cmocka_unit_test(test_http_answers),
+        cmocka_unit_test(test_fastcgi_answers),  cmocka_unit_test(test_fastcgi_request),
         cmocka_unit_test(test_tcp_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,7 @@ static void test_round_trip(void **state)
     assert_int_equal(s.drain_count, 0);
     assert_true(state_set_drain(&s, "10.0.0.1:80", true));
     assert_true(state_set_drain(&s, "b", true));
-    assert_true(state_set_drain(&s, "b", true)); /* once is enough */
+    assert_true(state_set_drain(&s, "b", true));  /* once is enough */
     assert_true(state_set_drain(&s, "c", false)); /* never was */
     state_close(&s);
     state_open(&s, dir);
@@ -73,7 +73,8 @@ static void test_what_it_does_not_know(void **state)
     assert_int_equal(count_after(""), 0);
     assert_int_equal(count_after("coxswain-orchestrator 2\ndrain a\nend\n"), 0);
     assert_int_equal(count_after("coxswain-orchestrator 1\ndrain a\nlater thing\nend\ndrain b\n"), 1);
-    assert_int_equal(count_after("coxswain-orchestrator 1\ndrain a\n"), 1); /* cut off: what is there is used */
+    assert_int_equal(count_after("coxswain-orchestrator 1\ndrain a\n"),
+                     1); /* cut off: what is there is used */
 }
 
 static void test_limit(void **state)

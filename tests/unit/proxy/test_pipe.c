@@ -1,4 +1,5 @@
-/* The body of one direction: bytes exact through memory and file, the two limits, replay, and all memory given back. */
+/* The body of one direction: bytes exact through memory and file, the two limits, replay, and all memory
+ * given back. */
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -349,20 +350,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(an_empty_pipe_has_nothing),
-        T(bytes_come_out_as_they_went_in),
-        T(an_emptied_pipe_holds_nothing),
-        T(full_at_the_limit_and_low_at_half),
-        T(passed_bytes_are_only_counted),
-        T(what_memory_cannot_hold_goes_to_the_file),
-        T(order_holds_across_memory_and_file),
-        T(the_file_has_a_limit),
-        T(a_file_that_cannot_be_made_is_told),
-        T(what_is_kept_can_be_sent_again),
-        T(forgetting_frees_what_was_taken),
-        T(forgetting_an_emptied_pipe_frees_all),
-        T(a_spilled_body_can_be_sent_again),
-        T(forgetting_in_the_file_keeps_its_rest),
+        T(an_empty_pipe_has_nothing),          T(bytes_come_out_as_they_went_in),
+        T(an_emptied_pipe_holds_nothing),      T(full_at_the_limit_and_low_at_half),
+        T(passed_bytes_are_only_counted),      T(what_memory_cannot_hold_goes_to_the_file),
+        T(order_holds_across_memory_and_file), T(the_file_has_a_limit),
+        T(a_file_that_cannot_be_made_is_told), T(what_is_kept_can_be_sent_again),
+        T(forgetting_frees_what_was_taken),    T(forgetting_an_emptied_pipe_frees_all),
+        T(a_spilled_body_can_be_sent_again),   T(forgetting_in_the_file_keeps_its_rest),
         T(behaves_as_a_plain_queue_would),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* channel: messages of all sizes with descriptors, a peer that does not read, a peer that talks nonsense, destruction
- * inside a callback. Both ends run on one loop. */
+/* channel: messages of all sizes with descriptors, a peer that does not read, a peer that talks nonsense,
+ * destruction inside a callback. Both ends run on one loop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,7 +104,8 @@ static void a_small_message_arrives(void **state)
 /* At, below and above the limit of what travels in the message itself. */
 static void payloads_of_every_size_arrive(void **state)
 {
-    static const size_t sizes[] = {0, CHANNEL_INLINE_MAX - 1, CHANNEL_INLINE_MAX, CHANNEL_INLINE_MAX + 1, 3u << 20};
+    static const size_t sizes[] = {0, CHANNEL_INLINE_MAX - 1, CHANNEL_INLINE_MAX, CHANNEL_INLINE_MAX + 1,
+                                   3u << 20};
     struct fixture f;
     (void)state;
     create(&f, true);
@@ -205,8 +206,11 @@ static void the_end_of_the_peer_is_told_once(void **state)
 
 static void nonsense_is_the_end_of_the_peer(void **state)
 {
-    static const struct str nonsense[] = {{"", 1}, {"GET / HTTP/1.1", 14}, {"hcxc\1\0\1\0\0\0\0\0\5\0\0\0", 16},
-                                          {"hcxc\2\0\1\0\0\0\0\0\0\0\0\0", 16}, {"hcxc\1\0\1\0\1\0\0\0\0\0\0\0", 16}};
+    static const struct str nonsense[] = {{"", 1},
+                                          {"GET / HTTP/1.1", 14},
+                                          {"hcxc\1\0\1\0\0\0\0\0\5\0\0\0", 16},
+                                          {"hcxc\2\0\1\0\0\0\0\0\0\0\0\0", 16},
+                                          {"hcxc\1\0\1\0\1\0\0\0\0\0\0\0", 16}};
     (void)state;
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
         struct fixture f;

@@ -1,4 +1,5 @@
-/* The wheel of deadlines: never early, at most a tick late, lazy moves, sleeps that are right, long stalls. */
+/* The wheel of deadlines: never early, at most a tick late, lazy moves, sleeps that are right, long stalls.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,7 +82,8 @@ static void an_empty_wheel_sleeps_for_ever(void **state)
 static void fires_at_its_time_or_a_tick_later(void **state)
 {
     struct stage *s = *state;
-    static const uint64_t after[] = {1, 2, 31, 32, 33, 64, 100, 1000, 32000, 32735, 32736, 32768, 33000, 70000, 200000};
+    static const uint64_t after[] = {1,     2,     31,    32,    33,    64,    100,   1000,
+                                     32000, 32735, 32736, 32768, 33000, 70000, 200000};
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
         struct item *it = &s->items[0];
         uint64_t at = s->now + after[i];
@@ -178,8 +180,8 @@ static void a_callback_may_set_itself_again(void **state)
     assert_int_equal(s->w.count, 1);
 }
 
-/* For each of the 1024 slots, from several places of the hand: the sleep ends when that slot is due, not before, not
- * after. Whole words of the bitmap are empty in between. */
+/* For each of the 1024 slots, from several places of the hand: the sleep ends when that slot is due, not
+ * before, not after. Whole words of the bitmap are empty in between. */
 static void the_sleep_is_right_for_every_slot(void **state)
 {
     struct stage *s = *state;
@@ -203,8 +205,8 @@ static void a_sleep_that_is_over_is_zero(void **state)
     assert_int_equal(wheel_next_ms(&s->w, s->now + 5000), 0);
 }
 
-/* A worker that was stopped for minutes (a debugger, a paused machine): what is due fires at once, and what lies ahead
- * is not displaced by a turn of the wheel. */
+/* A worker that was stopped for minutes (a debugger, a paused machine): what is due fires at once, and what
+ * lies ahead is not displaced by a turn of the wheel. */
 static void a_long_stall_displaces_nothing(void **state)
 {
     struct stage *s = *state;
@@ -264,8 +266,9 @@ static void behaves_as_a_plain_table_would(void **state)
                     due[k] = 0;
                     it->fired = 0;
                 }
-                assert_false(due[k] && due[k] + WHEEL_TICK_MS <= s->now);                        /* nor late */
-                assert_true(!due[k] || (next >= 0 && s->now + (uint64_t)next < due[k] + WHEEL_TICK_MS)); /* nor slept over */
+                assert_false(due[k] && due[k] + WHEEL_TICK_MS <= s->now); /* nor late */
+                assert_true(!due[k] || (next >= 0 && s->now + (uint64_t)next <
+                                                         due[k] + WHEEL_TICK_MS)); /* nor slept over */
             }
         }
     }
@@ -275,18 +278,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(an_empty_wheel_sleeps_for_ever),
-        T(fires_at_its_time_or_a_tick_later),
-        T(one_in_the_past_fires_at_the_next_tick),
-        T(moving_it_later_costs_one_store),
-        T(moving_it_earlier_takes_effect),
-        T(cleared_or_stopped_it_does_not_fire),
-        T(a_callback_may_stop_its_neighbours),
-        T(a_callback_may_set_itself_again),
-        T(the_sleep_is_right_for_every_slot),
-        T(a_sleep_that_is_over_is_zero),
-        T(a_long_stall_displaces_nothing),
-        T(behaves_as_a_plain_table_would),
+        T(an_empty_wheel_sleeps_for_ever),         T(fires_at_its_time_or_a_tick_later),
+        T(one_in_the_past_fires_at_the_next_tick), T(moving_it_later_costs_one_store),
+        T(moving_it_earlier_takes_effect),         T(cleared_or_stopped_it_does_not_fire),
+        T(a_callback_may_stop_its_neighbours),     T(a_callback_may_set_itself_again),
+        T(the_sleep_is_right_for_every_slot),      T(a_sleep_that_is_over_is_zero),
+        T(a_long_stall_displaces_nothing),         T(behaves_as_a_plain_table_would),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

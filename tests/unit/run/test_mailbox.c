@@ -1,4 +1,5 @@
-/* The road of messages into a thread: order of one sender, nothing lost or doubled among many, the bell wakes. */
+/* The road of messages into a thread: order of one sender, nothing lost or doubled among many, the bell
+ * wakes. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

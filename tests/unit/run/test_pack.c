@@ -55,7 +55,8 @@ static void every_truncation_is_refused(void **state)
 static void length_beyond_the_end_is_refused(void **state)
 {
     (void)state;
-    struct str s, in = STR("\xff\xff\xff\xff" "abc");
+    struct str s, in = STR("\xff\xff\xff\xff"
+                           "abc");
     assert_false(unpack_str(&in, &s));
 }
 

@@ -234,14 +234,25 @@ static void a_malformed_header_is_refused(void **state)
 
 /* ---- other versions ---- */
 
-/* A segment as a build with other cells and offsets makes it, one request in flight for 40 ns, two answered; the word
- * behind the frozen ones holds `mark`. */
+/* A segment as a build with other cells and offsets makes it, one request in flight for 40 ns, two answered;
+ * the word behind the frozen ones holds `mark`. */
 static int foreign_segment(uint32_t version, uint32_t grown_from, uint32_t cluster_words, uint64_t mark)
 {
-    struct ledger_header h = {.magic = LEDGER_MAGIC, .version = version, .header_bytes = 8192, .row_bytes = 65536,
-                              .total_bytes = 8192 + 2 * 65536, .cluster_bytes = cluster_words * 8, .endpoint_bytes = 40,
-                              .workers = 2, .max_clusters = 4, .max_endpoints = 4, .hist_buckets = 5,
-                              .clusters_off = 12288, .endpoints_off = 20480, .hists_off = 32768, .generation = 9,
+    struct ledger_header h = {.magic = LEDGER_MAGIC,
+                              .version = version,
+                              .header_bytes = 8192,
+                              .row_bytes = 65536,
+                              .total_bytes = 8192 + 2 * 65536,
+                              .cluster_bytes = cluster_words * 8,
+                              .endpoint_bytes = 40,
+                              .workers = 2,
+                              .max_clusters = 4,
+                              .max_endpoints = 4,
+                              .hist_buckets = 5,
+                              .clusters_off = 12288,
+                              .endpoints_off = 20480,
+                              .hists_off = 32768,
+                              .generation = 9,
                               .grown_from = grown_from};
     const uint64_t cell[] = {0, 1, 0, 0, 0, 100, 0, 0, 1000, 3, 2, mark}, endpoint[] = {1, 70, 1000, 5, mark};
     int fd = memfd_create("foreign", MFD_CLOEXEC);
@@ -250,7 +261,8 @@ static int foreign_segment(uint32_t version, uint32_t grown_from, uint32_t clust
     for (uint64_t row = 8192; row < h.total_bytes; row += h.row_bytes) {
         off_t at = (off_t)(row + h.clusters_off + 2 * h.cluster_bytes);
         assert_int_equal(pwrite(fd, cell, sizeof cell, at), sizeof cell);
-        assert_int_equal(pwrite(fd, endpoint, sizeof endpoint, (off_t)(row + h.endpoints_off + 3 * 40)), sizeof endpoint);
+        assert_int_equal(pwrite(fd, endpoint, sizeof endpoint, (off_t)(row + h.endpoints_off + 3 * 40)),
+                         sizeof endpoint);
     }
     return fd;
 }
@@ -316,7 +328,8 @@ static void an_unknown_version_is_folded_as_far_as_it_is_known(void **state)
     struct ledger l;
     struct ledger_past past;
     struct ledger_cluster_sum s = {0};
-    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION + 1, 12, 7), past_fd = ledger_past_create(8, 8);
+    int fd = foreign_segment(LEDGER_VERSION + 2, LEDGER_VERSION + 1, 12, 7),
+        past_fd = ledger_past_create(8, 8);
     assert_true(ledger_open(&l, fd, false));
     assert_true(ledger_past_open(&past, past_fd, true));
     ledger_past_fold(&past, &l);
@@ -421,7 +434,8 @@ static void folding_twice_is_folding_once(void **state)
     close(fd);
 }
 
-/* Totals as a build with longer sums makes them, from our own: the head and the layout of totals are words. */
+/* Totals as a build with longer sums makes them, from our own: the head and the layout of totals are words.
+ */
 static void totals_of_another_layout_are_carried_over(void **state)
 {
     (void)state;

@@ -63,8 +63,13 @@ static void drop(struct fixture *f)
 
 static struct balance_request request(struct fixture *f)
 {
-    return (struct balance_request){.ledger = &f->ledger, .gates = &f->gates, .ewma = f->ewma, .random = &f->random,
-                                    .cursor = &f->cursor, .now_ns = f->now_ms * NS_PER_MS, .wall_ns = f->wall_ns};
+    return (struct balance_request){.ledger = &f->ledger,
+                                    .gates = &f->gates,
+                                    .ewma = f->ewma,
+                                    .random = &f->random,
+                                    .cursor = &f->cursor,
+                                    .now_ns = f->now_ms * NS_PER_MS,
+                                    .wall_ns = f->wall_ns};
 }
 
 static int pick(struct fixture *f)
@@ -147,7 +152,8 @@ static void peak_ewma_shuns_the_slow_and_forgives(void **state)
     assert_int_equal(counts[0], 0); /* 61 ms of work there, 50 ms here */
     balance_ewma_feed(&f->ewma[0], 500 * NS_PER_MS, f->now_ms * NS_PER_MS); /* a peak counts at once … */
     assert_true(f->ewma[0].value_ns >= 500e6);
-    balance_ewma_feed(&f->ewma[0], NS_PER_MS, (f->now_ms + 60000) * NS_PER_MS); /* … and is forgotten in a minute */
+    balance_ewma_feed(&f->ewma[0], NS_PER_MS,
+                      (f->now_ms + 60000) * NS_PER_MS); /* … and is forgotten in a minute */
     assert_true(f->ewma[0].value_ns < 100e6);
     drop(f);
 }
@@ -197,10 +203,12 @@ static void a_hash_is_the_same_in_every_build(void **state)
     assert_true(balance_hash(STR("coxswain"), 0) == balance_hash(str_make("coxswain!", 8), 0));
     assert_true(balance_hash(STR("a"), 0) != balance_hash(STR("a\0"), 0));
     assert_true(balance_hash(STR("a"), 0) != balance_hash(STR("a"), 1));
-    assert_true(balance_hash(STR("10.0.0.1"), 0) == 0x6e5d8ed1cf68d7ebull); /* keys would move with an upgrade */
+    assert_true(balance_hash(STR("10.0.0.1"), 0) ==
+                0x6e5d8ed1cf68d7ebull); /* keys would move with an upgrade */
 }
 
-/* Everybody asks for one key: no endpoint ever has more than 1.25 times its share of what is in flight, rounded up. */
+/* Everybody asks for one key: no endpoint ever has more than 1.25 times its share of what is in flight,
+ * rounded up. */
 static void bounded_load_is_never_exceeded(void **state)
 {
     (void)state;
@@ -426,7 +434,8 @@ static void tokens_are_stable_and_unlike(void **state)
     char text[3][TOKEN_TEXT_BYTES];
     for (int i = 0; i < 3; i++) {
         t[i] = sticky_topology(&models[i]);
-        assert_true(topology_sign(t[i], i < 2 ? STR("a secret of some length") : STR("another secret, as long")));
+        assert_true(
+            topology_sign(t[i], i < 2 ? STR("a secret of some length") : STR("another secret, as long")));
     }
     for (uint32_t e = 0; e < 8; e++) {
         for (int i = 0; i < 3; i++)
@@ -438,7 +447,8 @@ static void tokens_are_stable_and_unlike(void **state)
         text[0][31] = text[0][31] == '0' ? '1' : '0';
         assert_int_equal(token_find(t[0]->clusters[0], str_make(text[0], TOKEN_TEXT_BYTES)), -1);
     }
-    static const char *const bad[] = {"", "0", "xyz", "0123456789abcdef0123456789abcdeg", "0123456789ABCDEF0123456789ABCDEF0"};
+    static const char *const bad[] = {"", "0", "xyz", "0123456789abcdef0123456789abcdeg",
+                                      "0123456789ABCDEF0123456789ABCDEF0"};
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(token_find(t[0]->clusters[0], str_of(bad[i])), -1);
     for (int i = 0; i < 3; i++) {

@@ -1,4 +1,5 @@
-/* The topology on disk: what is written is read; a torn, foreign or missing file is told apart and harms nobody. */
+/* The topology on disk: what is written is read; a torn, foreign or missing file is told apart and harms
+ * nobody. */
 #include "support.h"
 
 #include <errno.h>
