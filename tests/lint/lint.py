@@ -52,7 +52,7 @@ def walk(*folders, ends=None):
         for place, names, files in os.walk(os.path.normpath(os.path.join(TOP, folder))):
             names[:] = [n for n in names if n not in SKIPPED_FOLDERS and not is_build_folder(place, n)]
             for name in files:
-                if (ends is None or name.endswith(ends)) and not (place == TOP and name in GENERATED):
+                if (ends is None or name.endswith(ends)) and not (place == TOP and (name in GENERATED or name == ".git")):
                     found.append(os.path.relpath(os.path.join(place, name), TOP))
     return sorted(found)
 

@@ -270,7 +270,13 @@ class Door:
             raise AssertionError("report in the log:\n" + data[at : at + 6000].decode("utf-8", "replace"))
 
     def accept_restart(self):
-        """For tests that kill: what runs now is what check() expects."""
+        """For tests that kill: once the master has noticed the dead and replaced them, what runs is what check() expects."""
+
+        def replaced():
+            dead = [p for p in children_of(self.process.pid) if is_zombie(p)]
+            return not dead and self.children("orchestrator") and self.children("proxy")
+
+        poll(replaced, 15, "children replaced")
         self.proxies = set(self.children("proxy"))
 
     # doing things to it
