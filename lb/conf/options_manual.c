@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/panic.h"
+#include "base/reason.h"
 #include "conf/options_row.h"
 #include "conf/settings.h"
 
@@ -175,10 +176,37 @@ static const char manual_head[] =
     "routes    = ( { host = \"*\"; path = \"/\"; cluster = \"php\"; } );\n"
     ".fi\n";
 
+static void manual_reasons(struct buf *out)
+{
+    buf_printf(
+        out,
+        ".SH REASONS\nWhy a request, an attempt or a connection ended: the id stands in the access log, in "
+        "metrics, and in X\\-Coxswain\\-Reason if reason_header is on. The number is the status of the "
+        "answer "
+        "that coxswain then makes; without one the connection is closed.\n");
+    for (unsigned i = 0; i < REASON_COUNT; i++) {
+        const char *text = reason_text((enum reason)i);
+        uint16_t status = reason_status((enum reason)i);
+        buf_printf(out, ".TP\n.B ");
+        troff_text(out, reason_id((enum reason)i));
+        buf_printf(out, "\n%c", toupper((unsigned char)text[0]));
+        troff_text(out, text + 1);
+        if (status)
+            buf_printf(out, " (%u)", status);
+        buf_printf(out, ".\n");
+    }
+}
+
 void settings_manual(struct buf *out)
 {
     buf_printf(out, "%s", manual_head);
     options_manual(&settings_table, out);
+    buf_printf(
+        out,
+        ".SH LOG VARIABLES\nFor access_format. ${NAME} where a letter follows, $$ for a dollar sign. A text "
+        "has 1024 bytes at most.\n");
+    log_format_manual(out);
+    manual_reasons(out);
     buf_printf(out, ".SH SEE ALSO\n.BR coxswain (8),\n.BR coxctl (1)\n");
 }
 

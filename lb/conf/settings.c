@@ -158,6 +158,33 @@ static void settle_secret(struct settings *s, struct reader *r)
                      "the sticky secret is shorter than %d bytes", SECRET_MIN);
 }
 
+static void compile_format(const struct settings *s, struct reader *r, const void *at, const char *text,
+                           struct log_format **out)
+{
+    struct buf message;
+    buf_init(&message);
+    if (!log_format_create(text, s->log.access_escape == 1, out, &message))
+        reader_error(r, at, "access_format: %.*s", (int)message.len, message.p);
+    buf_fini(&message);
+}
+
+/* Each listener has its own copy: they are few, and nobody needs to know whose it is. */
+static void settle_formats(struct settings *s, struct reader *r)
+{
+    struct log_format *common;
+    size_t before = r->error_count;
+    compile_format(s, r, &s->log.access_format, s->log.access_format, &common);
+    bool ok = r->error_count == before;
+    log_format_destroy(&common);
+    for (size_t i = 0; i < s->listeners.count; i++) {
+        struct listener_settings *l = SETTINGS_AT(s->listeners, struct listener_settings, i);
+        if (l->access_format)
+            compile_format(s, r, &l->access_format, l->access_format, &l->log_format);
+        else if (ok)
+            compile_format(s, r, &s->log.access_format, s->log.access_format, &l->log_format);
+    }
+}
+
 static struct settings *settings_create(void)
 {
     struct settings *s = must(malloc(sizeof *s));
@@ -171,6 +198,7 @@ static struct settings *finish(struct settings *s, struct reader *r, bool ok)
     if (r->place_count) { /* there is a tree at all */
         settle(s, r);
         settle_secret(s, r);
+        settle_formats(s, r);
         settings_check(s, r);
         ok = ok && r->error_count == 0;
     }
@@ -207,6 +235,8 @@ void settings_free(struct settings **s)
     free((char *)(uintptr_t)(*s)->sticky_key.p);
     for (size_t i = 0; i < (*s)->plugins.count; i++)
         free(SETTINGS_AT((*s)->plugins, struct plugin_settings, i)->file);
+    for (size_t i = 0; i < (*s)->listeners.count; i++)
+        log_format_destroy(&SETTINGS_AT((*s)->listeners, struct listener_settings, i)->log_format);
     options_free(&settings_table, *s);
     free(*s);
     *s = NULL;

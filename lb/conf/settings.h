@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf/log_format.h"
 #include "conf/options.h"
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES };
@@ -44,8 +45,10 @@ struct listener_settings {
     bool limit_loopback;         /* limits per address hold for loopback too */
     struct cidr_list trusted;    /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
     bool merge_slashes;
-    bool probes; /* answers /healthz and /readyz itself */
-    bool trace;  /* TRACE is answered by the server behind; default 405 (H25) */
+    bool probes;                   /* answers /healthz and /readyz itself */
+    bool trace;                    /* TRACE is answered by the server behind; default 405 (H25) */
+    char *access_format;           /* NULL: that of log */
+    struct log_format *log_format; /* compiled from it by settings_load; owned; NULL: the default line */
 };
 
 struct probe_settings {
@@ -184,9 +187,11 @@ struct application_settings {
 };
 
 struct log_settings {
-    char *file;   /* error log; NULL: standard error */
-    int level;    /* enum log_level: error, warn, info, debug */
-    char *access; /* access log file, "off", or "stderr"/"stdout" */
+    char *file;          /* error log; NULL: standard error */
+    int level;           /* enum log_level: error, warn, info, debug */
+    char *access;        /* access log file, "off", or "stderr"/"stdout" */
+    char *access_format; /* "default", "combined", "json", "off", or text with variables */
+    int access_escape;   /* 0 text, 1 json: of formats with variables */
 };
 
 struct admin_settings {
@@ -214,6 +219,7 @@ struct settings {
     bool forwarded;                           /* RFC 7239 Forwarded beside X-Forwarded-* */
     bool request_id;                          /* make X-Request-Id when there is none */
     bool traceparent;                         /* make traceparent when there is none */
+    bool reason_header;                       /* X-Coxswain-Reason on answers of our own */
     char *sticky_secret, *sticky_secret_file; /* as configured */
     struct str sticky_key;               /* owned; the secret itself, wherever it came from; empty: none */
     int64_t max_clusters, max_endpoints; /* rows of the ledger */

@@ -3,6 +3,7 @@
 
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
 static const char *const access_words[] = {"off", "stderr", "stdout", NULL};
+static const char *const escape_words[] = {"text", "json", NULL};
 static const char *const signal_words[] = {"TERM", "QUIT", "INT", NULL};
 
 #define L(member) offsetof(struct listener_settings, member)
@@ -68,6 +69,12 @@ static const struct option listener_rows[] = {
              "Answer /healthz and /readyz here, before any route, for whoever watches this program: a load balancer in "
              "front, or Kubernetes. /readyz is 503 without a topology and while stopping (see shutdown_delay). Off, "
              "because these paths may belong to your application."),
+    {.key = "access_format",
+     .type = OPT_STRING,
+     .offset = L(access_format),
+     .verbatim = true,
+     .help = "Layout of the access log's lines of this listener, in the words of access_format in log; \"off\" for "
+             "one that only health checks use. Unset: that of log."},
     ROW_RESERVED("tls", "TLS of a listener."),
 };
 const struct option_table listener_table = {
@@ -210,6 +217,18 @@ static const struct option log_rows[] = {
      .help =
          "Access log: a file, \"stdout\", \"stderr\" or \"off\". Off by default: metrics count every request "
          "anyway, and a log of visitors is personal data that one should decide to keep."},
+    {.key = "access_format",
+     .type = OPT_STRING,
+     .offset = G2(access_format),
+     .def = "default",
+     .verbatim = true,
+     .help = "Layout of a line. \"default\": combined, then cluster, endpoint, reason, the times hold, connect, first "
+             "byte and total in microseconds, and the request id. \"combined\": as Apache and nginx write it. \"json\": "
+             "an object a line. \"off\": none. Or text of your own with variables, see LOG VARIABLES. What clients send "
+             "is escaped, so that nobody can forge a line."},
+    ROW_ENUM("access_escape", G2(access_escape), "text", escape_words,
+             "How a text of your own escapes what clients send: \"text\" as \\xHH, \"json\" as a JSON string wants it, for "
+             "variables between quotes; absent texts are empty then, and absent numbers null."),
 };
 static const struct option_table log_table = {
     .name = "log",
@@ -282,6 +301,9 @@ static const struct option settings_rows[] = {
              "some trust it unseen."),
     ROW_BOOL("request_id", S(request_id), "true", "Make an X-Request-Id for requests that have none."),
     ROW_BOOL("traceparent", S(traceparent), "true", "Make a traceparent (W3C) for requests that have none."),
+    ROW_BOOL("reason_header", S(reason_header), "false",
+             "Say in X-Coxswain-Reason why an answer was made here and not by a server: an id of the table of reasons. The "
+             "field is taken out of what servers send, so that it tells whose 503 it was. Off: it also tells strangers."),
     {.key = "sticky_secret",
      .type = OPT_STRING,
      .offset = S(sticky_secret),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/access_format.h"
 #include "proxy/proxy.h"
 
 #define LINE_MAX_BYTES 4096
@@ -189,9 +190,9 @@ void access_flush(struct pworker *pw)
     mailbox_send(&pw->proxy->mailbox, &b->mail);
 }
 
-static struct access_buffer *buffer_of(struct pworker *pw)
+static struct access_buffer *buffer_of(struct pworker *pw, size_t room)
 {
-    if (pw->log && ACCESS_BUFFER_BYTES - pw->log->len < LINE_MAX_BYTES)
+    if (pw->log && ACCESS_BUFFER_BYTES - pw->log->len < room)
         access_flush(pw);
     if (!pw->log && pw->log_free) {
         pw->log = pw->log_free;
@@ -213,9 +214,16 @@ void access_log(struct exchange *x)
     struct pworker *pw = x->pw;
     if (pw->proxy->access_fd < 0)
         return;
-    struct access_buffer *b = buffer_of(pw);
+    const struct log_format *format = x->session->listener->log_format;
+    if (format && !format->count)
+        return;
+    struct access_buffer *b = buffer_of(pw, format ? LOG_LINE_BYTES : LINE_MAX_BYTES);
     if (!b) {
         ledger_add(&pw->ledger.row->log_dropped, 1);
+        return;
+    }
+    if (format) {
+        b->len += access_format_line(x, format, b->data + b->len);
         return;
     }
     struct line l = {.at = b->data + b->len, .end = b->data + b->len + LINE_MAX_BYTES};

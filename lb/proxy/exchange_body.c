@@ -4,6 +4,7 @@
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
 #include "proxy/proxy.h"
+#include "proxy/reply.h"
 
 /* Of one exchange in one go; then others have their turn. */
 #define PUMP_BYTES (256u << 10)
@@ -217,6 +218,8 @@ bool exchange_response(struct exchange *x, struct message *m)
     bool accel = message_has(m, FIELD_X_ACCEL_REDIRECT) || message_has(m, FIELD_X_SENDFILE);
     if (accel && !x->redirected && files_accel(x, m))
         return false;
+    if (x->pw->settings->reason_header)
+        reply_hide_reason(m);
     x->status = m->status;
     x->first_byte_ns = x->pw->w.now_ns;
     choose_answered(x);

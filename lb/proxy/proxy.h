@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/ledger.h"
+#include "proxy/access_format.h"
 #include "proxy/choose.h"
 #include "proxy/clients.h"
 #include "proxy/exchange.h"
@@ -89,6 +90,7 @@ struct pworker {
     int log_made;
     struct origin_entry *origins; /* owned; ORIGIN_ENTRIES */
     uint64_t log_second;          /* date_text is of this one */
+    struct access_clock log_clock;
     char date_text[48];
     uint32_t date_len;
     uint64_t http_date_second; /* http_date is of this one */

@@ -26,6 +26,15 @@ void reply_field(struct message *m, struct writer *w, struct str name, struct st
     m->present |= 1ull << f->id;
 }
 
+#define REASON_FIELD STR("X-Coxswain-Reason")
+
+void reply_hide_reason(struct message *m)
+{
+    for (uint16_t i = 0; i < m->field_count; i++)
+        if (m->fields[i].id == FIELD_OTHER && str_ieq(field_name_of(m, &m->fields[i]), REASON_FIELD))
+            m->fields[i].flags |= FIELD_FLAG_DROP;
+}
+
 static void put_special(struct exchange *x, uint16_t status, struct message *m, struct writer *w)
 {
     char text[24];
@@ -58,6 +67,8 @@ void reply_text(struct exchange *x, uint16_t status, struct str text)
     reply_field(&m, &w, STR("Content-Type"), STR("text/plain; charset=utf-8"));
     reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
     put_special(x, status, &m, &w);
+    if (x->pw->settings->reason_header && x->reason)
+        reply_field(&m, &w, REASON_FIELD, str_of(reason_id((enum reason)x->reason)));
     ASSERT(!w.overflow);
     m.base = head;
     m.status = x->status = status;

@@ -15,4 +15,7 @@ bool reply_probe(struct exchange *x);
 /* Appends a field to a message whose text lies in the arena block `w`; for answers made here. */
 void reply_field(struct message *m, struct writer *w, struct str name, struct str value);
 
+/* Takes X-Coxswain-Reason out of a server's answer: with reason_header on it is ours alone. */
+void reply_hide_reason(struct message *m);
+
 #endif

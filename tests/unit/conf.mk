@@ -1,3 +1,5 @@
+unit_tests += tests/unit/conf/test_log_format
+tests_unit_conf_test_log_format_SOURCES = tests/unit/conf/test_log_format.c
 unit_tests += tests/unit/conf/test_options
 tests_unit_conf_test_options_SOURCES = tests/unit/conf/test_options.c
 unit_tests += tests/unit/conf/test_settings
