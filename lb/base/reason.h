@@ -34,6 +34,8 @@
     REASON(HEAD_LIMIT, "head_limit", 431, "header section above its limit")                                  \
     REASON(BODY_LIMIT, "body_limit", 413, "request body above its limit")                                    \
     REASON(LENGTH_REQUIRED, "length_required", 411, "a length is required")                                  \
+    REASON(H2_MALFORMED, "h2_malformed", 0, "malformed HTTP/2 message, stream reset")                        \
+    REASON(H2_FLOOD, "h2_flood", 0, "HTTP/2 connection above a budget")                                      \
     /* the client's fault: time and connection */                                                            \
     REASON(CLIENT_HEADER_TIMEOUT, "client_header_timeout", 408, "request head took too long")                \
     REASON(CLIENT_BODY_TIMEOUT, "client_body_timeout", 408, "request body stalled or too slow")              \

@@ -7,6 +7,7 @@ lb_http_sources = \
 	lb/http/h1_check.c lb/http/h1_check.h \
 	lb/http/h1_parse.c lb/http/h1_parse.h \
 	lb/http/h1_write.c lb/http/h1_write.h \
+	lb/http/h2_head.c lb/http/h2_head.h lb/http/h2_nv.c lb/http/h2_nv.h \
 	lb/http/message.c lb/http/message.h \
 	lb/http/rules.c lb/http/rules.h lb/http/rules_path.c \
 	lb/http/scan.c lb/http/scan.h \

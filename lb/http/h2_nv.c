@@ -1,0 +1,117 @@
+#include "http/h2_nv.h"
+
+#include "http/rules.h"
+#include "http/scan.h"
+
+#define BIT(id) (1ull << (id))
+/* RFC 9113 8.2.2, and what the writers of heads make themselves. */
+#define NEVER_COPIED                                                                                         \
+    (BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_CONNECTION) |    \
+     BIT(FIELD_KEEP_ALIVE) | BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_TE) | BIT(FIELD_UPGRADE) |              \
+     BIT(FIELD_HTTP2_SETTINGS))
+
+static nghttp2_nv *next(struct h2_nv *nv)
+{
+    if (nv->overflow || nv->count == H2_NV_MAX) {
+        nv->overflow = true;
+        return NULL;
+    }
+    return &nv->v[nv->count++];
+}
+
+void h2_nv_put(struct h2_nv *nv, struct str name, struct str value)
+{
+    nghttp2_nv *v = next(nv);
+    if (v)
+        *v = (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.p,
+                          .namelen = name.n,
+                          .value = (uint8_t *)(uintptr_t)(value.n ? value.p : ""),
+                          .valuelen = value.n};
+}
+
+static struct str lowered(struct h2_nv *nv, struct str name)
+{
+    if (name.n > sizeof nv->names - nv->names_len) {
+        nv->overflow = true;
+        return STR_NULL;
+    }
+    char *to = nv->names + nv->names_len;
+    for (size_t i = 0; i < name.n; i++)
+        to[i] = char_lower(name.p[i]);
+    nv->names_len += (uint32_t)name.n;
+    return str_make(to, name.n);
+}
+
+/* A secret is not put where guesses about it can be made by length (RFC 7541 7.1.3). */
+static bool is_secret(enum field_id id, struct str value)
+{
+    return id == FIELD_AUTHORIZATION || id == FIELD_PROXY_AUTHORIZATION ||
+           ((id == FIELD_COOKIE || id == FIELD_SET_COOKIE) && value.n < 20);
+}
+
+static void put_lowered(struct h2_nv *nv, enum field_id id, struct str name, struct str value)
+{
+    struct str low = lowered(nv, name);
+    if (!low.p)
+        return;
+    uint32_t at = nv->count;
+    h2_nv_put(nv, low, str_trim(value)); /* RFC 9113 8.2.1: no white space at the ends */
+    if (!nv->overflow && is_secret(id, value))
+        nv->v[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+}
+
+/* H36: checked though it is ours. */
+void h2_nv_field(struct h2_nv *nv, struct str name, struct str value)
+{
+    enum field_id id = field_lookup(name);
+    const char *end = value.p + value.n;
+    if (name.n == 0 || scan_token(name.p, name.p + name.n) != name.p + name.n ||
+        (value.n && scan_value(value.p, value.p, end) != end)) {
+        nv->overflow = true;
+        return;
+    }
+    if (!(BIT(id) & NEVER_COPIED))
+        put_lowered(nv, id, name, value);
+}
+
+void h2_nv_fields(struct h2_nv *nv, const struct message *m)
+{
+    for (const struct field *f = m->fields, *end = f + m->field_count; f < end; f++)
+        if (!(f->flags & FIELD_FLAG_DROP) && !(BIT(f->id) & NEVER_COPIED))
+            put_lowered(nv, (enum field_id)f->id, field_name_of(m, f), field_value_of(m, f));
+}
+
+void h2_nv_lines(struct h2_nv *nv, struct str lines)
+{
+    struct str line;
+    while (lines.n && str_next(&lines, '\n', &line)) {
+        ptrdiff_t colon = str_find(line, ':');
+        if (colon <= 0)
+            continue;
+        line = str_trim(line);
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        h2_nv_field(nv, str_make(line.p, (size_t)colon),
+                    str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
+    }
+}
+
+void h2_nv_length(struct h2_nv *nv, uint64_t n, char text[24])
+{
+    char *p = text + 24;
+    do {
+        *--p = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    h2_nv_put(nv, STR("content-length"), str_make(p, (size_t)(text + 24 - p)));
+}
+
+void h2_nv_trailers(struct h2_nv *nv, const struct message *trailers)
+{
+    for (uint16_t i = 0; i < trailers->field_count; i++) {
+        const struct field *f = &trailers->fields[i];
+        if (!(f->flags & FIELD_FLAG_DROP) &&
+            rules_trailer_allowed((enum field_id)f->id, field_name_of(trailers, f)))
+            h2_nv_field(nv, field_name_of(trailers, f), field_value_of(trailers, f));
+    }
+}
