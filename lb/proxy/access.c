@@ -121,7 +121,7 @@ static void put_request(struct exchange *x, struct line *l)
     put_safe(l, message_str(m, m->method_text));
     put(l, STR(" "));
     put_safe(l, message_str(m, m->target));
-    put(l, m->version == 10 ? STR(" HTTP/1.0") : STR(" HTTP/1.1"));
+    put(l, m->version == 20 ? STR(" HTTP/2.0") : m->version == 10 ? STR(" HTTP/1.0") : STR(" HTTP/1.1"));
 }
 
 static void put_line(struct exchange *x, struct line *l)

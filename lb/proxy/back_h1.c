@@ -372,7 +372,7 @@ static void h1_on_timeout(struct uplink *u)
 {
     struct exchange *x = u->x;
     if (x->is_tunnel) {
-        bool recent = x->session->body_seen_ms + x->opt->tunnel_timeout_ms > u->pw->w.now_ms;
+        bool recent = x->tunnel_seen_ms + x->opt->tunnel_timeout_ms > u->pw->w.now_ms;
         if (!recent) {
             x->reason = REASON_TUNNEL_IDLE;
             exchange_reply(x, REASON_TUNNEL_IDLE);

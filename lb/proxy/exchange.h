@@ -60,8 +60,8 @@ struct front_ops {
      * the end; length with BODY_LENGTH. The front makes its own framing. False: the client is gone. */
     bool (*head)(struct exchange *x, struct message *m);
     /* Payload. Returns n when it took all (it may queue the rest of one write), 0 when it is blocked and took
-     * nothing, < 0 when the client is gone. last: no more payload and no trailers follow; `end` is still
-     * called. */
+     * nothing, < 0 when the client is gone; of what was in the pipe it may take a part. last: no more payload
+     * and no trailers follow; `end` is still called. */
     ssize_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
     /* Payload straight from a file, may be NULL. Returns bytes taken (0: blocked), < 0 gone. */
     ssize_t (*file)(struct exchange *x, int fd, off_t *offset, size_t n, bool last);
@@ -124,6 +124,7 @@ struct exchange {
 
     struct pworker *pw;      /* for life */
     struct session *session; /* borrowed; owner */
+    void *front_state;       /* the front's own: a stream; borrowed */
     const struct front_ops *front;
     const struct back_ops *back;
     void *back_state; /* the back's; NULL between attempts */
@@ -151,6 +152,8 @@ struct exchange {
     struct str own_fields;        /* what rewrite adds, as field lines; in the arena */
     struct str internal_path;     /* X-Accel-Redirect target, in the arena */
     struct message *req_trailers; /* in the arena, or NULL */
+    struct message *rsp_trailers; /* likewise: those that came while some of the answer still waits */
+    uint64_t tunnel_seen_ms;      /* when the client last sent something */
 
     struct arena arena; /* first block: the rest of this object's own */
 };
@@ -201,6 +204,8 @@ void exchange_reply(struct exchange *x, enum reason why);
 /* A held exchange may try again. False: there is still nobody for it, and it stays where it is. */
 bool exchange_retry_held(struct exchange *x) __attribute__((warn_unused_result));
 void exchange_set_state(struct exchange *x, enum exchange_state state);
+/* Are these n bytes of the answer's pipe the last, with no trailers behind them? */
+bool exchange_is_last(const struct exchange *x, size_t n);
 /* Switches to another back for the answer (X-Accel-Redirect): aborts the current one. */
 void exchange_switch_back(struct exchange *x, const struct back_ops *back);
 

@@ -101,6 +101,8 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n)
     if (x->state == EXCHANGE_DONE)
         return;
     x->rx_bytes += n;
+    if (x->is_tunnel)
+        x->tunnel_seen_ms = x->pw->w.now_ms;
     if (answer_is_all_ours(x))
         return; /* nobody is left to take it; the client reads its answer once it has sent all */
     if (limit && !x->is_tunnel && x->rx_bytes > limit) {
@@ -146,18 +148,23 @@ bool exchange_can_take(struct exchange *x)
     return true;
 }
 
+/* NULL when there are none, or no memory: trailers may be dropped (RFC 9110 6.5.1). */
+static struct message *keep_trailers(struct exchange *x, const struct message *trailers)
+{
+    if (!trailers || !trailers->field_count)
+        return NULL;
+    struct message *copy = arena_alloc(&x->arena, sizeof *copy);
+    if (!copy)
+        return NULL;
+    *copy = *trailers;
+    return message_keep(copy, &x->arena) ? copy : NULL;
+}
+
 void exchange_request_end(struct exchange *x, struct message *trailers)
 {
     if (x->state == EXCHANGE_DONE)
         return;
-    if (trailers && trailers->field_count) {
-        struct message *copy = arena_alloc(&x->arena, sizeof *copy);
-        if (copy) {
-            *copy = *trailers;
-            if (message_keep(copy, &x->arena))
-                x->req_trailers = copy;
-        }
-    }
+    x->req_trailers = keep_trailers(x, trailers);
     x->request_ended = true;
     x->req_body.ended = true;
     if (x->state == EXCHANGE_COLLECT)
@@ -207,6 +214,7 @@ static bool begin_tunnel(struct exchange *x)
     /* The request head is all there was; what comes now is the tunnel's. */
     x->request_ended = x->request_end_sent = false;
     x->req_body.ended = false;
+    x->tunnel_seen_ms = x->pw->w.now_ms;
     x->front->tunnel(x);
     return x->state != EXCHANGE_DONE;
 }
@@ -236,6 +244,11 @@ bool exchange_response(struct exchange *x, struct message *m)
     return m->status != 101 || begin_tunnel(x);
 }
 
+bool exchange_is_last(const struct exchange *x, size_t n)
+{
+    return x->response_ended && !x->rsp_trailers && pipe_queued(&x->rsp_body) == n;
+}
+
 static void pump_response(struct exchange *x)
 {
     struct pipe *p = &x->rsp_body;
@@ -253,7 +266,7 @@ static void pump_response(struct exchange *x)
         }
         if (!s.n)
             break;
-        ssize_t took = x->front->data(x, s.p, s.n, x->response_ended && pipe_queued(p) == s.n);
+        ssize_t took = x->front->data(x, s.p, s.n, exchange_is_last(x, s.n));
         if (took < 0) {
             client_gone(x);
             return;
@@ -325,7 +338,8 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
             client_gone(x);
             return;
         }
-    } /* trailers behind a queued body are dropped, as RFC 9110 6.5.1 allows */
+    } else
+        x->rsp_trailers = keep_trailers(x, trailers);
     exchange_check_end(x);
 }
 
@@ -342,7 +356,7 @@ void exchange_check_end(struct exchange *x)
     }
     if (!x->response_end_sent) {
         x->response_end_sent = true;
-        if (!x->front->end(x, NULL)) {
+        if (!x->front->end(x, x->rsp_trailers)) {
             client_gone(x);
             return;
         }

@@ -56,7 +56,7 @@ struct access_buffer {
 struct origin_entry {
     uint8_t ip[16];
     uint16_t port, text_len; /* text_len 0: empty */
-    uint8_t family, secure, trusted, host_len, ip_len;
+    uint8_t family, secure, trusted, host_len, ip_len, version;
     char host[ORIGIN_HOST_BYTES], ip_text[46], text[384];
 };
 

@@ -113,7 +113,8 @@ static bool entry_matches(const struct origin_entry *e, const struct exchange *x
     struct str host = message_str(&x->req, x->req.authority);
     return e->text_len && e->family == s->family && e->port == s->local_port && e->host_len == host.n &&
            e->secure == !!(x->req.flags & MSG_SECURE) && e->trusted == s->trusted &&
-           memcmp(e->ip, s->ip, 16) == 0 && memcmp(e->host, host.p, host.n) == 0;
+           e->version == x->req.version && memcmp(e->ip, s->ip, 16) == 0 &&
+           memcmp(e->host, host.p, host.n) == 0;
 }
 
 static void fill_entry(struct origin_entry *e, struct exchange *x)
@@ -136,6 +137,7 @@ static void fill_entry(struct origin_entry *e, struct exchange *x)
     e->family = s->family;
     e->port = s->local_port;
     e->trusted = s->trusted;
+    e->version = x->req.version;
     e->secure = !!(x->req.flags & MSG_SECURE);
     e->text_len = (uint16_t)w.len;
 }

@@ -78,6 +78,25 @@ static void trailers_travel_both_ways(void **state)
     stage_end(st);
 }
 
+/* Trailers that come while the client does not read wait behind the body. */
+static void trailers_wait_behind_a_queued_body(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "", 1);
+    struct client *c = client_send(st, GET);
+    struct attempt *a = attempt_of(c);
+    server_connect(a);
+    c->blocked = true;
+    server_head(a, 200, CHUNKED);
+    server_body(a, 10);
+    server_end(a, true);
+    assert_int_equal(c->ends, 0);
+    client_unblock(c);
+    assert_int_equal(c->got_bytes, 10);
+    assert_true(c->has_trailers);
+    stage_end(st);
+}
+
 /* ---- back-pressure ---- */
 
 /* The server stops reading: the client is stopped, memory stays bounded, and it goes on when the server does.
@@ -1037,6 +1056,7 @@ int main(void)
         cmocka_unit_test(a_request_and_its_answer),
         cmocka_unit_test(a_body_goes_through_and_is_not_stored),
         cmocka_unit_test(trailers_travel_both_ways),
+        cmocka_unit_test(trailers_wait_behind_a_queued_body),
         cmocka_unit_test(a_slow_server_stops_the_client),
         cmocka_unit_test(a_slow_client_stops_the_server),
         cmocka_unit_test(an_unread_end_is_finishing),
