@@ -86,12 +86,12 @@ static void trailers_wait_behind_a_queued_body(void **state)
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     server_connect(a);
-    c->blocked = true;
+    client_unblock(c, 1); /* the head */
     server_head(a, 200, CHUNKED);
     server_body(a, 10);
     server_end(a, true);
     assert_int_equal(c->ends, 0);
-    client_unblock(c);
+    client_unblock(c, FOR_EVER);
     assert_int_equal(c->got_bytes, 10);
     assert_true(c->has_trailers);
     stage_end(st);
