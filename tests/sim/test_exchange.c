@@ -82,7 +82,7 @@ static void trailers_travel_both_ways(void **state)
 static void trailers_wait_behind_a_queued_body(void **state)
 {
     (void)state;
-    struct stage *st = stage_make("", "", 1);
+    struct stage *st = stage_make("", "response_buffer = true;", 1);
     struct client *c = client_send(st, GET);
     struct attempt *a = attempt_of(c);
     server_connect(a);
