@@ -1,13 +1,14 @@
 #include "base/pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/panic.h"
 
 void pool_init(struct pool *p, size_t block_bytes, uint32_t keep_max)
 {
     ASSERT(block_bytes >= sizeof(struct pool_block));
-    *p = (struct pool){.block_bytes = block_bytes, .keep_max = keep_max};
+    *p = (struct pool){.block_bytes = block_bytes, .zero_bytes = block_bytes, .keep_max = keep_max};
 }
 
 void pool_fini(struct pool *p)
@@ -34,6 +35,12 @@ void *pool_take(struct pool *p)
     }
     p->taken_count++;
     return b;
+}
+
+void *pool_take_zeroed(struct pool *p)
+{
+    void *b = pool_take(p);
+    return b ? memset(b, 0, p->zero_bytes) : NULL;
 }
 
 void pool_give(struct pool *p, void *block)

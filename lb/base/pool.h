@@ -16,6 +16,7 @@ struct pool_block {
 struct pool {
     struct pool_block *free_list;
     size_t block_bytes;
+    size_t zero_bytes; /* what pool_take_zeroed clears: all, unless the owner says less */
     uint32_t free_count, keep_max, taken_count;
 };
 
@@ -24,6 +25,8 @@ void pool_init(struct pool *p, size_t block_bytes, uint32_t keep_max);
 void pool_fini(struct pool *p);
 /* Not zeroed; NULL when memory is out. */
 void *pool_take(struct pool *p) __attribute__((warn_unused_result));
+/* The first zero_bytes are zero. */
+void *pool_take_zeroed(struct pool *p) __attribute__((warn_unused_result));
 /* NULL is harmless. */
 void pool_give(struct pool *p, void *block);
 

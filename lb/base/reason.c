@@ -4,9 +4,9 @@
 
 static const struct {
     const char *id, *text;
-    uint16_t status;
+    uint16_t status, id_len;
 } rows[REASON_COUNT] = {
-#define REASON_ROW(symbol, id, status, text) {id, text, status},
+#define REASON_ROW(symbol, id, status, text) {id, text, status, sizeof(id) - 1},
     REASON_TABLE(REASON_ROW)
 #undef REASON_ROW
 };
@@ -15,6 +15,12 @@ const char *reason_id(enum reason reason)
 {
     ASSERT((unsigned)reason < REASON_COUNT);
     return rows[reason].id;
+}
+
+struct str reason_name(enum reason reason)
+{
+    ASSERT((unsigned)reason < REASON_COUNT);
+    return str_make(rows[reason].id, rows[reason].id_len);
 }
 
 const char *reason_text(enum reason reason)

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "base/str.h"
+
 #define REASON_TABLE(REASON)                                                                                 \
     REASON(OK, "-", 0, "ended well")                                                                         \
     /* the client's fault: malformed input */                                                                \
@@ -83,6 +85,8 @@ enum reason {
 
 /* Short word for logs and metrics; "-" when all went well. */
 const char *reason_id(enum reason reason);
+/* The same as bytes and length. */
+struct str reason_name(enum reason reason);
 const char *reason_text(enum reason reason);
 /* Status of the locally made reply, 0 when none is sent. */
 uint16_t reason_status(enum reason reason);

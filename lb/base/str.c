@@ -45,12 +45,22 @@ bool str_next(struct str *rest, char sep, struct str *out_item)
     return true;
 }
 
+/* Nineteen digits always fit; only beyond them does each have to be weighed. */
+#define SAFE_DIGITS 19
+
 bool str_to_u64(struct str s, uint64_t *out_value)
 {
     uint64_t v = 0;
+    size_t i = 0, safe = s.n < SAFE_DIGITS ? s.n : SAFE_DIGITS;
     if (s.n == 0)
         return false;
-    for (size_t i = 0; i < s.n; i++) {
+    for (; i < safe; i++) {
+        unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
+        if (d > 9)
+            return false;
+        v = v * 10 + d;
+    }
+    for (; i < s.n; i++) {
         unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
         if (d > 9 || v > (UINT64_MAX - d) / 10)
             return false;

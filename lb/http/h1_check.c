@@ -159,14 +159,16 @@ static void decide_keep_alive(struct message *m, const struct facts *f)
 }
 
 /* Is this an authority of the most common make: letters, digits, '-', '.', '_', and a port of up to four
- * digits? One look at 16 or 32 bytes; `room` may be read from p. False decides nothing. */
+ * digits, or of five below 60000? One look at 16 or 32 bytes; `room` may be read from p. False decides
+ * nothing. */
 static inline bool is_plain_authority(const char *p, size_t n, size_t room)
 {
 #if defined(__SSE2__)
-    if (n == 0 || n > 31 || room < 32)
+    const unsigned looks = n > 16 ? 32 : 16;
+    if (n == 0 || n > 31 || room < looks)
         return false;
     unsigned plain = 0, digits = 0, colons = 0;
-    for (unsigned i = 0; i < (n > 16 ? 32u : 16u); i += 16) {
+    for (unsigned i = 0; i < looks; i += 16) {
         __m128i x = scan_load16(p + i), lower = _mm_or_si128(x, _mm_set1_epi8(0x20));
         __m128i a = _mm_sub_epi8(lower, _mm_set1_epi8('a')), d = _mm_sub_epi8(x, _mm_set1_epi8('0'));
         __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(a, _mm_set1_epi8(25)), a);
@@ -185,7 +187,9 @@ static inline bool is_plain_authority(const char *p, size_t n, size_t room)
         return false;
     unsigned host = (unsigned)__builtin_ctz(colons), port = (unsigned)n - host - 1;
     unsigned behind = all & ~((2u << host) - 1);
-    return host > 0 && port - 1 < 4 && (plain & ((1u << host) - 1)) == (1u << host) - 1 &&
+    if (port == 5 && p[host + 1] > '5')
+        return false;
+    return host > 0 && port - 1 < 5 && (plain & ((1u << host) - 1)) == (1u << host) - 1 &&
            (digits & behind) == behind;
 #else
     (void)p, (void)n, (void)room;

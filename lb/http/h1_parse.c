@@ -94,7 +94,6 @@ static INLINE int take_name(struct cursor *c, struct field *f, const char *base,
     f->name = (uint32_t)(line - base);
     f->name_len = (uint16_t)n;
     f->id = (uint8_t)id;
-    f->flags = 0;
     c->at = colon + 1;
     return LINE_DONE;
 }
@@ -103,9 +102,11 @@ static INLINE int take_name(struct cursor *c, struct field *f, const char *base,
 static INLINE int take_value(struct cursor *c, struct field *f, const char *base, bool lf_allowed)
 {
     const char *from = c->at;
-    if (__builtin_expect(c->end - from >= 2 && *from == ' ' && !is_blank(from[1]), 1))
+    uint8_t line = 0;
+    if (__builtin_expect(c->end - from >= 2 && *from == ' ' && !is_blank(from[1]), 1)) {
         from++;
-    else
+        line = FIELD_FLAG_LINE;
+    } else
         while (from < c->end && is_blank(*from))
             from++;
     const char *to = scan_value(base, from, c->end);
@@ -114,8 +115,11 @@ static INLINE int take_value(struct cursor *c, struct field *f, const char *base
     if (__builtin_expect(got != LINE_DONE, 0))
         return got;
     /* The colon at least stands before the value, so that one byte back may always be read. */
-    while (__builtin_expect(is_blank(to[-1]), 0) && to > from)
+    while (__builtin_expect(is_blank(to[-1]), 0) && to > from) {
         to--;
+        line = 0;
+    }
+    f->flags = lf_allowed ? 0 : line;
     f->value = (uint32_t)(from - base);
     f->value_len = (uint32_t)(to - from);
     return LINE_DONE;

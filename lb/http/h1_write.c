@@ -36,14 +36,9 @@ void writer_field(struct writer *w, struct str name, struct str value)
 }
 
 /* Where the line of a field ends that stands in the head just as we would write it, else 0. */
-static uint32_t plain_line_end(const struct message *m, const struct field *f)
+static inline uint32_t plain_line_end(const struct field *f)
 {
-    uint32_t colon = f->name + f->name_len, end = f->value + f->value_len;
-    const char *b = m->base;
-    if (f->value != colon + 2 || end + 2 > m->head_len || b[colon] != ':' || b[colon + 1] != ' ' ||
-        b[end] != '\r' || b[end + 1] != '\n')
-        return 0;
-    return end + 2;
+    return f->flags & FIELD_FLAG_LINE ? f->value + f->value_len + 2 : 0;
 }
 
 static void write_copy(struct writer *w, const struct message *m, const struct field *f)
@@ -54,14 +49,14 @@ static void write_copy(struct writer *w, const struct message *m, const struct f
     writer_put(w, "\r\n", 2);
 }
 
-/* Neighbouring lines that stay are copied in one piece. */
-void h1_write_fields(struct writer *w, const struct message *m)
+/* Neighbouring lines that stay are copied in one piece; [from, to) is one that has begun already. Fields of
+ * the ids in `never` are left out. */
+static void write_runs(struct writer *w, const struct message *m, uint32_t from, uint32_t to, uint64_t never)
 {
-    uint32_t from = 0, to = 0;
     for (const struct field *f = m->fields, *end = f + m->field_count; f < end; f++) {
-        if ((f->flags & FIELD_FLAG_DROP) || (BIT(f->id) & NEVER_COPIED))
+        if ((f->flags & FIELD_FLAG_DROP) || (BIT(f->id) & never))
             continue;
-        uint32_t line_end = plain_line_end(m, f);
+        uint32_t line_end = plain_line_end(f);
         if (line_end && f->name == to) {
             to = line_end;
             continue;
@@ -76,6 +71,87 @@ void h1_write_fields(struct writer *w, const struct message *m)
         }
     }
     writer_put(w, m->base + from, to - from);
+}
+
+void h1_write_fields(struct writer *w, const struct message *m)
+{
+    write_runs(w, m, 0, 0, NEVER_COPIED);
+}
+
+/* The one field of this id, NULL when there are more, or none. */
+static const struct field *only_field(const struct message *m, enum field_id id)
+{
+    const struct field *found = NULL;
+    if (!message_has(m, id))
+        return NULL;
+    for (const struct field *f = m->fields, *end = f + m->field_count; f < end; f++) {
+        if (f->id != id || (f->flags & FIELD_FLAG_DROP))
+            continue;
+        if (found)
+            return NULL;
+        found = f;
+    }
+    return found;
+}
+
+static bool is_field_value(const struct message *m, const struct field *f, struct str value)
+{
+    return f && m->base + f->value == value.p && f->value_len == value.n;
+}
+
+/* Does the head hold "METHOD target HTTP/1.1\r\n" just as it is to be written? Returns where the line ends,
+ * else 0. */
+static uint32_t plain_request_line(const struct message *m, struct str target)
+{
+    static const char version[] = " HTTP/1.1\r\n";
+    const uint32_t size = sizeof version - 1;
+    uint32_t at = m->method_text.off + m->method_text.len + 1;
+    if (target.p != m->base + at || at + target.n + size > m->head_len ||
+        memcmp(target.p + target.n, version, size) != 0)
+        return 0;
+    return at + (uint32_t)target.n + size;
+}
+
+void h1_write_request_head(struct writer *w, const struct message *m, struct str target, struct str authority)
+{
+    uint32_t line_end = plain_request_line(m, target);
+    if (line_end && is_field_value(m, only_field(m, FIELD_HOST), authority)) {
+        write_runs(w, m, m->method_text.off, line_end, NEVER_COPIED & ~BIT(FIELD_HOST));
+        return;
+    }
+    h1_write_request_line(w, m, target, authority);
+    h1_write_fields(w, m);
+}
+
+/* Likewise "HTTP/1.1 200 OK\r\n", with which a head begins. */
+static uint32_t plain_status_line(const struct message *m)
+{
+    static const char version[] = "HTTP/1.1 ";
+    uint32_t end = m->reason_text.off + m->reason_text.len;
+    if (!m->reason_text.len || m->reason_text.off != sizeof version - 1 + 4 || end + 2 > m->head_len ||
+        memcmp(m->base, version, sizeof version - 1) != 0 || m->base[end] != '\r' || m->base[end + 1] != '\n')
+        return 0;
+    return end + 2;
+}
+
+/* Is its Content-Length what we would write: no sign of any kind, no zeros in front? */
+static bool has_plain_length(const struct message *m)
+{
+    const struct field *f = only_field(m, FIELD_CONTENT_LENGTH);
+    return f && plain_line_end(f) && f->value_len && (f->value_len == 1 || m->base[f->value] != '0');
+}
+
+bool h1_write_response_head(struct writer *w, const struct message *m, bool keep_length)
+{
+    uint32_t line_end = plain_status_line(m);
+    uint64_t never = NEVER_COPIED;
+    keep_length = keep_length && has_plain_length(m);
+    if (keep_length)
+        never &= ~BIT(FIELD_CONTENT_LENGTH);
+    if (!line_end)
+        h1_write_status_line(w, m);
+    write_runs(w, m, 0, line_end, never);
+    return keep_length;
 }
 
 void h1_write_request_line(struct writer *w, const struct message *m, struct str target, struct str authority)

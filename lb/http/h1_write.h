@@ -54,6 +54,14 @@ void h1_write_request_line(struct writer *w, const struct message *m, struct str
 /* "HTTP/1.1 200 OK\r\n"; the reason phrase of the RFC when m has none. */
 void h1_write_status_line(struct writer *w, const struct message *m);
 
+/* Request line, Host and fields, as the three above write them, in as few copies as the head that came
+ * allows. target and authority may be parts of m. */
+void h1_write_request_head(struct writer *w, const struct message *m, struct str target,
+                           struct str authority);
+/* Status line and fields. keep_length: the answer goes on with the length that it came with; true is returned
+ * when its Content-Length was written already, and h1_write_framing must not write it again. */
+bool h1_write_response_head(struct writer *w, const struct message *m, bool keep_length);
+
 /* Content-Length or Transfer-Encoding as `framing` asks, then nothing else. */
 void h1_write_framing(struct writer *w, enum body_framing framing, uint64_t content_length);
 

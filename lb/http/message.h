@@ -34,6 +34,9 @@ struct field {
 
 /* Not to be written out again: hop-by-hop, nominated by Connection, or replaced by our own. */
 #define FIELD_FLAG_DROP 1u
+/* "Name: value\r\n" stands in the head just so, with nothing more between. Whoever moves name or value clears
+ * it. */
+#define FIELD_FLAG_LINE 2u
 
 enum http_method {
     METHOD_OTHER = 0, /* any other token: passed on as it is */

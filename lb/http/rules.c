@@ -156,6 +156,7 @@ static bool keep_one_protocol(struct message *m, struct field *f)
             continue;
         f->value = (uint32_t)(protocol.p - m->base);
         f->value_len = (uint32_t)protocol.n;
+        f->flags &= (uint8_t)~FIELD_FLAG_LINE;
         return true;
     }
     return false;

@@ -5,6 +5,8 @@
 #include "base/panic.h"
 
 #define SINK_IOV_MAX 8
+/* So little payload is copied behind its head: one run of bytes costs the kernel less than two. */
+#define SINK_JOIN_BYTES 1024
 
 void sink_init(struct sink *s, struct conn *c)
 {
@@ -77,7 +79,14 @@ bool sink_write(struct sink *s, const struct iovec *iov, int count)
     int n = 0;
     ASSERT(count < SINK_IOV_MAX);
     if (w->cork_owner == s) {
-        all[n++] = (struct iovec){w->cork, w->cork_len};
+        uint32_t len = w->cork_len;
+        while (count && iov->iov_len <= SINK_JOIN_BYTES && len + iov->iov_len <= WORKER_CORK_BYTES) {
+            memcpy(w->cork + len, iov->iov_base, iov->iov_len);
+            len += (uint32_t)iov->iov_len;
+            iov++;
+            count--;
+        }
+        all[n++] = (struct iovec){w->cork, len};
         w->cork_owner = NULL;
         w->cork_len = 0;
     }
@@ -95,6 +104,8 @@ bool sink_write(struct sink *s, const struct iovec *iov, int count)
             put = 0;
     }
     s->sent_bytes += (uint64_t)put;
+    if (n == 1 && (size_t)put == all->iov_len)
+        return true;
     return queue_rest(s, all, n, (size_t)put);
 }
 

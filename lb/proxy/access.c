@@ -8,96 +8,37 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "proxy/access_format.h"
 #include "proxy/proxy.h"
 
-#define LINE_MAX_BYTES 4096
-#define TEXT_MAX_BYTES 1024 /* of one field that the client chose */
+/* Texts are cut, and escaping makes four bytes of one at most: so a line has room by construction, and
+ * nothing below looks for the end of the buffer. */
+#define TEXT_MAX_BYTES  1024 /* of one field that the client chose */
+#define LABEL_MAX_BYTES 256  /* of a name: address, method, cluster, endpoint, request id */
+#define LINE_MAX_BYTES  (4 * (3 * TEXT_MAX_BYTES + 5 * LABEL_MAX_BYTES) + 512)
 
-struct line {
-    char *at, *end;
-};
+_Static_assert(LINE_MAX_BYTES < ACCESS_BUFFER_BYTES / 2, "a buffer holds some of the longest lines");
 
-static void put(struct line *l, struct str s)
-{
-    size_t room = (size_t)(l->end - l->at), n = s.n < room ? s.n : room;
-    if (n)
-        memcpy(l->at, s.p, n);
-    l->at += n;
-}
-
-/* Printable ASCII but the quote and the backslash. */
-static inline bool is_plain(unsigned char c)
-{
-    static const uint64_t plain[4] = {0xfffffffbffffffffull & ~0xffffffffull, 0x7fffffffefffffffull, 0, 0};
-    return plain[c >> 6] >> (c & 63) & 1;
-}
-
-/* Are all eight bytes plain? May say no to bytes that are (never the other way round), when a borrow runs on.
- */
-static inline bool are_plain(uint64_t v)
-{
-    const uint64_t ones = 0x0101010101010101ull, high = ones << 7;
-    uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\', del = v ^ ones * 0x7f;
-    uint64_t bad = (v - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones) | v;
-    return !(bad & high);
-}
-
-static void put_escaped(struct line *l, unsigned char c)
-{
-    static const char hex[] = "0123456789abcdef";
-    char text[4] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
-    put(l, str_make(text, sizeof text));
-}
-
-/* Bytes that a reader of the log could mistake for something else are escaped (H36). */
-static void put_safe(struct line *l, struct str s)
+static char *put_text(char *to, struct str s, size_t most)
 {
     if (!s.n) {
-        put(l, STR("-"));
-        return;
+        *to = '-';
+        return to + 1;
     }
-    if (s.n > TEXT_MAX_BYTES)
-        s.n = TEXT_MAX_BYTES;
-    for (size_t i = 0, run; i < s.n; i = run + 1) {
-        run = i;
-        for (uint64_t v; run + 8 <= s.n; run += 8) {
-            memcpy(&v, s.p + run, 8);
-            if (!are_plain(v))
-                break;
-        }
-        while (run < s.n && is_plain((unsigned char)s.p[run]))
-            run++;
-        put(l, str_make(s.p + i, run - i));
-        if (run < s.n)
-            put_escaped(l, (unsigned char)s.p[run]);
-    }
+    return text_put_safe(to, str_make(s.p, s.n < most ? s.n : most));
 }
 
-static void put_u64(struct line *l, uint64_t v)
+static char *put_span(char *to, uint64_t from_ns, uint64_t to_ns)
 {
-    if (v < 10 && l->at < l->end) {
-        *l->at++ = (char)('0' + v);
-        return;
-    }
-    char digits[20];
-    size_t n = sizeof digits;
-    do
-        digits[--n] = (char)('0' + v % 10);
-    while (v /= 10);
-    put(l, str_make(digits + n, sizeof digits - n));
+    *to++ = ' ';
+    if (from_ns && to_ns >= from_ns)
+        return text_put_u64(to, (to_ns - from_ns) / NS_PER_US);
+    *to = '-';
+    return to + 1;
 }
 
-static void put_span(struct line *l, uint64_t from_ns, uint64_t to_ns)
-{
-    put(l, STR(" "));
-    if (!from_ns || to_ns < from_ns)
-        put(l, STR("-"));
-    else
-        put_u64(l, (to_ns - from_ns) / NS_PER_US);
-}
-
-static void put_date(struct pworker *pw, struct line *l)
+static char *put_date(struct pworker *pw, char *to)
 {
     uint64_t second = worker_wall_ns(&pw->w) / NS_PER_S;
     if (second != pw->log_second) {
@@ -108,50 +49,58 @@ static void put_date(struct pworker *pw, struct line *l)
             (uint32_t)strftime(pw->date_text, sizeof pw->date_text, " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
         pw->log_second = second;
     }
-    put(l, str_make(pw->date_text, pw->date_len));
+    return text_put(to, str_make(pw->date_text, pw->date_len));
 }
 
-static void put_request(struct exchange *x, struct line *l)
+static char *put_request(const struct exchange *x, char *to)
 {
-    struct message *m = &x->req;
-    if (!m->head_len) {
-        put(l, STR("-"));
-        return;
+    const struct message *m = &x->req;
+    if (!m->head_len)
+        return text_put(to, STR("-"));
+    struct str method = message_str(m, m->method_text), target = message_str(m, m->target);
+    if (method.p + method.n + 1 == target.p && method.n <= LABEL_MAX_BYTES) {
+        /* they stand in the head as they stand in the line */
+        to = put_text(to, str_make(method.p, method.n + 1 + target.n), method.n + 1 + TEXT_MAX_BYTES);
+    } else {
+        to = put_text(to, method, LABEL_MAX_BYTES);
+        *to++ = ' ';
+        to = put_text(to, target, TEXT_MAX_BYTES);
     }
-    put_safe(l, message_str(m, m->method_text));
-    put(l, STR(" "));
-    put_safe(l, message_str(m, m->target));
-    put(l, m->version == 20 ? STR(" HTTP/2.0") : m->version == 10 ? STR(" HTTP/1.0") : STR(" HTTP/1.1"));
+    to = text_put(to, STR(" HTTP/1.1"));
+    if (m->version != 11)
+        memcpy(to - 3, m->version == 20 ? "2.0" : "1.0", 3);
+    return to;
 }
 
-static void put_line(struct exchange *x, struct line *l)
+static char *put_line(struct exchange *x, char *to)
 {
-    struct message *m = &x->req;
+    const struct message *m = &x->req;
     bool has_head = m->head_len > 0;
-    put_safe(l, x->client_ip);
-    put_date(x->pw, l);
-    put_request(x, l);
-    put(l, STR("\" "));
-    put_u64(l, x->status);
-    put(l, STR(" "));
-    put_u64(l, x->tx_bytes);
-    put(l, STR(" \""));
-    put_safe(l, has_head ? message_value(m, FIELD_REFERER) : STR_NULL);
-    put(l, STR("\" \""));
-    put_safe(l, has_head ? message_value(m, FIELD_USER_AGENT) : STR_NULL);
-    put(l, STR("\" "));
-    put_safe(l, x->cluster ? x->cluster->id : STR_NULL);
-    put(l, STR(" "));
-    put_safe(l, x->endpoint ? x->endpoint->id : STR_NULL);
-    put(l, STR(" "));
-    put(l, str_of(reason_id((enum reason)x->reason)));
-    put_span(l, x->route_ns, x->pick_ns);
-    put_span(l, x->pick_ns, x->connect_ns);
-    put_span(l, x->pick_ns, x->first_byte_ns);
-    put_span(l, x->start_ns, x->pw->w.now_ns);
-    put(l, STR(" "));
-    put(l, x->request_id.n ? x->request_id : STR("-")); /* checked, or our own */
-    put(l, STR("\n"));
+    to = put_text(to, x->client_ip, LABEL_MAX_BYTES);
+    to = put_date(x->pw, to);
+    to = put_request(x, to);
+    to = text_put(to, STR("\" "));
+    to = text_put_u64(to, x->status);
+    *to++ = ' ';
+    to = text_put_u64(to, x->tx_bytes);
+    to = text_put(to, STR(" \""));
+    to = put_text(to, has_head ? message_value(m, FIELD_REFERER) : STR_NULL, TEXT_MAX_BYTES);
+    to = text_put(to, STR("\" \""));
+    to = put_text(to, has_head ? message_value(m, FIELD_USER_AGENT) : STR_NULL, TEXT_MAX_BYTES);
+    to = text_put(to, STR("\" "));
+    to = put_text(to, x->cluster ? x->cluster->id : STR_NULL, LABEL_MAX_BYTES);
+    *to++ = ' ';
+    to = put_text(to, x->endpoint ? x->endpoint->id : STR_NULL, LABEL_MAX_BYTES);
+    *to++ = ' ';
+    to = text_put(to, reason_name((enum reason)x->reason));
+    to = put_span(to, x->route_ns, x->pick_ns);
+    to = put_span(to, x->pick_ns, x->connect_ns);
+    to = put_span(to, x->pick_ns, x->first_byte_ns);
+    to = put_span(to, x->start_ns, x->pw->w.now_ns);
+    *to++ = ' ';
+    to = put_text(to, x->request_id, LABEL_MAX_BYTES);
+    *to++ = '\n';
+    return to;
 }
 
 static void on_buffer_back(struct worker *w, struct mail *m)
@@ -222,15 +171,10 @@ void access_log(struct exchange *x)
         ledger_add(&pw->ledger.row->log_dropped, 1);
         return;
     }
-    if (format) {
+    if (format)
         b->len += access_format_line(x, format, b->data + b->len);
-        return;
-    }
-    struct line l = {.at = b->data + b->len, .end = b->data + b->len + LINE_MAX_BYTES};
-    put_line(x, &l);
-    if (l.at[-1] != '\n') /* cut off in the middle: still one line */
-        l.at[-1] = '\n';
-    b->len = (size_t)(l.at - b->data);
+    else
+        b->len = (size_t)(put_line(x, b->data + b->len) - b->data);
 }
 
 void access_fini(struct pworker *pw)

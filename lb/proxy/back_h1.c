@@ -17,11 +17,11 @@ static struct uplink *uplink_of(struct exchange *x)
 
 /* ---- request ---- */
 
-static void put_target(struct exchange *x, struct writer *w)
+static void put_request(struct exchange *x, struct writer *w)
 {
     struct message *m = &x->req;
     struct str authority = x->opt->host ? str_of(x->opt->host) : message_str(m, m->authority);
-    h1_write_request_line(w, m, rules_target(m), authority);
+    h1_write_request_head(w, m, rules_target(m), authority);
 }
 
 static void put_framing(struct exchange *x, struct uplink *u, struct writer *w)
@@ -59,8 +59,7 @@ static bool put_head(struct exchange *x, struct uplink *u)
     if (room > WORKER_CORK_BYTES)
         room = WORKER_CORK_BYTES;
     writer_init(&w, sink_reserve(&u->sink, room), room);
-    put_target(x, &w);
-    h1_write_fields(&w, &x->req);
+    put_request(x, &w);
     writer_str(&w, x->own_fields);
     put_framing(x, u, &w);
     put_connection(x, &w);

@@ -14,10 +14,9 @@
 
 struct exchange *exchange_create(struct pworker *pw, struct session *s, const struct front_ops *front)
 {
-    struct exchange *x = pool_take(&pw->exchange_pool);
+    struct exchange *x = pool_take_zeroed(&pw->exchange_pool);
     if (!x)
         return NULL;
-    memset(x, 0, sizeof *x);
     arena_init(&x->arena, x + 1, EXCHANGE_BLOCK_BYTES - sizeof *x, EXCHANGE_ARENA_MAX);
     uint16_t fields = (uint16_t)s->listener->max_header_count;
     struct field *array = arena_alloc(&x->arena, fields * sizeof *array);

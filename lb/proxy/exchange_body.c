@@ -30,7 +30,7 @@ static void pump_request(struct exchange *x)
     struct pipe *p = &x->req_body;
     bool ok = true;
     uint64_t stop_at = p->taken_bytes + PUMP_BYTES;
-    while (back_is_open(x)) {
+    while (pipe_queued(p) && back_is_open(x)) {
         struct str s = pipe_peek(p, &ok);
         if (s.n && p->taken_bytes >= stop_at) {
             x->back->want_response(x); /* comes back here from the run queue */
@@ -162,8 +162,8 @@ static struct message *keep_trailers(struct exchange *x, const struct message *t
 
 void exchange_request_end(struct exchange *x, struct message *trailers)
 {
-    if (x->state == EXCHANGE_DONE)
-        return;
+    if (x->state == EXCHANGE_DONE || (x->request_end_sent && !x->is_tunnel))
+        return; /* over, or passed on already: the front said so with the head */
     x->req_trailers = keep_trailers(x, trailers);
     x->request_ended = true;
     x->req_body.ended = true;

@@ -97,9 +97,7 @@ static void put_connection(struct exchange *x, struct session *s, const struct m
 static void put_proxy_fields(struct exchange *x, const struct message *m, struct writer *w)
 {
     if (!message_has(m, FIELD_DATE)) { /* RFC 9110 6.6.1: whoever has a clock adds it */
-        writer_str(w, STR("Date: "));
-        writer_str(w, pworker_http_date(x->pw));
-        writer_str(w, STR("\r\n"));
+        writer_str(w, pworker_date_line(x->pw));
     }
     if (x->opt && x->opt->sticky.cookie) {
         char cookie[AFFINITY_COOKIE_BYTES];
@@ -108,9 +106,7 @@ static void put_proxy_fields(struct exchange *x, const struct message *m, struct
             writer_field(w, STR("Set-Cookie"), str_make(cookie, n));
     }
     if (x->pw->settings->via && !x->reason) {
-        writer_str(w, STR("Via: 1.1 "));
-        writer_str(w, str_of(x->pw->settings->server_name));
-        writer_str(w, STR("\r\n"));
+        writer_str(w, x->pw->via_line);
     }
 }
 
@@ -125,9 +121,9 @@ static bool h1_head(struct exchange *x, struct message *m)
     if (room > WORKER_CORK_BYTES)
         room = WORKER_CORK_BYTES;
     writer_init(&w, sink_reserve(&s->sink, room), room);
-    h1_write_status_line(&w, m);
-    h1_write_fields(&w, m);
-    put_framing(s, m, &w);
+    bool same_length = !s->rsp_chunked && m->framing == BODY_LENGTH;
+    if (!h1_write_response_head(&w, m, same_length))
+        put_framing(s, m, &w);
     put_connection(x, s, m, &w);
     put_proxy_fields(x, m, &w);
     writer_str(&w, STR("\r\n"));

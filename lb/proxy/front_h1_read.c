@@ -41,7 +41,6 @@ static bool begin_exchange(struct session *s)
         return false;
     }
     s->parser = (struct h1_parser){0};
-    session_set_state(s, SESSION_HEAD);
     return true;
 }
 
@@ -77,8 +76,11 @@ static size_t take_head(struct session *s, const char *p, size_t n)
     struct message *m = &s->x->req;
     m->base = p;
     int got = h1_parse_request(&s->parser, p, n, &limits, m);
-    if (got == H1_MORE)
+    if (got == H1_MORE) {
+        if (s->state == SESSION_IDLE)
+            session_set_state(s, SESSION_HEAD); /* a head that comes whole never sees this state */
         return 0;
+    }
     if (got < 0) {
         m->base = "";
         m->head_len = 0;

@@ -25,7 +25,7 @@ static void free_chunks(struct pipe *p, struct chunk *until)
         p->last = NULL;
 }
 
-void pipe_fini(struct pipe *p)
+void pipe_clear(struct pipe *p)
 {
     free_chunks(p, NULL);
     chunk_give(p->worker, p->window);

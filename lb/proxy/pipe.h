@@ -35,7 +35,13 @@ struct pipe {
 };
 
 void pipe_init(struct pipe *p, struct worker *w);
-void pipe_fini(struct pipe *p);
+/* Gives back all that it holds. */
+void pipe_clear(struct pipe *p);
+static inline void pipe_fini(struct pipe *p)
+{
+    if (p->first || p->window || p->file_fd >= 0)
+        pipe_clear(p);
+}
 /* Copies n bytes in. False when memory or the file is out: the exchange fails. */
 bool pipe_push(struct pipe *p, const char *data, size_t n) __attribute__((warn_unused_result));
 /* Bytes went straight through without being stored; ends `keep`. */

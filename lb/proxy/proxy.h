@@ -56,8 +56,11 @@ struct access_buffer {
 struct origin_entry {
     uint8_t ip[16];
     uint16_t port, text_len; /* text_len 0: empty */
+    /* Behind the text_len bytes that are always the same stand the two lines that are new with each request,
+     * with room for their ids at these places (0: not configured). full_len 0: they did not fit. */
+    uint16_t id_at, trace_at, full_len;
     uint8_t family, secure, trusted, host_len, ip_len, version;
-    char host[ORIGIN_HOST_BYTES], ip_text[46], text[384];
+    char host[ORIGIN_HOST_BYTES], ip_text[46], text[512];
 };
 
 struct pworker {
@@ -94,7 +97,8 @@ struct pworker {
     char date_text[48];
     uint32_t date_len;
     uint64_t http_date_second; /* http_date is of this one */
-    char http_date[32];
+    char http_date[48];
+    struct str via_line; /* owned; "Via: 1.1 NAME\r\n" */
     uint64_t wake_sent_ms;
     struct deadline tick; /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
@@ -160,6 +164,8 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index) __attribute__(
 void pworker_fini(struct pworker *pw);
 /* The time of this second as a Date field has it (RFC 9110 5.6.7); borrowed until the next call. */
 struct str pworker_http_date(struct pworker *pw);
+/* The same as a whole field line. */
+struct str pworker_date_line(struct pworker *pw);
 /* Its thread. */
 void *pworker_main(void *pw);
 /* Control thread: tells the worker. */

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "base/buf.h"
 #include "base/panic.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
@@ -110,6 +111,14 @@ void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final)
     mailbox_send(&pw->w.mailbox, &d->mail);
 }
 
+static struct str via_line(const struct settings *s)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_printf(&b, "Via: 1.1 %s\r\n", s->server_name);
+    return buf_str(&b);
+}
+
 bool pworker_init(struct pworker *pw, struct proxy *p, int index)
 {
     memset(pw, 0, sizeof *pw);
@@ -121,6 +130,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     list_init(&pw->idle_sessions);
     list_init(&pw->uplinks);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
+    pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
     pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
     pw->fields = malloc(MESSAGE_FIELDS_MAX * sizeof *pw->fields);
@@ -131,6 +141,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pw->budgets = calloc(p->ledger.header->max_clusters, sizeof *pw->budgets);
     bool has_rooms = hold_init(pw, p->ledger.header->max_clusters);
     pw->origins = calloc(ORIGIN_ENTRIES, sizeof *pw->origins);
+    pw->via_line = via_line(p->settings);
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
@@ -151,6 +162,7 @@ void pworker_fini(struct pworker *pw)
     free(pw->budgets);
     hold_fini(pw);
     free(pw->origins);
+    free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem};
     worker_fini(&pw->w);
@@ -158,17 +170,23 @@ void pworker_fini(struct pworker *pw)
         pool_fini(pools[i]);
 }
 
-struct str pworker_http_date(struct pworker *pw)
+struct str pworker_date_line(struct pworker *pw)
 {
     uint64_t second = worker_wall_ns(&pw->w) / NS_PER_S;
     if (second != pw->http_date_second) {
         time_t now = (time_t)second;
         struct tm tm;
         gmtime_r(&now, &tm);
-        strftime(pw->http_date, sizeof pw->http_date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        strftime(pw->http_date, sizeof pw->http_date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
         pw->http_date_second = second;
     }
-    return str_make(pw->http_date, sizeof "Sun, 06 Nov 1994 08:49:37 GMT" - 1);
+    return str_make(pw->http_date, sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1);
+}
+
+struct str pworker_http_date(struct pworker *pw)
+{
+    struct str line = pworker_date_line(pw);
+    return str_make(line.p + 6, line.n - 8);
 }
 
 static void on_worker_done(struct worker *none, struct mail *m)

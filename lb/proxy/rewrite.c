@@ -8,6 +8,7 @@
 
 /* Our own lines without what trusted peers said before: that part is as long as the head at most. */
 #define OWN_FIELDS_BYTES 1024
+#define REQUEST_ID_HEX   32
 #define OWN_IDS_BYTES    (64 + 32 + TRACEPARENT_BYTES) /* X-Request-Id and traceparent, with their names */
 
 struct str rewrite_scheme(const struct exchange *x)
@@ -37,6 +38,12 @@ static struct str peer_text(const struct session *s, char *to)
     return str_make(to, addr_print_ip(&a, to)); /* v4-mapped prints as IPv4 */
 }
 
+static void make_id(struct exchange *x, char *to)
+{
+    hex_write(to, balance_random(&x->pw->random));
+    hex_write(to + 16, balance_random(&x->pw->random));
+}
+
 static void put_request_id(struct exchange *x, struct writer *w)
 {
     struct message *m = &x->req;
@@ -50,9 +57,8 @@ static void put_request_id(struct exchange *x, struct writer *w)
             m->fields[i].flags |= FIELD_FLAG_DROP;
     if (!x->pw->settings->request_id)
         return;
-    char hex[32];
-    hex_write(hex, balance_random(&x->pw->random));
-    hex_write(hex + 16, balance_random(&x->pw->random));
+    char hex[REQUEST_ID_HEX];
+    make_id(x, hex);
     writer_str(w, STR("X-Request-Id: "));
     x->request_id = str_make(w->p + w->len, sizeof hex); /* stays there: own_fields is in the arena */
     writer_put(w, hex, sizeof hex);
@@ -117,6 +123,26 @@ static bool entry_matches(const struct origin_entry *e, const struct exchange *x
            memcmp(e->host, host.p, host.n) == 0;
 }
 
+/* The lines of put_request_id and put_traceparent for a request that brings neither. */
+static void fill_ids(struct origin_entry *e, const struct settings *s, struct writer *w)
+{
+    static const char blank[TRACEPARENT_BYTES] = {0};
+    e->id_at = e->trace_at = 0;
+    if (s->request_id) {
+        writer_str(w, STR("X-Request-Id: "));
+        e->id_at = (uint16_t)w->len;
+        writer_put(w, blank, REQUEST_ID_HEX);
+        writer_str(w, STR("\r\n"));
+    }
+    if (s->traceparent) {
+        writer_str(w, STR("traceparent: "));
+        e->trace_at = (uint16_t)w->len;
+        writer_put(w, blank, TRACEPARENT_BYTES);
+        writer_str(w, STR("\r\n"));
+    }
+    e->full_len = w->overflow ? 0 : (uint16_t)w->len;
+}
+
 static void fill_entry(struct origin_entry *e, struct exchange *x)
 {
     const struct session *s = x->session;
@@ -140,6 +166,7 @@ static void fill_entry(struct origin_entry *e, struct exchange *x)
     e->version = x->req.version;
     e->secure = !!(x->req.flags & MSG_SECURE);
     e->text_len = (uint16_t)w.len;
+    fill_ids(e, x->pw->settings, &w);
 }
 
 /* Fields of trusted proxies change from request to request, and are merged into ours. */
@@ -159,8 +186,30 @@ static struct origin_entry *cached_origin(struct exchange *x)
     return e && e->text_len ? e : NULL;
 }
 
+/* The usual request: all lines in one copy, and the new ids written into it. */
+static bool copy_own_fields(struct exchange *x, const struct origin_entry *e)
+{
+    char *text = arena_alloc(&x->arena, e->full_len);
+    if (!text)
+        return false;
+    memcpy(text, e->text, e->full_len);
+    if (e->id_at) {
+        make_id(x, text + e->id_at);
+        x->request_id = str_make(text + e->id_at, REQUEST_ID_HEX);
+    }
+    if (e->trace_at) {
+        uint64_t high = balance_random(&x->pw->random), low = balance_random(&x->pw->random);
+        traceparent_make(text + e->trace_at, high, low);
+    }
+    x->own_fields = str_make(text, e->full_len);
+    return true;
+}
+
 static bool put_own_fields(struct exchange *x, const struct origin_entry *e, struct str peer)
 {
+    const uint64_t given = 1ull << FIELD_X_REQUEST_ID | 1ull << FIELD_TRACEPARENT;
+    if (e && e->full_len && !(x->req.present & given))
+        return copy_own_fields(x, e);
     size_t cap = e ? (size_t)e->text_len + OWN_IDS_BYTES : OWN_FIELDS_BYTES + (size_t)x->req.head_len;
     struct writer w;
     char *room = arena_alloc(&x->arena, cap);

@@ -6,17 +6,6 @@
 /* Slow start begins with this share of the picks. */
 #define RAMP_BEGIN_PERCENT 10
 
-uint64_t balance_random(uint64_t *state)
-{
-    uint64_t x =
-        *state ? *state : 0x9e3779b97f4a7c15ull; /* zero is the one state that xorshift never leaves */
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    *state = x;
-    return x;
-}
-
 static uint64_t mix(uint64_t v)
 {
     v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9ull;

@@ -47,7 +47,16 @@ struct balance_request {
  * worker was faster. */
 int balance_pick(const struct cluster *c, struct balance_request *r);
 
-uint64_t balance_random(uint64_t *state);
+/* xorshift; any state. */
+static inline uint64_t balance_random(uint64_t *state)
+{
+    uint64_t x = *state ? *state : 0x9e3779b97f4a7c15ull; /* zero is the one state that it never leaves */
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    *state = x;
+    return x;
+}
 /* The same in every process and build: what one proxy hashes, the next does alike. */
 uint64_t balance_hash(struct str text, uint64_t seed);
 

@@ -360,13 +360,19 @@ static const struct route *find_named(const struct route_table *t, struct str ho
     return NULL;
 }
 
+/* Any host but "*". */
+static bool has_names(const struct route_table *t)
+{
+    return t->host_count > (t->any != NO_ENTRY);
+}
+
 const struct route *route_table_find(const struct route_table *t, struct str host, struct str path)
 {
     const struct route *r = NULL;
     host = host_without_port(host);
     if (!path.n || path.p[0] != '/')
         path = STR("/"); /* "OPTIONS *" and the empty path of CONNECT belong to the whole host */
-    if (host.n && host.n <= HOST_MAX)
+    if (host.n && host.n <= HOST_MAX && has_names(t))
         r = find_named(t, host, path);
     if (!r && t->any != NO_ENTRY)
         r = find_path(t, &t->hosts[t->any], path);

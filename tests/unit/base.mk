@@ -1,0 +1,2 @@
+unit_tests += tests/unit/base/test_text
+tests_unit_base_test_text_SOURCES = tests/unit/base/test_text.c

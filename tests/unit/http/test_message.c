@@ -167,6 +167,65 @@ static void writes_numbers_and_status_lines(void **state)
     assert_int_equal(h1_chunk_head(out, UINT64_MAX), 18);
 }
 
+/* What h1_write_request_head makes of a head, with its own target or another. */
+static void check_request_head(const char *text, const char *target, const char *want)
+{
+    struct head h;
+    head_whole(&h, HEAD_REQUEST, str_of(text), &test_limits);
+    assert_true(h.got > 0);
+    h.m.head_len = (uint32_t)h.got;
+    char out[512];
+    struct writer w;
+    writer_init(&w, out, sizeof out);
+    h1_write_request_head(&w, &h.m, target ? str_of(target) : message_str(&h.m, h.m.target),
+                          message_str(&h.m, h.m.authority));
+    assert_false(w.overflow);
+    assert_true(str_eq(str_make(w.p, w.len), str_of(want)));
+    head_free(&h);
+}
+
+static void a_head_that_may_stay_is_copied_as_it_came(void **state)
+{
+    (void)state;
+    check_request_head("GET /a?b HTTP/1.1\r\nA: 1\r\nHost: h:1\r\nB: 2\r\n\r\n", NULL,
+                       "GET /a?b HTTP/1.1\r\nA: 1\r\nHost: h:1\r\nB: 2\r\n");
+    check_request_head("GET /a?b HTTP/1.1\r\nA: 1\r\nHost: h\r\nB: 2\r\n\r\n", "/c",
+                       "GET /c HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n");
+    check_request_head("\r\nGET / HTTP/1.3\r\nHost:h \r\n\r\n", NULL, "GET / HTTP/1.1\r\nHost: h\r\n");
+    check_request_head("GET http://x/y HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nC:  3\r\n\r\n", NULL,
+                       "GET /y HTTP/1.1\r\nHost: x\r\nC: 3\r\n");
+    check_request_head("GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nC: 3\r\n\r\n", NULL,
+                       "GET / HTTP/1.1\r\nHost: x\r\nC: 3\r\n");
+}
+
+static void check_response_head(const char *text, bool keep_length, bool kept, const char *want)
+{
+    struct head h;
+    head_whole(&h, METHOD_GET, str_of(text), &test_limits);
+    assert_true(h.got > 0);
+    h.m.head_len = (uint32_t)h.got;
+    char out[512];
+    struct writer w;
+    writer_init(&w, out, sizeof out);
+    assert_int_equal(h1_write_response_head(&w, &h.m, keep_length), kept);
+    assert_false(w.overflow);
+    assert_true(str_eq(str_make(w.p, w.len), str_of(want)));
+    head_free(&h);
+}
+
+static void an_answer_keeps_its_length_only_when_told_and_plain(void **state)
+{
+    (void)state;
+    const char *head = "HTTP/1.1 200 Fine\r\nA: 1\r\nContent-Length: 12\r\nB: 2\r\nConnection: x\r\n\r\n";
+    check_response_head(head, true, true, "HTTP/1.1 200 Fine\r\nA: 1\r\nContent-Length: 12\r\nB: 2\r\n");
+    check_response_head(head, false, false, "HTTP/1.1 200 Fine\r\nA: 1\r\nB: 2\r\n");
+    check_response_head("HTTP/1.0 404\r\nContent-Length: 0\r\n\r\n", true, true,
+                        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n");
+    check_response_head("HTTP/1.1 200 OK\r\nContent-Length: 012\r\n\r\n", true, false, "HTTP/1.1 200 OK\r\n");
+    check_response_head("HTTP/1.1 200 OK\r\nContent-Length:12\r\n\r\n", true, false, "HTTP/1.1 200 OK\r\n");
+    check_response_head("HTTP/1.1 200 OK\r\nA: 1\r\n\r\n", true, false, "HTTP/1.1 200 OK\r\nA: 1\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +236,8 @@ int main(void)
         cmocka_unit_test(a_writer_never_goes_beyond_its_room),
         cmocka_unit_test(no_value_can_become_a_line),
         cmocka_unit_test(writes_numbers_and_status_lines),
+        cmocka_unit_test(a_head_that_may_stay_is_copied_as_it_came),
+        cmocka_unit_test(an_answer_keeps_its_length_only_when_told_and_plain),
     };
     return cmocka_run_group_tests_name("message", tests, NULL, NULL);
 }
