@@ -25,6 +25,8 @@ enum balance_policy {
 enum fcgi_mode { FCGI_MODE_FRONT, FCGI_MODE_SCRIPT };
 enum probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP, PROBE_FASTCGI };
 enum upgrade_policy { UPGRADE_ALLOW, UPGRADE_DENY };
+enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_REQUIRED };
+enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
 
 struct listener_settings {
     char *name;
@@ -44,6 +46,9 @@ struct listener_settings {
         max_sessions_per_client; /* connections of one address (IPv6: one /64) at a time; 0: no limit (H32) */
     bool limit_loopback;         /* limits per address hold for loopback too */
     struct cidr_list trusted;    /* whose Forwarded, X-Forwarded-*, X-Real-IP are believed (P4) */
+    int proxy_protocol;          /* enum proxy_protocol: every connection begins with a PROXY header (P1) */
+    struct cidr_list proxy_from; /* who may connect then */
+    uint64_t max_proxy_header_bytes; /* of version 2 (P2) */
     bool merge_slashes;
     bool probes;                   /* answers /healthz and /readyz itself */
     bool trace;                    /* TRACE is answered by the server behind; default 405 (H25) */
@@ -121,6 +126,7 @@ struct cluster_options {
     uint64_t retry_after_s; /* Retry-After of a 503 */
     int64_t max_interim;    /* 1xx answers before the final one (H28) */
     int upgrade;            /* enum upgrade_policy */
+    int send_proxy;         /* enum send_proxy: uplinks begin with a PROXY header */
     char *host;             /* Host sent to the servers; NULL: the client's */
     struct fcgi_settings fastcgi;
     struct files_settings files;

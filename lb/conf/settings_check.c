@@ -145,6 +145,12 @@ static void check_listeners(const struct settings *s, struct reader *r)
         check_address(r, &listener->address);
         if (listener->address)
             add_name(&addresses, must(str_dup(str_of(listener->address))), &listener->address);
+        if (listener->proxy_protocol && !listener->proxy_from.count && listener->address &&
+            !str_starts(str_of(listener->address), STR("unix:")))
+            reader_error(
+                r, &listener->proxy_protocol,
+                "proxy_protocol = \"required\" needs proxy_protocol_from: the networks that the headers may "
+                "come from");
         if (listener->max_line_bytes > listener->max_header_bytes)
             reader_error(r, &listener->max_line_bytes, "max_line_size is above max_header_size");
     }
@@ -243,6 +249,11 @@ static void check_options(const struct settings *s, const struct cluster_options
                      "side sees it");
     if (o->protocol == PROTOCOL_FILES && !o->files.root)
         reader_error(r, at, "protocol = \"files\" needs files = { root = \"...\"; }");
+    if (o->send_proxy && o->protocol != PROTOCOL_HTTP)
+        reader_error(
+            r, &o->send_proxy,
+            "send_proxy works with protocol = \"http\" only: FastCGI has REMOTE_ADDR, and files have no "
+            "servers");
     for (size_t i = 0; i < o->fastcgi.params.n; i++)
         if (!is_param_name(o->fastcgi.params.names[i]))
             reader_error(r, &o->fastcgi.params, "\"%s\" is no FastCGI parameter: expected A-Z a-z 0-9 _",

@@ -4,6 +4,7 @@
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
 static const char *const access_words[] = {"off", "stderr", "stdout", NULL};
 static const char *const escape_words[] = {"text", "json", NULL};
+static const char *const proxy_words[] = {"off", "required", NULL}; /* enum proxy_protocol */
 static const char *const signal_words[] = {"TERM", "QUIT", "INT", NULL};
 
 #define L(member) offsetof(struct listener_settings, member)
@@ -58,6 +59,18 @@ static const struct option listener_rows[] = {
         "\"loopback\" and \"private\" are short for the usual ones. Empty, the default: nobody, and what "
         "clients "
         "claim about themselves is replaced."),
+    ROW_ENUM("proxy_protocol", L(proxy_protocol), "off", proxy_words,
+             "\"required\": every connection begins with a header of the PROXY protocol, version 1 or 2, before TLS and HTTP, "
+             "and the client's address is the one that it names: in logs, in Forwarded and X-Forwarded-For, for trusted "
+             "and for all limits. A connection without it is closed, and so is one from elsewhere than proxy_protocol_from: "
+             "nothing is guessed. The header has client_header_timeout to arrive."),
+    ROW_NETS("proxy_protocol_from", L(proxy_from), NULL,
+             "Networks of the load balancers that may connect when proxy_protocol is \"required\", such as "
+             "[ \"10.0.0.0/8\" ]; needed unless the listener is a unix socket. Not the same as trusted, which is about "
+             "what HTTP headers claim."),
+    ROW_SIZE("max_proxy_header_size", L(max_proxy_header_bytes), "4k", 232, 65551,
+             "Largest PROXY header of version 2; a longer one closes the connection. Senders seldom need more than 500 "
+             "bytes, but some add the client's certificate. A header of version 1 has 107 bytes at most."),
     ROW_BOOL(
         "merge_slashes", L(merge_slashes), "true",
         "Take several slashes in a row as one when choosing a route, so that \"//admin\" cannot slip past a "

@@ -7,6 +7,7 @@ static const char *const balance_words[] = {"p2c", "round_robin", "least_in_flig
 static const char *const mode_words[] = {"front", "script", NULL};
 static const char *const probe_words[] = {"none", "tcp", "http", "fastcgi", NULL};
 static const char *const upgrade_words[] = {"allow", "deny", NULL};
+static const char *const send_proxy_words[] = {"off", "v1", "v2", NULL}; /* enum send_proxy */
 
 _Static_assert(PROTOCOL_FILES == 2 && BALANCE_CONSISTENT_HASH == 5 && FCGI_MODE_SCRIPT == 1 &&
                    PROBE_FASTCGI == 3 && UPGRADE_DENY == 1,
@@ -256,6 +257,11 @@ static const struct option cluster_option_rows[] = {
              "Whether a client may ask for another protocol (Upgrade: websocket). \"deny\" drops the wish "
              "and passes "
              "the request on as a plain one."),
+    ROW_ENUM("send_proxy", O(send_proxy), "off", send_proxy_words,
+             "Begin every connection to a server with a header of the PROXY protocol that names the client's address and "
+             "the one it connected to; version 2 also says whether and how it used TLS. The servers must expect it. Such a "
+             "connection serves one client connection only and is not shared, which costs more connects. Health probes "
+             "send a header that says they are our own. For protocol = \"http\"."),
     ROW_STRING("host", O(host), NULL,
                "Host sent to the servers. Unset: what the client sent, which is what applications expect."),
     ROW_GROUP("fastcgi", O(fastcgi), &fcgi_table, "For protocol = \"fastcgi\"."),

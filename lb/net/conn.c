@@ -103,15 +103,38 @@ int conn_connect_error(struct conn *c)
     return err;
 }
 
+ssize_t conn_peek_bytes(struct conn *c, void *buf, size_t n)
+{
+    ssize_t got = recv(c->fd, buf, n, MSG_PEEK | MSG_DONTWAIT);
+    if (got >= 0)
+        return got;
+    return errno == EAGAIN || errno == EINTR ? CONN_AGAIN : CONN_ERROR;
+}
+
 int conn_peek(struct conn *c)
 {
     char byte;
-    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0)
-        return 1;
-    if (n == 0)
-        return 0;
-    return errno == EAGAIN || errno == EINTR ? CONN_AGAIN : CONN_ERROR;
+    return (int)conn_peek_bytes(c, &byte, 1);
+}
+
+bool conn_skip_bytes(struct conn *c, void *buf, size_t n)
+{
+    return recv(c->fd, buf, n, MSG_DONTWAIT) == (ssize_t)n;
+}
+
+bool conn_send_first(struct conn *c, const void *p, size_t n)
+{
+    return send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE) == (ssize_t)n;
+}
+
+int conn_release(struct conn *c)
+{
+    int fd = c->fd;
+    if (fd >= 0)
+        event_del(&c->ev);
+    c->fd = -1;
+    c->may_read = c->may_write = false;
+    return fd;
 }
 
 void conn_shutdown(struct conn *c)

@@ -60,6 +60,16 @@ void conn_reset(struct conn *c);
 int conn_connect_error(struct conn *c);
 /* Looks without taking: 1 data waits, CONN_AGAIN nothing does, 0 end of stream, CONN_ERROR. */
 int conn_peek(struct conn *c);
+/* The same for up to n bytes, into buf: how many there are (> 0), or as above. Of the socket itself, whatever
+ * ops say. */
+ssize_t conn_peek_bytes(struct conn *c, void *buf, size_t n);
+/* Takes n bytes off the socket that conn_peek_bytes has shown. False when they are not there. */
+bool conn_skip_bytes(struct conn *c, void *buf, size_t n) __attribute__((warn_unused_result));
+/* Puts bytes on the socket before anything else, TLS too; they leave together with what follows. A fresh
+ * connection takes a few kilobytes in one piece: false when it did not. */
+bool conn_send_first(struct conn *c, const void *p, size_t n) __attribute__((warn_unused_result));
+/* Unregisters without closing; the caller owns the descriptor that is returned. */
+int conn_release(struct conn *c);
 
 static inline bool conn_is_open(const struct conn *c)
 {

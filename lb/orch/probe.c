@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "net/proxyproto.h"
 #include "orch/probe_talk.h"
 #include "topo/cluster.h"
 #include "topo/index.h"
@@ -19,6 +20,7 @@ enum prober_state { PROBER_WAITING, PROBER_CONNECTING, PROBER_TALKING };
 struct probe_cluster {
     struct str id;                  /* owned bytes */
     struct probe_settings settings; /* borrowed texts: of the topology that probes holds */
+    int send_proxy;                 /* enum send_proxy */
     struct index probers;           /* by endpoint id, owned */
 };
 
@@ -152,6 +154,18 @@ static void talk(struct prober *p)
     watch_start(&p->watch, p->probes->loop, p->fd, EV_READ, on_readable, p);
 }
 
+/* A server that wants a PROXY header is told that nobody's connection is passed on: it is our own. */
+static bool introduce(const struct prober *p)
+{
+    const struct proxyproto local = {.is_local = true};
+    char header[PROXYPROTO_V1_MAX];
+    if (p->cluster->send_proxy == SEND_PROXY_OFF)
+        return true;
+    const size_t n =
+        proxyproto_write(&local, p->cluster->send_proxy == SEND_PROXY_V1 ? 1 : 2, header, sizeof header);
+    return send(p->fd, header, n, MSG_NOSIGNAL) == (ssize_t)n;
+}
+
 static void on_connected(struct prober *p)
 {
     int error = 0;
@@ -161,6 +175,8 @@ static void on_connected(struct prober *p)
     const int kind = p->cluster->settings.kind;
     if (error)
         finish(p, PROBE_BAD, error == ETIMEDOUT, strerror(error));
+    else if (!introduce(p))
+        finish(p, PROBE_BAD, false, "it does not take a PROXY header");
     else if (kind == PROBE_TCP || kind == PROBE_NONE)
         finish(p, PROBE_GOOD, false, "");
     else
@@ -300,6 +316,7 @@ static void follow_cluster(struct probes *ps, const struct cluster *c)
         index_put(&ps->clusters, pc->id, pc);
     }
     pc->settings = c->options.probe;
+    pc->send_proxy = c->options.send_proxy;
     for (uint32_t at = 0; (p = index_next(&pc->probers, &at));)
         p->is_seen = false;
     for (uint32_t i = 0; i < c->endpoint_count; i++)

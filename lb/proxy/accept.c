@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/intro.h"
 #include "proxy/proxy.h"
 
 #define ACCEPTS_A_TURN 64
@@ -23,10 +24,19 @@ struct handover {
     int fd;
 };
 
+static void begin(struct pworker *pw, const struct listener_settings *listener, int fd,
+                  const struct addr *peer)
+{
+    if (listener->proxy_protocol == PROXY_PROTOCOL_REQUIRED)
+        intro_open(pw, listener, fd, peer);
+    else
+        session_open(pw, listener, fd, peer, NULL);
+}
+
 static void on_handover(struct worker *w, struct mail *m)
 {
     struct handover *h = CONTAINER_OF(m, struct handover, mail);
-    session_open(pworker_of(w), h->listener, h->fd, &h->peer);
+    begin(pworker_of(w), h->listener, h->fd, &h->peer);
     free(h);
 }
 
@@ -51,7 +61,7 @@ static void place(struct acceptor *a, int fd, const struct addr *peer)
     struct pworker *to = least_loaded(a->pw);
     struct handover *h = to == a->pw ? NULL : malloc(sizeof *h);
     if (!h) {
-        session_open(a->pw, a->settings, fd, peer);
+        begin(a->pw, a->settings, fd, peer);
         return;
     }
     *h = (struct handover){.mail = {.fn = on_handover}, .listener = a->settings, .peer = *peer, .fd = fd};

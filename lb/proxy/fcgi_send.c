@@ -51,9 +51,11 @@ static struct str content_length(const struct exchange *x, char *to, size_t cap)
 
 static struct str server_ip(const struct exchange *x, char *to)
 {
-    struct addr local = {.len = sizeof local.un};
-    if (x->session->family == AF_UNIX || getsockname(x->session->conn.fd, &local.sa, &local.len) != 0)
+    struct addr local = {.len = sizeof local.in6};
+    if (x->session->family == AF_UNIX)
         return STR("");
+    local.in6.sin6_family = AF_INET6;
+    memcpy(&local.in6.sin6_addr, x->session->local_ip, 16);
     return str_make(to, addr_print_ip(&local, to));
 }
 

@@ -69,8 +69,9 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, session_pool, uplink_pool_mem;
+    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
+    struct list intros;                  /* connections whose PROXY header is not there yet */
     struct list uplinks;                 /* all */
     struct hold_room *hold_rooms;        /* owned; one per cluster slot */
     struct list rooms, rooms_due;        /* rooms in which someone waits; rooms to look into */
@@ -162,6 +163,9 @@ void acceptors_resume(struct pworker *pw);
 /* pworker.c */
 bool pworker_init(struct pworker *pw, struct proxy *p, int index) __attribute__((warn_unused_result));
 void pworker_fini(struct pworker *pw);
+/* One client connection more (1) or less (-1): the worker's own count, the ledger's, and what other workers
+ * see. */
+void pworker_count_session(struct pworker *pw, int delta);
 /* The time of this second as a Date field has it (RFC 9110 5.6.7); borrowed until the next call. */
 struct str pworker_http_date(struct pworker *pw);
 /* The same as a whole field line. */

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/panic.h"
 #include "proxy/hold.h"
+#include "proxy/intro.h"
 #include "proxy/proxy.h"
 
 #define TICK_MS        1000
@@ -13,12 +14,20 @@
 #define EXCHANGES_KEPT 1024
 #define SESSIONS_KEPT  1024
 #define UPLINKS_KEPT   512
+#define INTROS_KEPT    256
 
 struct drain_mail {
     struct mail mail;
     uint64_t timeout_ms;
     bool final;
 };
+
+void pworker_count_session(struct pworker *pw, int delta)
+{
+    pw->session_count += (uint32_t)delta;
+    ledger_set(&pw->ledger.row->sessions, pw->session_count);
+    atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);
+}
 
 static void close_idle_uplinks(struct pworker *pw)
 {
@@ -35,6 +44,7 @@ static void close_idle_uplinks(struct pworker *pw)
 static void cut_all(struct pworker *pw)
 {
     struct list *lists[] = {&pw->sessions, &pw->idle_sessions};
+    intro_close_all(pw);
     for (size_t i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);
@@ -129,6 +139,8 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     list_init(&pw->sessions);
     list_init(&pw->idle_sessions);
     list_init(&pw->uplinks);
+    list_init(&pw->intros);
+    pool_init(&pw->intro_pool, sizeof(struct intro), INTROS_KEPT);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
@@ -164,9 +176,9 @@ void pworker_fini(struct pworker *pw)
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
-    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem};
+    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool};
     worker_fini(&pw->w);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);
 }
 

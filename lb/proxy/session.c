@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/intro.h"
 #include "proxy/proxy.h"
 
 #define LINGER_MS          2000  /* without a byte from the client */
@@ -154,17 +155,31 @@ static bool enter_limits(struct session *s)
     return s->limited;
 }
 
-static void set_peer(struct session *s, const struct addr *peer)
+/* A client at a unix socket is as local as loopback; but not one that sits at a proxy's unix socket. */
+static void set_peer(struct session *s, const struct addr *peer, const struct addr *local, bool is_proxied)
 {
-    struct addr local = {.len = sizeof local.un};
     s->family = (uint8_t)peer->sa.sa_family;
     s->port = addr_port(peer);
     if (addr_ip16(peer, s->ip))
         s->trusted = cidr_list_has(&s->listener->trusted, s->ip);
     else
-        s->trusted = s->listener->trusted.count > 0; /* a unix socket is as local as loopback */
-    if (getsockname(s->conn.fd, &local.sa, &local.len) == 0)
-        s->local_port = addr_port(&local);
+        s->trusted = !is_proxied && s->listener->trusted.count > 0;
+    s->local_port = addr_port(local);
+    (void)addr_ip16(local, s->local_ip);
+}
+
+/* Whose connection it is. False when memory is out. */
+static bool set_origin(struct session *s, const struct addr *peer, const struct proxyproto *said)
+{
+    struct addr local = {.len = sizeof local.un};
+    if (said && !said->is_local) {
+        set_peer(s, &said->from, &said->to, true);
+        return intro_keep(said, &s->proxied);
+    }
+    if (getsockname(s->conn.fd, &local.sa, &local.len) < 0)
+        local = (struct addr){.len = 0};
+    set_peer(s, peer, &local, false);
+    return true;
 }
 
 static void leave_limits(struct session *s)
@@ -175,7 +190,7 @@ static void leave_limits(struct session *s)
 }
 
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
-                  const struct addr *peer)
+                  const struct addr *peer, const struct proxyproto *said)
 {
     struct session *s = pool_take(&pw->session_pool);
     if (!s) {
@@ -188,14 +203,16 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
     s->listener = listener;
     list_init(&s->node);
     s->conn.fd = fd;
-    set_peer(s, peer);
-    if (!enter_limits(s)) {
+    list_init(&s->own_uplinks);
+    if (!set_origin(s, peer, said) || !enter_limits(s)) {
         close(fd);
+        free(s->proxied);
         pool_give(&pw->session_pool, s);
         return;
     }
     if (!conn_open(&s->conn, &pw->w, fd, front_h1_on_ready)) {
         leave_limits(s);
+        free(s->proxied);
         pool_give(&pw->session_pool, s);
         return;
     }
@@ -205,10 +222,8 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
     list_push(&pw->idle_sessions, &s->node);
     /* The first request has the time of a head, not of an idle keep-alive. */
     worker_deadline(&pw->w, &s->deadline, listener->client_header_timeout_ms);
-    pw->session_count++;
-    ledger_set(&pw->ledger.row->sessions, pw->session_count);
+    pworker_count_session(pw, 1);
     ledger_add(&pw->ledger.row->accepted, 1);
-    atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);
 }
 
 static void reclaim(struct parked *p)
@@ -234,10 +249,12 @@ void session_close(struct session *s, bool reset)
         conn_close(&s->conn);
     free(s->in);
     s->in = NULL;
+    free(s->proxied);
+    s->proxied = NULL;
+    while (!list_is_empty(&s->own_uplinks))
+        uplink_close(CONTAINER_OF(s->own_uplinks.next, struct uplink, own));
     leave_limits(s);
-    pw->session_count--;
-    ledger_set(&pw->ledger.row->sessions, pw->session_count);
-    atomic_store_explicit(&pw->shared.sessions, pw->session_count, memory_order_relaxed);
+    pworker_count_session(pw, -1);
     acceptors_resume(pw);
     worker_park(&pw->w, &s->parked, reclaim);
 }

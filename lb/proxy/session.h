@@ -38,12 +38,15 @@ struct session {
     bool shut_pending;  /* tunnel: FIN when the sink is empty */
     bool write_watched; /* the deadline stands for the write time-out too */
     bool broken;
-    uint8_t family;      /* AF_INET, AF_INET6, AF_UNIX */
-    bool trusted;        /* the peer is in listener.trusted */
-    bool limited;        /* counted in proxy.clients */
-    uint16_t port;       /* of the client */
-    uint16_t local_port; /* that it connected to */
-    uint8_t ip[16];      /* of the client, v4-mapped */
+    uint8_t family;          /* AF_INET, AF_INET6, AF_UNIX */
+    bool trusted;            /* the peer is in listener.trusted */
+    bool limited;            /* counted in proxy.clients */
+    uint16_t port;           /* of the client */
+    uint16_t local_port;     /* that it connected to */
+    uint8_t ip[16];          /* of the client, v4-mapped */
+    uint8_t local_ip[16];    /* that it connected to; zero for unix sockets */
+    struct list own_uplinks; /* idle ones that began with this client's PROXY header; they close with it */
+    struct session_proxied *proxied; /* owned; NULL: no PROXY header, or one that says nothing more */
     struct conn conn;
     struct sink sink;
     struct deadline deadline;
@@ -62,9 +65,20 @@ struct session {
     uint64_t linger_until_ms;
 };
 
-/* Takes over fd. */
+/* What a PROXY header said beside the addresses; borrowed texts lie behind it in the same block. */
+struct session_proxied {
+    struct str unique_id, authority, alpn, tls_version, tls_cipher, tls_name;
+    uint32_t tls_verify;
+    uint8_t tls_client;
+    bool has_tls;
+};
+
+struct proxyproto;
+
+/* Takes over fd. peer: of the socket. said: the PROXY header that came before, or NULL; borrowed for the
+ * call. */
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
-                  const struct addr *peer);
+                  const struct addr *peer, const struct proxyproto *said);
 /* At once, for a session without an exchange. reset: RST instead of FIN. */
 void session_close(struct session *s, bool reset);
 /* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for

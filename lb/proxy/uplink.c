@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "proxy/proxy.h"
+#include "proxy/send_proxy.h"
 
 /* Uplinks that are not kept: the server may close first, so that TIME_WAIT is not ours. */
 #define UPLINK_CLOSE_WAIT_MS 1000
@@ -29,6 +30,7 @@ static void leave_pool(struct uplink *u)
         return;
     u->idle = false;
     list_remove(&u->node);
+    list_remove(&u->own);
     u->pw->pool.by_slot[u->slot]->count--;
 }
 
@@ -113,6 +115,7 @@ void uplink_give(struct uplink *u, bool keep)
     CHECK_MAGIC(u, UPLINK_MAGIC);
     struct pworker *pw = u->pw;
     uint64_t idle_ms = u->x->opt->idle_timeout_ms;
+    struct session *s = u->x->session;
     keep = keep && may_pool(u);
     bool polite = !keep && u->request_done && sink_is_empty(&u->sink);
     detach(u);
@@ -131,7 +134,18 @@ void uplink_give(struct uplink *u, bool keep)
     u->idle = true;
     e->count++;
     list_push(&e->idle, &u->node);
+    if (u->introduced)
+        list_push(&s->own_uplinks, &u->own);
     worker_deadline(&pw->w, &u->deadline, idle_ms);
+}
+
+/* The first bytes of a connected uplink, where its cluster wants a PROXY header. */
+static bool introduce(struct uplink *u)
+{
+    if (u->x->opt->send_proxy == SEND_PROXY_OFF)
+        return true;
+    u->introduced = true;
+    return send_proxy_begin(u);
 }
 
 static void on_connected(struct uplink *u)
@@ -143,6 +157,10 @@ static void on_connected(struct uplink *u)
         return;
     }
     u->connecting = false;
+    if (!introduce(u)) {
+        uplink_fail(u, REASON_CONNECT_FAILED);
+        return;
+    }
     worker_deadline(&u->pw->w, &u->deadline, u->x->opt->response_timeout_ms);
     exchange_connected(u->x);
     u->ops->on_ready(u);
@@ -207,13 +225,36 @@ static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct end
     return *slot;
 }
 
+static bool is_fit(const struct uplink *u, const struct endpoint *e)
+{
+    return addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken;
+}
+
+/* One that has spoken of this client already. */
+static struct uplink *take_own(struct session *s, const struct endpoint *e, bool must_live)
+{
+    struct list *node = s->own_uplinks.next;
+    while (node != &s->own_uplinks) {
+        struct uplink *u = CONTAINER_OF(node, struct uplink, own);
+        node = node->next;
+        if (u->slot != e->slot)
+            continue;
+        if (is_fit(u, e) && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
+            leave_pool(u);
+            return u;
+        }
+        dispose(u);
+    }
+    return NULL;
+}
+
 /* The most recently used one: the others may grow old and close. */
 static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e, bool must_live)
 {
     struct uplink_pool_entry *entry = pool_entry(pw, e);
     while (entry && !list_is_empty(&entry->idle)) {
         struct uplink *u = CONTAINER_OF(entry->idle.prev, struct uplink, node);
-        bool fit = addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken;
+        bool fit = is_fit(u, e) && !u->introduced;
         /* A FIN may wait whose event this turn has not come to: what cannot be sent twice is worth a look. */
         if (fit && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
             leave_pool(u);
@@ -237,6 +278,7 @@ static struct uplink *open_uplink(struct pworker *pw, const struct endpoint *e, 
     u->slot = e->slot;
     u->addr = e->addr;
     list_init(&u->node);
+    list_init(&u->own);
     deadline_init(&u->deadline, on_timeout);
     run_node_init(&u->run, on_run);
     if (!conn_connect(&u->conn, &pw->w, &e->addr, on_ready)) {
@@ -269,8 +311,10 @@ static void attach(struct uplink *u, struct exchange *x, const struct uplink_ops
 struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, bool reuse, enum reason *out_why)
 {
     struct uplink *u = NULL;
+    bool must_live = !method_is_idempotent(x->req.method);
     if (reuse && !x->fresh_uplink)
-        u = take_idle(x->pw, x->endpoint, !method_is_idempotent(x->req.method));
+        u = x->opt->send_proxy == SEND_PROXY_OFF ? take_idle(x->pw, x->endpoint, must_live)
+                                                 : take_own(x->session, x->endpoint, must_live);
     bool reused = u != NULL;
     if (!u)
         u = open_uplink(x->pw, x->endpoint, out_why);
@@ -279,6 +323,11 @@ struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, boo
     (void)pool_entry(x->pw, x->endpoint);
     attach(u, x, ops);
     u->reused = reused;
+    if (!reused && !u->connecting && !introduce(u)) {
+        uplink_close(u);
+        *out_why = REASON_CONNECT_FAILED;
+        return NULL;
+    }
     if (!u->connecting)
         exchange_connected(x);
     ledger_add(&x->pw->ledger.endpoints[u->slot].requests, 1);

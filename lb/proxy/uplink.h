@@ -37,12 +37,14 @@ struct uplink {
     bool last_sent;    /* and its last chunk went out */
     bool shut_pending; /* tunnel: FIN when the sink is empty */
     bool want_read;    /* stopped because the answer's pipe was full */
+    bool introduced;   /* it began with a PROXY header: not shared between clients (send_proxy.h) */
     struct conn conn;
     struct sink sink;
     struct deadline deadline;
     struct run_node run;
     struct list node; /* in its pool entry while idle */
     struct list all;  /* in pworker.uplinks */
+    struct list own;  /* in session.own_uplinks while idle and introduced */
     struct pworker *pw;
     const struct uplink_ops *ops;
     struct exchange *x; /* borrowed; NULL while idle */
