@@ -1,285 +1,243 @@
 #!/usr/bin/env python3
-"""Side by side: what a proxied request costs in CPU time with coxswain, nginx, HAProxy and a blind byte relay.
+"""Side by side: what requests cost with coxswain, nginx, HAProxy and a blind byte relay. README.md says how to read it.
 
-One origin, one wrk, 64 keep-alive connections, a 13-byte body. The proxy has one core for itself, wrk and the origin
-share another. All candidates run all the time; the rounds are interleaved, so a machine that changes its mind in the
-middle hits everybody, and ratios are taken within a round. CPU time is that of every process of the candidate
-(for coxswain: master, proxy and orchestrator), from the scheduler's own nanosecond count.
-
-    make bench BENCH_FLAGS="--rounds 9 --seconds 10"
-    make bench BENCH_FLAGS="--rate 20000"       every candidate at the same request rate (h2load), not flat out
+    make bench                                             every case
+    make bench BENCH_FLAGS="--case keepalive,16k --quick"  some of them, short and rough
+    make bench BENCH_FLAGS="--peer nginx=/opt/nginx/sbin/nginx --peer haproxy=/opt/haproxy"
 """
 import argparse
 import json
 import os
 import platform
-import re
-import shutil
 import signal
-import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from kit import cases, idle, proc, report, scale, workers
+from kit.candidates import Stage, known, version
+from kit.measure import LoadFailed, Meter, ratio, summary
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def wait_for(port, seconds=15):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
-                s.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-                if b" 200 " in s.recv(4096):
-                    return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise RuntimeError(f"nothing answers on port {port}")
-
-
-def family(pid):
-    """The process and all its descendants."""
-    found, todo = [], [pid]
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        try:
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/children") as f:
-                    todo += [int(child) for child in f.read().split()]
-        except OSError:
-            pass
-    return found
-
-
-def cpu_seconds(pid):
-    """(total, user) CPU seconds of a process tree: the total in nanoseconds per thread, the user part in ticks."""
-    total = user = 0.0
-    for one in family(pid):
-        try:
-            for task in os.listdir(f"/proc/{one}/task"):
-                with open(f"/proc/{one}/task/{task}/schedstat") as f:
-                    total += int(f.read().split()[0]) / 1e9
-            with open(f"/proc/{one}/stat") as f:
-                user += int(f.read().rsplit(")", 1)[1].split()[11]) / os.sysconf("SC_CLK_TCK")
-        except (OSError, IndexError):
-            pass
-    return total, user
-
-
-def core_busy(core):
-    """(busy, all) jiffies of one core."""
-    with open("/proc/stat") as f:
-        for line in f:
-            if line.startswith(f"cpu{core} "):
-                ticks = [int(x) for x in line.split()[1:9]]
-                return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
-    return 0, 1
-
-
-class Bench:
-    def __init__(self, args):
-        self.args = args
-        self.scratch = tempfile.mkdtemp(prefix="coxswain-bench-")
-        os.chmod(self.scratch, 0o755)
-        cores = sorted(os.sched_getaffinity(0))
-        self.load_core, self.proxy_core = cores[0], cores[-1]
-        self.children = []
-        self.candidates = {}  # name: (port, process or None)
-
-    def spawn(self, core, command, **env):
-        log = open(os.path.join(self.scratch, f"log-{len(self.children)}"), "wb")
-        child = subprocess.Popen(["taskset", "-c", str(core)] + command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                 env={**os.environ, **env})
-        log.close()
-        self.children.append((child, log.name))
-        return child
-
-    def config(self, name, **values):
-        with open(os.path.join(HERE, "conf", name)) as f:
-            text = f.read()
-        for key, value in values.items():
-            text = text.replace(f"@{key}@", str(value))
-        path = os.path.join(self.scratch, name)
-        with open(path, "w") as f:
-            f.write(text)
-        return path
-
-    def add(self, name, port, command, **env):
-        child = self.spawn(self.proxy_core, command, **env)
-        try:
-            wait_for(port)
-        except RuntimeError as e:
-            with open(self.children[-1][1], errors="replace") as f:
-                sys.exit(f"bench: {name}: {e}\n{f.read()[-2000:]}")
-        self.candidates[name] = (port, child.pid)
-
-    def start(self):
-        build = os.path.abspath(self.args.builddir)
-        origin = free_port()
-        self.spawn(self.load_core, [os.path.join(build, "bench/load/origin"), str(origin)])
-        wait_for(origin)
-        self.candidates["direct"] = (origin, None)
-        want = self.args.only.split(",") if self.args.only else ["relay", "nginx", "haproxy", "coxswain"]
-        ports = dict(origin=origin, dir=self.scratch)
-        if "relay" in want:
-            port = free_port()
-            self.add("relay", port, [os.path.join(build, "bench/load/relay"), str(port), str(origin)])
-        for name, arguments in (("nginx", ["-c"]), ("haproxy", ["-db", "-f"])):
-            program = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
-            if name in want and program is None:
-                print(f"bench: no {name} here, left out", file=sys.stderr)
-            elif name in want:
-                port = free_port()
-                path = self.config(f"{name}.conf", port=port, **ports)
-                self.add(name, port, [program] + arguments + [path])
-        if "coxswain" in want:
-            port = free_port()
-            user = 'user = "root";' if os.geteuid() == 0 else ""
-            path = self.config("coxswain.cfg", port=port, user=user, **ports)
-            self.add("coxswain", port, [self.args.coxswain or os.path.join(build, "coxswain"), "-c", path],
-                     COXSWAIN_PLUGIN_DIR=os.path.join(build, "plugins"))
-
-    def load(self, port, seconds):
-        """(requests, errors, seconds as measured by the load maker, p50 and p99 in µs)"""
-        url = f"http://127.0.0.1:{port}{self.args.path}"
-        pin = ["taskset", "-c", str(self.load_core)]
-        if self.args.rate:
-            each = max(1, round(self.args.rate / self.args.connections))
-            out = subprocess.run(pin + ["h2load", "--h1", "-t1", f"-c{self.args.connections}", f"-D{seconds}",
-                                        f"--rps={each}", url], capture_output=True, text=True, check=True).stdout
-            done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", out)
-            took = float(re.search(r"finished in ([\d.]+)s", out).group(1))
-            return int(done[1]), sum(int(done[i]) for i in (2, 3, 4)), took, None, None
-        out = subprocess.run(pin + ["wrk", "-t1", f"-c{self.args.connections}", f"-d{seconds}", "--latency", url],
-                             capture_output=True, text=True, check=True).stdout
-        count, took = re.search(r"(\d+) requests in ([\d.]+)s", out).groups()
-        errors = sum(int(n) for line in re.findall(r"Socket errors: (.*)", out) for n in re.findall(r"\d+", line))
-        errors += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
-        unit = {"us": 1, "ms": 1e3, "s": 1e6}
-        p = {q: float(v) * unit[u] for q, v, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", out)}
-        return int(count), errors, float(took), p.get("50"), p.get("99")
-
-    def round(self, name):
-        port, pid = self.candidates[name]
-        self.load(port, 1)  # warm: connections to the origin, caches
-        busy0, all0 = core_busy(self.proxy_core)
-        total0, user0 = cpu_seconds(pid) if pid else (0, 0)
-        requests, errors, took, p50, p99 = self.load(port, self.args.seconds)
-        total1, user1 = cpu_seconds(pid) if pid else (0, 0)
-        busy1, all1 = core_busy(self.proxy_core)
-        n = max(1, requests)
-        return {"requests_per_s": requests / took, "errors": errors, "p50_us": p50, "p99_us": p99,
-                "cpu_us": (total1 - total0) * 1e6 / n, "user_us": (user1 - user0) * 1e6 / n,
-                "core_busy": (busy1 - busy0) / max(1, all1 - all0)}
-
-    def stop(self):
-        for child, _ in reversed(self.children):
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        for child, _ in self.children:
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                for pid in family(child.pid):
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-                child.wait()
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def version(command):
-    try:
-        out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=10).stdout
-        return out.strip().splitlines()[0]
-    except (OSError, IndexError, subprocess.TimeoutExpired):
-        return "?"
-
-
-def summary(rounds):
-    """Medians per candidate, and the median over rounds of its CPU per request divided by the relay's."""
-    rows = {}
-    for name in rounds[0]:
-        row = {}
-        for key in ("requests_per_s", "cpu_us", "user_us", "core_busy", "p50_us", "p99_us"):
-            values = [r[name][key] for r in rounds if r[name][key] is not None]
-            row[key] = statistics.median(values) if values else None
-        row["errors"] = sum(r[name]["errors"] for r in rounds)
-        if "relay" in rounds[0] and name != "direct":
-            ratios = [r[name]["cpu_us"] / r["relay"]["cpu_us"] for r in rounds]
-            row["cpu_over_relay"] = statistics.median(ratios)
-            row["cpu_over_relay_range"] = [min(ratios), max(ratios)]
-        rows[name] = row
-    return rows
-
-
-def markdown(rows):
-    def number(value, form):
-        return "" if value is None else format(value, form)
-
-    lines = ["| | requests/s | CPU µs/request | of it user | × relay | proxy's core busy | p50 µs | p99 µs | errors |",
-             "|---|---|---|---|---|---|---|---|---|"]
-    for name, r in rows.items():
-        proxy = name != "direct"
-        ratio = f"{r['cpu_over_relay']:.2f}" if "cpu_over_relay" in r else ""
-        lines.append(f"| {name} | {r['requests_per_s']:,.0f} | {number(r['cpu_us'] if proxy else None, '.1f')} | "
-                     f"{number(r['user_us'] if proxy else None, '.1f')} | {ratio} | "
-                     f"{number(100 * r['core_busy'] if proxy else None, '.0f')}{' %' if proxy else ''} | "
-                     f"{number(r['p50_us'], '.0f')} | {number(r['p99_us'], '.0f')} | {r['errors']} |")
-    return "\n".join(lines)
-
-
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--builddir", default=".")
     parser.add_argument("--coxswain", help="another executable than BUILDDIR/coxswain")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--path", default="/", help="/16k, /1m: a body of that size")
-    parser.add_argument("--rate", type=int, default=0, help="requests/s for everybody; 0: flat out")
-    parser.add_argument("--only", help="relay,nginx,haproxy,coxswain")
+    parser.add_argument("--case", default="all", help=f"some of {','.join(cases.NAMES)}; or all")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=4, help="of one candidate in one round")
+    parser.add_argument("--warm", type=float, default=1, help="seconds before, not measured")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s: to see that it works")
+    parser.add_argument("--peer", action="append", default=[], metavar="KIND=PROGRAM", help="nginx=PATH or haproxy=PATH")
+    parser.add_argument("--only", help="relay,nginx,haproxy,coxswain, or names as they are printed")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="nobody writes an access log")
+    parser.add_argument("--no-strace", dest="strace", action="store_false", help="do not count system calls")
+    parser.add_argument("--loader", choices=("load", "wrk"), default="load", help="who makes HTTP/1 load where both can")
+    parser.add_argument("--squeeze", type=int, help="percent of the proxy's core taken away; default 15 with two cores")
+    parser.add_argument("--idle-seconds", type=float, default=60)
     args = parser.parse_args()
-    for tool in ("taskset", "h2load" if args.rate else "wrk"):
-        if shutil.which(tool) is None:
+    if args.quick:
+        args.rounds, args.seconds, args.warm, args.idle_seconds = 3, 1, 0.3, min(args.idle_seconds, 5)
+    args.cases = cases.NAMES if args.case == "all" else args.case.split(",")
+    for name in args.cases:
+        if name not in cases.NAMES:
+            parser.error(f"no case {name}; there are {', '.join(cases.NAMES)}")
+    return args
+
+
+class Bench:
+    def __init__(self, args, nursery):
+        self.args, self.nursery, self.say = args, nursery, say
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            sys.exit("bench: one core for the proxy and one for the load are the least")
+        self.proxy_cores, self.load_cores = cores[-1:], cores[:1]
+        self.origin_cores = cores[1:2] if len(cores) > 2 else cores[:1]
+        self.stage = Stage(nursery, args, self.origin_cores, say)
+        self.meter = Meter(args, nursery, self.load_cores, self.proxy_cores)
+        self.squeeze = args.squeeze if args.squeeze is not None else 15 if len(cores) == 2 else 0
+        self.known = known(args, say)
+        self.noise = []
+
+    # ---- cases in which all stand side by side ----
+
+    def side_by_side(self, names):
+        if any(cases.SIDE_BY_SIDE[n].needs_php for n in names):
+            self.stage.start_php()
+        candidates = {}
+        for name, kind, program in self.known:
+            try:
+                candidates[name] = self.stage.start(name, kind, program, self.proxy_cores)
+            except RuntimeError as e:
+                say(f"left out: {e}")
+        results = {}
+        for name in names:
+            case = cases.SIDE_BY_SIDE[name]
+            if case.needs_php and not self.stage.php_port:
+                continue
+            mine = {n: c for n, c in candidates.items() if c.kind in case.kinds}
+            if case.direct:
+                mine["direct"] = Direct(self.stage.origin)
+            results[name] = self.one_case(name, case, mine)
+        for c in candidates.values():
+            self.nursery.end(c.child)
+        return results
+
+    def one_case(self, name, case, candidates):
+        say(f"{name}: {case.title}")
+        squeezer = None
+        if not case.paced and self.squeeze:
+            squeezer = self.nursery.spawn([os.path.join(self.meter.programs, "squeeze"), str(self.squeeze)], self.proxy_cores)
+        try:
+            rate = self.find_rate(case, candidates) if case.paced else 0
+            rounds = self.rounds(case, candidates, rate)
+            calls = {n: self.meter.system_calls(case, c, rate) for n, c in candidates.items() if rounds and n in rounds[0]}
+        finally:
+            if squeezer:
+                self.nursery.end(squeezer)
+        return self.judge(case, candidates, rounds, calls, rate)
+
+    def rounds(self, case, candidates, rate):
+        rounds, names = [], list(candidates)
+        for i in range(self.args.rounds):
+            row = {}
+            for n in names[i % len(names):] + names[:i % len(names)]:
+                try:
+                    row[n] = self.meter.measure(case, candidates[n], rate)
+                except LoadFailed as e:
+                    say(f"{n} left out of this case: {e}")
+                    names = [x for x in names if x != n]
+                    break
+            else:
+                if case.needs_php:
+                    row["bare"] = self.bare(rate)
+                rounds.append(row)
+                say(f"  round {len(rounds)}: " + "  ".join(
+                    f"{n} {r['cpu_us']:.1f} µs ({100 * r['core_busy']:.0f} %)" for n, r in row.items() if r["cpu_us"]))
+        return rounds
+
+    def find_rate(self, case, candidates):
+        """A share of what the slowest carries flat out."""
+        all_rates = []
+        for c in candidates.values():
+            seen = self.meter.load(case, c.port, 1)
+            all_rates.append(seen["requests"] / seen["seconds"])
+        return max(1, int(min(all_rates) * case.paced))
+
+    def bare(self, rate):
+        """A client that opens, writes, reads and closes, on the proxy's core at the same rate."""
+        out = subprocess.run(["taskset", "-c", str(self.proxy_cores[0]), os.path.join(self.meter.programs, "fcgi"),
+                              str(self.stage.php_port), os.path.join(self.stage.root, "index.php"), str(self.args.seconds),
+                              str(rate)], capture_output=True, text=True, check=True).stdout
+        seen = json.loads(out)
+        return {"requests_per_s": seen["requests"] / seen["seconds"], "errors": seen["errors"], "cpu_us": seen["cpu_us"],
+                "user_us": None, "core_busy": 0, "p50_us": None, "p99_us": None}
+
+    def judge(self, case, candidates, rounds, calls, rate):
+        names = list(candidates) + (["bare"] if case.needs_php else [])
+        rows = summary(rounds, case, names)
+        for n, c in calls.items():
+            if c and n in rows:
+                rows[n]["system_calls"] = c
+                rows[n]["system_calls_but_epoll_wait"] = sum(v for k, v in c.items() if not k.startswith("epoll_")
+                                                             or "wait" not in k)
+        ratios = {n: ratio(rounds, case, "coxswain", n) for n in rows if n not in ("coxswain", "direct")}
+        peers = [n for n in rows if n in candidates and candidates[n].kind in ("nginx", "haproxy") and rows[n]["cpu_us"]]
+        best = min(peers, key=lambda n: rows[n]["cpu_us"]) if peers else None
+        goals = []
+        for goal in case.goals:
+            other = best if goal.against == "peer" else next(
+                (n for n in rows if n == goal.against or (n in candidates and candidates[n].kind == goal.against)), None)
+            reached = ratios.get(other) if other else None
+            goals.append({"text": goal.text(), "against": other, "most": goal.most, "reached": reached,
+                          "met": bool(reached and reached["median"] <= goal.most)})
+        if case.latency and "coxswain" in rows and "relay" in rows:
+            added = {n: [r[n]["p50_us"] - r["direct"]["p50_us"] for r in rounds if n in r] for n in ("coxswain", "relay")}
+            more = report.row_of([a - b for a, b in zip(added["coxswain"], added["relay"])])
+            goals.append({"text": "added p50 ≤ the relay's + 10 µs", "against": "relay", "most": 10, "reached": more,
+                          "met": more["median"] <= 10})
+        return {"title": case.title, "rate": rate, "rows": rows, "ratios": ratios, "best_peer": best, "goals": goals,
+                "rounds": rounds}
+
+
+class Direct:
+    """The origin itself: what the load maker sees without a proxy."""
+    name = kind = "direct"
+    child = log = None
+
+    def __init__(self, port):
+        self.port = self.port_h2 = port
+
+    def pids(self):
+        return []
+
+    def forget_log(self):
+        pass
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in proc.text_of("/proc/cpuinfo").splitlines()
+                  if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+def instructions(args):
+    """The callgrind count; its exit status is the verdict."""
+    out = subprocess.run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.py"),
+                          "--builddir", args.builddir] + (["--coxswain", args.coxswain] if args.coxswain else []), text=True,
+                         stdout=subprocess.PIPE)
+    path = os.path.join(args.builddir, "bench/out/instructions.json")
+    found = json.loads(proc.text_of(path)) if out.returncode in (0, 1) and os.path.exists(path) else None
+    return {"title": "user instructions of one request", "grown": out.returncode == 1, "text": out.stdout, "found": found}
+
+
+def micro(args):
+    out = subprocess.run([os.path.join(args.builddir, "bench/micro/micro"), "--json"] + (["0.1"] if args.quick else []),
+                         capture_output=True, text=True, check=True).stdout
+    return {"title": "single operations", "ns": json.loads(out)}
+
+
+def run(bench, args):
+    """{case: result}; one that breaks is said and left out."""
+    results = {}
+    sided = [n for n in args.cases if n in cases.SIDE_BY_SIDE]
+    if sided:
+        results |= bench.side_by_side(sided)
+    for name, do in (("two-workers", lambda: workers.measure(bench)), ("idle", lambda: idle.measure(bench)),
+                     ("scale", lambda: scale.measure(bench)), ("instructions", lambda: instructions(args)),
+                     ("micro", lambda: micro(args))):
+        if name in args.cases:
+            try:
+                results[name] = do()
+            except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                say(f"{name} left out: {e}")
+    return results
+
+
+def main():
+    args = parse()
+    for tool in ("taskset", "wrk" if args.loader == "wrk" else "taskset"):
+        if proc.which(tool) is None:
             sys.exit(f"bench: {tool} is missing")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    bench, rounds = Bench(args), []
-    try:
-        bench.start()
-        names = list(bench.candidates)
-        for i in range(args.rounds):
-            order = names[i % len(names):] + names[:i % len(names)]
-            result = {name: bench.round(name) for name in order}
-            rounds.append({name: result[name] for name in names})
-            print(f"round {i + 1}: " + "  ".join(f"{n} {rounds[-1][n]['cpu_us']:.1f} µs" for n in names if n != "direct"),
-                  file=sys.stderr, flush=True)
-    finally:
-        bench.stop()
-    report = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
-              "nginx": version(["/usr/sbin/nginx", "-v"]), "haproxy": version(["/usr/sbin/haproxy", "-v"]),
-              "settings": vars(args), "median": summary(rounds), "rounds": rounds}
-    out = os.path.join(args.builddir, "bench/out")
-    os.makedirs(out, exist_ok=True)
-    with open(os.path.join(out, "throughput.json"), "w") as f:
-        json.dump(report, f, indent=1)
-    how = f"{args.rate} requests/s" if args.rate else "flat out"
-    print(f"\n{report['machine']}; {report['nginx']}; {report['haproxy']}; {args.connections} connections, path {args.path}, "
-          f"{how}, median of {args.rounds} rounds of {args.seconds} s; access logs off everywhere\n")
-    print(markdown(report["median"]))
-    with open(os.path.join(out, "throughput.md"), "w") as f:
-        f.write(markdown(report["median"]) + "\n")
+    began, load_before = time.time(), os.getloadavg()[0]
+    with proc.Nursery() as nursery:
+        bench = Bench(args, nursery)
+        results = run(bench, args)
+        facts = {"machine": machine(), "versions": {n: version(p) for n, k, p in bench.known if k in ("nginx", "haproxy")},
+                 "coxswain": subprocess.run([bench.known[-1][2], "-V"], capture_output=True, text=True).stdout.strip(),
+                 "logs": "everybody but the relay writes an access log to a file" if args.log else "nobody writes an access log",
+                 "loader": args.loader, "squeeze": bench.squeeze, "load_before": load_before, "seconds": time.time() - began}
+    settings = {k: v for k, v in vars(args).items() if k not in ("builddir", "coxswain")}
+    whole = {"facts": facts, "settings": settings, "cases": results}
+    report.write(whole, os.path.join(args.builddir, "bench/out"))
+    print(report.markdown(whole))
+    if any(r.get("grown") for r in results.values()):
+        sys.exit("bench: a request takes more instructions than bench/instructions.txt allows")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,22 @@
-# The two ends of the throughput bench: a server that costs next to nothing and the blind relay that sets the floor.
-bench_programs += bench/load/origin bench/load/relay
+# The two ends of the bench (load, origin), the floors it is held against (relay, fcgi), and what keeps the core busy.
+bench_programs += bench/load/load bench/load/origin bench/load/relay bench/load/fcgi bench/load/squeeze
+bench_load_load_SOURCES = bench/load/load.c bench/load/answer.c bench/load/answer.h bench/load/times.h
+bench_load_load_LDADD =
 bench_load_origin_SOURCES = bench/load/origin.c
 bench_load_origin_LDADD =
 bench_load_relay_SOURCES = bench/load/relay.c
 bench_load_relay_LDADD =
+bench_load_fcgi_SOURCES = bench/load/fcgi.c
+bench_load_fcgi_LDADD =
+bench_load_squeeze_SOURCES = bench/load/squeeze.c
+bench_load_squeeze_LDADD =
+# Of the scale and two-workers cases.
+bench_programs += bench/load/flip bench/load/rows
+bench_load_flip_SOURCES = bench/load/flip.c bench/load/times.h
+bench_load_flip_LDADD =
+bench_load_rows_SOURCES = bench/load/rows.c
+bench_modules += bench/scale/benchflip.la
+bench_scale_benchflip_la_SOURCES = bench/scale/flip_plugin.c
+bench_scale_benchflip_la_CPPFLAGS = -I$(top_srcdir)/include -D_GNU_SOURCE
+bench_scale_benchflip_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)/bench/scale
+bench_scale_benchflip_la_LIBADD =

@@ -139,7 +139,7 @@ class Nursery:
     def spawn(self, command, cores=None, **env):
         if cores is not None:
             command = ["taskset", "-c", ",".join(map(str, cores))] + command
-        with open(self.path(f"out-{len(self.children)}"), "wb") as log:
+        with open(self.path(f"out-{len(self.children)}"), "ab") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      env={**os.environ, "PATH": PATH, **env})
         child.output = log.name

@@ -3,8 +3,9 @@
  *   origin PORT
  *
  * One thread, edge-triggered epoll, keep-alive, pipelining. GET /N, /Nk or /Nm is answered with a body of
- * that many bytes (at most 16m), anything else with 13 bytes. Request bodies are not read: it is a bench's
- * other end, nothing that may face a stranger. */
+ * that many bytes (at most 16m), anything else with 13 bytes. Large bodies come from a memory file
+ * (sendfile). Request bodies must have a length; they are dropped in the kernel (MSG_TRUNC), and the answer
+ * goes out when the last byte is here. It is a bench's other end, nothing that may face a stranger. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,12 +32,15 @@ struct client {
     char out[OUT_MAX]; /* heads and small bodies not taken yet */
     size_t out_len;
     size_t body_left; /* of a body larger than fits into out */
+    off_t body_at;
+    size_t skip;     /* of a request body that is not here yet */
+    char target[16]; /* what is to be answered then */
 };
 
 struct origin {
-    int epoll_fd, listen_fd;
+    int epoll_fd, listen_fd, body_fd;
     struct client *clients[CONNS_MAX]; /* owned */
-    char filler[65536];
+    char filler[OUT_MAX];
 };
 
 static int listen_on(uint16_t port)
@@ -77,26 +84,46 @@ static void answer(struct origin *o, struct client *c, const char *target)
     c->out_len +=
         (size_t)snprintf(c->out + c->out_len, 128,
                          "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", n);
-    part = OUT_MAX - c->out_len < n ? OUT_MAX - c->out_len : n;
+    part = n > OUT_MAX - c->out_len ? 0 : n; /* all of a small one, or sendfile does it */
     memcpy(c->out + c->out_len, o->filler, part);
     c->out_len += part;
     c->body_left = n - part;
+    c->body_at = 0;
 }
 
-/* Answers every whole head there is room for. */
+/* The Content-Length of a request that has a method with a body. */
+static size_t request_body(const char *head, const char *end)
+{
+    const char *line = head;
+    if (*head != 'P') /* POST, PUT, PATCH */
+        return 0;
+    while ((line = memchr(line, '\n', (size_t)(end - line))) != NULL && ++line < end)
+        if (end - line > 15 && strncasecmp(line, "content-length:", 15) == 0)
+            return strtoull(line + 15, NULL, 10);
+    return 0;
+}
+
+/* Answers every whole request there is room for. */
 static void take_heads(struct origin *o, struct client *c)
 {
     size_t used = 0;
-    while (c->body_left == 0 && OUT_MAX - c->out_len >= 256) {
+    while (c->body_left == 0 && c->skip == 0 && OUT_MAX - c->out_len >= 256) {
         char *head = c->in + used;
         char *end = memmem(head, c->in_len - used, "\r\n\r\n", 4);
         char *space;
+        size_t body, here;
         if (end == NULL)
             break;
+        body = request_body(head, end);
         *end = '\0';
         space = strchr(head, ' ');
-        answer(o, c, space == NULL ? "" : space + 1);
+        snprintf(c->target, sizeof(c->target), "%s", space == NULL ? "" : space + 1);
         used = (size_t)(end + 4 - c->in);
+        here = c->in_len - used < body ? c->in_len - used : body;
+        used += here;
+        c->skip = body - here;
+        if (c->skip == 0)
+            answer(o, c, c->target);
     }
     memmove(c->in, c->in + used, c->in_len - used);
     c->in_len -= used;
@@ -104,51 +131,66 @@ static void take_heads(struct origin *o, struct client *c)
 
 static void drop(struct origin *o, int fd)
 {
-    o->clients[fd]->in_len = o->clients[fd]->out_len = o->clients[fd]->body_left = 0;
+    struct client *c = o->clients[fd];
+    c->in_len = c->out_len = c->body_left = c->skip = 0;
     close(fd);
 }
 
 /* False when the socket is full (or gone: then the read side notices). */
 static bool flush(struct origin *o, int fd, struct client *c)
 {
-    while (c->out_len > 0 || c->body_left > 0) {
-        bool filling = c->out_len == 0;
-        size_t want = !filling                           ? c->out_len
-                      : c->body_left < sizeof(o->filler) ? c->body_left
-                                                         : sizeof(o->filler);
-        ssize_t n = send(fd, filling ? o->filler : c->out, want, MSG_NOSIGNAL);
+    while (c->out_len > 0) {
+        ssize_t n = send(fd, c->out, c->out_len, MSG_NOSIGNAL | (c->body_left > 0 ? MSG_MORE : 0));
         if (n < 0)
             return false;
-        if (filling) {
-            c->body_left -= (size_t)n;
-        } else {
-            memmove(c->out, c->out + n, c->out_len - (size_t)n);
-            c->out_len -= (size_t)n;
-        }
+        memmove(c->out, c->out + n, c->out_len - (size_t)n);
+        c->out_len -= (size_t)n;
+    }
+    while (c->body_left > 0) {
+        ssize_t n = sendfile(fd, o->body_fd, &c->body_at, c->body_left);
+        if (n < 0)
+            return false;
+        c->body_left -= (size_t)n;
     }
     return true;
+}
+
+/* Bytes that came, those of a body being dropped included; what recv says otherwise. */
+static ssize_t take(struct origin *o, int fd, struct client *c, size_t *out_room)
+{
+    ssize_t n;
+    *out_room = c->skip > 0 ? c->skip : IN_MAX - 1 - c->in_len;
+    if (*out_room == 0)
+        return 1; /* full of requests that wait for room in out */
+    if (c->skip == 0) {
+        n = recv(fd, c->in + c->in_len, *out_room, 0);
+        c->in_len += n > 0 ? (size_t)n : 0;
+        return n;
+    }
+    n = recv(fd, NULL, c->skip, MSG_TRUNC);
+    c->skip -= n > 0 ? (size_t)n : 0;
+    if (n > 0 && c->skip == 0)
+        answer(o, c, c->target);
+    return n;
 }
 
 static void serve(struct origin *o, int fd)
 {
     struct client *c = o->clients[fd];
     for (;;) {
-        ssize_t n = 0;
-        size_t room = IN_MAX - 1 - c->in_len;
+        ssize_t n;
+        size_t room;
         if (!flush(o, fd, c))
             return;
-        if (room > 0)
-            n = recv(fd, c->in + c->in_len, room, 0);
+        n = take(o, fd, c, &room);
         if (n == 0 || (n < 0 && errno != EAGAIN)) {
             drop(o, fd);
             return;
         }
-        if (n > 0)
-            c->in_len += (size_t)n;
         take_heads(o, c);
-        if (c->out_len == 0 && n < 0)
+        if (c->out_len == 0 && c->body_left == 0 && n < 0)
             return;
-        if (n > 0 && (size_t)n < room && flush(o, fd, c) && c->in_len == 0)
+        if (n > 0 && (size_t)n < room && flush(o, fd, c) && c->in_len == 0 && c->skip == 0)
             return; /* a short read: nothing more is there */
     }
 }
@@ -179,6 +221,9 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     memset(o.filler, 'x', sizeof(o.filler));
+    o.body_fd = memfd_create("body", MFD_CLOEXEC);
+    if (o.body_fd < 0 || ftruncate(o.body_fd, BODY_MAX) < 0)
+        return 1;
     o.listen_fd = e.data.fd = listen_on((uint16_t)port);
     o.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(o.epoll_fd, EPOLL_CTL_ADD, o.listen_fd, &e);

@@ -1,16 +1,18 @@
 /* relay: copies bytes between a client and a server of its own, and looks at none of them. The floor of a
  * proxy's cost.
  *
- *   relay LISTEN_PORT SERVER_PORT
+ *   relay LISTEN_PORT SERVER_PORT [THREADS]
  *
- * One thread, raw epoll, edge-triggered, registered once a connection. A keep-alive request costs four system
- * calls (two reads, two writes) and its share of epoll_wait. Each client connection has one server
- * connection. What a socket does not take is kept, and the other side is not read until it is gone. When one
- * side closes, both go at once and what was kept is lost: enough for keep-alive load, not for more. */
+ * One thread (or more, each with a listening socket of its own), raw epoll, edge-triggered, registered once a
+ * connection. A keep-alive request costs four system calls (two reads, two writes) and its share of
+ * epoll_wait. Each client connection has one server connection. What a socket does not take is kept, and the
+ * other side is not read until it is gone. When one side closes, both go at once and what was kept is lost:
+ * enough for keep-alive load, not for more. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -170,34 +172,55 @@ static void on_event(struct relay *r, struct side *s, uint32_t what)
     }
 }
 
+static int listen_on(uint16_t port)
+{
+    struct sockaddr_in here = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here)) < 0 || listen(fd, 4096) < 0)
+        die("relay: listen");
+    return fd;
+}
+
+static void *__attribute__((noreturn)) run(void *arg)
+{
+    struct relay *r = arg;
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL}, events[EVENTS_MAX];
+    r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, r->listen_fd, &e) < 0)
+        die("relay: epoll_ctl");
+    for (;;) {
+        int n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, -1);
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.ptr == NULL)
+                accept_all(r);
+            else
+                on_event(r, events[i].data.ptr, events[i].events);
+        }
+        reap(r);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static struct relay r;
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL}, events[EVENTS_MAX];
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int on = 1;
-    if (argc != 3) {
-        fprintf(stderr, "usage: relay LISTEN_PORT SERVER_PORT\n");
+    long threads = argc == 4 ? strtol(argv[3], NULL, 10) : 1;
+    struct relay *all = calloc(threads < 1 ? 1 : (size_t)threads, sizeof(*all));
+    pthread_t t;
+    if (argc < 3 || argc > 4 || threads < 1 || all == NULL) {
+        fprintf(stderr, "usage: relay LISTEN_PORT SERVER_PORT [THREADS]\n");
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
-    r.server = here;
-    here.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
-    r.server.sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10));
-    r.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    r.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    setsockopt(r.listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(r.listen_fd, (struct sockaddr *)&here, sizeof(here)) < 0 || listen(r.listen_fd, 4096) < 0 ||
-        epoll_ctl(r.epoll_fd, EPOLL_CTL_ADD, r.listen_fd, &e) < 0)
-        die("relay: listen");
-    for (;;) {
-        int n = epoll_wait(r.epoll_fd, events, EVENTS_MAX, -1);
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr == NULL)
-                accept_all(&r);
-            else
-                on_event(&r, events[i].data.ptr, events[i].events);
-        }
-        reap(&r);
+    for (long i = 0; i < threads; i++) {
+        all[i].server = (struct sockaddr_in){.sin_family = AF_INET,
+                                             .sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10)),
+                                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        all[i].listen_fd = listen_on((uint16_t)strtoul(argv[1], NULL, 10));
     }
+    for (long i = 1; i < threads; i++)
+        if (pthread_create(&t, NULL, run, &all[i]) != 0)
+            die("relay: thread");
+    run(&all[0]);
 }

@@ -1,11 +1,12 @@
 /* micro: what the small pieces of the request path cost, in nanoseconds an operation. One line a piece:
  *
- *   bench/micro/micro [seconds for each, default 0.3]
+ *   bench/micro/micro [--json] [seconds for each, default 0.3]
  *
  * Inputs vary from one operation to the next so that the branch predictor learns no single answer; the best
  * of five rounds is printed, as the machine's other work can only add. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -191,10 +192,17 @@ static double measure(struct bench *b, void (*run)(struct bench *, uint32_t), do
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.3;
+    bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+    double seconds = argc > 1 + json ? strtod(argv[1 + json], NULL) : 0.3;
     struct bench *b = make();
-    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
-        printf("%-36s %7.1f ns\n", pieces[i].name, measure(b, pieces[i].run, seconds));
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        double ns = measure(b, pieces[i].run, seconds);
+        if (json)
+            printf("%s\"%s\": %.2f", i == 0 ? "{" : ", ", pieces[i].name, ns);
+        else
+            printf("%-44s %7.1f ns\n", pieces[i].name, ns);
+    }
+    puts(json ? "}" : "");
     if (b->sink == 1) /* it is used, so none of it is optimised away */
         puts("");
     drop(b);

@@ -1,0 +1,155 @@
+"""Who takes part: coxswain, the blind relay, nginx and HAProxy (those that are installed, and further ones by path)."""
+import os
+import re
+import subprocess
+
+from kit import proc
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Candidate:
+    """One proxy process tree that can be loaded. port 0: does not listen in that protocol."""
+
+    def __init__(self, name, kind, child, port, port_h2=0, log=None):
+        self.name, self.kind, self.child, self.port, self.port_h2, self.log = name, kind, child, port, port_h2, log
+
+    def pids(self):
+        return proc.family(self.child.pid) if self.child else []
+
+    def forget_log(self):
+        """Logs of hours of load would fill the disk; they are opened for appending, so they can be cut."""
+        if self.log and os.path.exists(self.log):
+            os.truncate(self.log, 0)
+
+
+def version(program):
+    """Of an nginx or HAProxy: "1.22.1"."""
+    for flag in ("-v", "-V"):
+        try:
+            out = subprocess.run([program, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=10).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        m = re.search(r"(?:nginx/|[Vv]ersion |wrk )\s*v?(\d[\w.+~-]*)", out)
+        if m:
+            return m[1].split("+")[0]
+    return "?"
+
+
+def known(args, say):
+    """[(name, kind, program)] in the order they are shown; what is missing is said."""
+    build = os.path.abspath(args.builddir)
+    found = [("relay", "relay", os.path.join(build, "bench/load/relay"))]
+    for kind in ("nginx", "haproxy"):
+        program = proc.which(kind)
+        if program:
+            found.append((f"{kind} {version(program)}", kind, program))
+        else:
+            say(f"no {kind} here, left out")
+    for peer in args.peer:
+        kind, _, program = peer.partition("=")
+        if kind not in ("nginx", "haproxy") or not os.access(program, os.X_OK):
+            say(f"--peer {peer}: nginx=PROGRAM or haproxy=PROGRAM is wanted; left out")
+        else:
+            found.append((f"{kind} {version(program)}", kind, os.path.abspath(program)))
+    found.append(("coxswain", "coxswain", os.path.abspath(args.coxswain or os.path.join(build, "coxswain"))))
+    if args.only:
+        only = args.only.split(",")
+        found = [f for f in found if f[1] in only or f[0] in only]
+    return found
+
+
+def fill(template, out, values):
+    with open(os.path.join(HERE, "conf", template)) as f:
+        text = f.read()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    missing = re.search(r"@\w+@", text)
+    if missing:
+        raise RuntimeError(f"{template}: nothing stands for {missing[0]}")
+    with open(out, "w") as f:
+        f.write(text)
+    return out
+
+
+class Stage:
+    """Origin, php-fpm, static files, and candidates before them. variant: "" or "-minimal"."""
+
+    def __init__(self, nursery, args, load_cores, say):
+        self.nursery, self.args, self.load_cores, self.say = nursery, args, load_cores, say
+        self.build = os.path.abspath(args.builddir)
+        self.serial = 0
+        self.root = nursery.path("root")
+        os.makedirs(os.path.join(self.root, "files"))
+        for name, size in (("1k", 1024), ("1m", 1 << 20)):
+            with open(os.path.join(self.root, "files", name + ".bin"), "wb") as f:
+                f.write(b"x" * size)
+        self.origin = proc.free_port()
+        nursery.spawn([os.path.join(self.build, "bench/load/origin"), str(self.origin)], load_cores)
+        proc.wait_until(lambda: proc.answers(self.origin), "the origin does not answer")
+        self.php_port = 0
+
+    def start_php(self):
+        """False when there is no php-fpm."""
+        if self.php_port:
+            return True
+        programs = [proc.which(f"php-fpm{v}") for v in ("8.4", "8.3", "8.2", "8.1", "8.0", "7.4", "")]
+        program = next((p for p in programs if p), None)
+        if program is None:
+            self.say("no php-fpm here, FastCGI left out")
+            return False
+        with open(os.path.join(self.root, "index.php"), "w") as f:
+            f.write('<?php echo "Hello, world!";\n')
+        port = proc.free_port()
+        conf = fill("php-fpm.conf", self.nursery.path("php-fpm.conf"), {"php_port": port})
+        self.nursery.spawn([program, "--nodaemonize", "--allow-to-run-as-root", "--no-php-ini", "--fpm-config", conf],
+                           self.load_cores)
+        proc.wait_until(lambda: proc.is_listening(port), "php-fpm does not listen")
+        self.php_port = port
+        return True
+
+    def values(self, name, workers, port):
+        logging = self.args.log
+        php = self.php_port
+        log = self.nursery.path(f"{name}.log")
+        return {
+            "name": name, "workers": workers, "dir": self.nursery.folder, "port": port, "port_h2": proc.free_port(),
+            "origin": self.origin, "root": self.root, "php_port": php or 9,
+            "user": 'user = "root";' if os.geteuid() == 0 else "",
+            "php": ', { name = "php"; protocol = "fastcgi"; endpoints = ( "127.0.0.1:%d" ); fastcgi = '
+                   '{ document_root = "%s"; index = "index.php"; }; }' % (php, self.root) if php else "",
+            "php_route": ', { host = "*"; path = "/php"; cluster = "php"; }' if php else "",
+            "log_file": log}, log if logging else None
+
+    def start(self, name, kind, program, cores, workers=1, variant="", **more):
+        self.serial += 1
+        port = proc.free_port()
+        tag = f"{kind}{self.serial}"
+        v, log = self.values(tag, workers, port)
+        if kind == "relay":
+            child = self.nursery.spawn([program, str(port), str(self.origin), str(workers)], cores)
+            candidate = Candidate(name, kind, child, port)
+        elif kind == "nginx":
+            v["log"] = f"{log} combined buffer=64k flush=1s" if log else "off"
+            conf = fill(f"nginx{variant}.conf", self.nursery.path(f"{tag}.conf"), v)
+            child = self.nursery.spawn([program, "-c", conf], cores)
+            candidate = Candidate(name, kind, child, port, 0 if variant else v["port_h2"], log)
+        elif kind == "haproxy":
+            v["log"] = "log stdout format raw local0" if log else ""
+            v["log_on"] = "log global\n    option httplog" if log else ""
+            conf = fill(f"haproxy{variant}.conf", self.nursery.path(f"{tag}.conf"), v)
+            child = self.nursery.spawn([program, "-db", "-f", conf], cores)
+            candidate = Candidate(name, kind, child, port, 0 if variant else v["port_h2"], child.output)
+        else:
+            v["log"] = log or "off"
+            conf = more.get("config") or fill(f"coxswain{variant}.cfg", self.nursery.path(f"{tag}.cfg"), v)
+            child = self.nursery.spawn([program, "-c", conf], cores, COXSWAIN_PLUGIN_DIR=os.path.join(self.build, "plugins"))
+            candidate = Candidate(name, kind, child, port, port, log)
+            candidate.control = self.nursery.path(f"{tag}.sock")
+        try:
+            proc.wait_until(lambda: child.poll() is not None or proc.answers(port), f"{name} does not answer")
+        except RuntimeError as e:
+            raise RuntimeError(f"{e}\n{proc.text_of(child.output)[-2000:]}") from None
+        if child.poll() is not None:
+            raise RuntimeError(f"{name} ended at once:\n{proc.text_of(child.output)[-2000:]}")
+        return candidate
