@@ -292,6 +292,32 @@ static void put_histograms(const struct survey *v, const struct sums *s, struct 
     }
 }
 
+/* ---- reasons ---- */
+
+/* Only what has happened: nearly all of the pairs never do. */
+static void put_reasons(const struct survey *v, struct buf *b)
+{
+    uint64_t counts[REASON_COUNT];
+    family(b, "cluster_reasons_total", "counter",
+           "Requests of the cluster that did not end well, by the id of the reason.");
+    for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
+        survey_reasons(v, v->topology->clusters[i]->slot, counts);
+        for (unsigned k = 1; k < REASON_COUNT; k++)
+            if (counts[k]) {
+                open_cluster(b, "cluster_reasons_total", v->topology->clusters[i]);
+                put_label(b, "reason", reason_id((enum reason)k));
+                close_number(b, counts[k]);
+            }
+    }
+    family(b, "unrouted_reasons_total", "counter",
+           "Requests that came to no cluster, by the id of the reason.");
+    survey_reasons(v, LEDGER_NO_SLOT, counts);
+    for (unsigned k = 1; k < REASON_COUNT; k++)
+        if (counts[k])
+            buf_printf(b, "coxswain_unrouted_reasons_total{reason=\"%s\"} %llu\n", reason_id((enum reason)k),
+                       (unsigned long long)counts[k]);
+}
+
 /* ---- endpoints and members ---- */
 
 static void put_endpoint_counts(const struct sums *s, struct buf *b)
@@ -431,6 +457,7 @@ void metrics_put(const struct survey *v, const char *version, struct buf *out)
     sums_init(&s, v);
     put_clusters(&s, out);
     put_histograms(v, &s, out);
+    put_reasons(v, out);
     put_endpoint_counts(&s, out);
     put_endpoint_failures(&s, out);
     put_endpoint_states(v->topology, out);

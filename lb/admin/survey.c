@@ -112,6 +112,20 @@ void survey_hist(const struct survey *v, uint32_t slot, uint64_t *buckets)
             ledger_sum_hist(&v->ledgers[i], slot, buckets);
 }
 
+void survey_reasons(const struct survey *v, uint32_t slot, uint64_t *counts)
+{
+    uint64_t turn;
+    do {
+        turn = turn_of(v);
+        memset(counts, 0, sizeof *counts * REASON_COUNT);
+        if (v->has_past && (slot < v->past.max_clusters || slot == LEDGER_NO_SLOT))
+            ledger_past_reasons(&v->past, slot, counts);
+        for (int i = 0; i < v->ledger_count; i++)
+            if (is_living(v, i))
+                ledger_sum_reasons(&v->ledgers[i], slot, counts);
+    } while (turn_of(v) != turn);
+}
+
 uint64_t survey_latency(const struct survey *v, uint32_t slot, double q)
 {
     uint64_t buckets[LEDGER_HIST_BUCKETS];

@@ -74,6 +74,8 @@ void survey_cluster(const struct survey *v, uint32_t slot, struct ledger_cluster
 void survey_endpoint(const struct survey *v, uint32_t slot, struct ledger_endpoint_sum *out);
 /* All LEDGER_HIST_BUCKETS of the latency. */
 void survey_hist(const struct survey *v, uint32_t slot, uint64_t *buckets);
+/* All REASON_COUNT, past and living; LEDGER_NO_SLOT: of requests without a cluster. */
+void survey_reasons(const struct survey *v, uint32_t slot, uint64_t *counts);
 /* Quantile of the latency in ns. */
 uint64_t survey_latency(const struct survey *v, uint32_t slot, double q);
 /* Of one generation, added; of all living ones. Rows end with their generation: these are not in the totals.

@@ -13,6 +13,7 @@
 /* Bounds that keep every product of sizes far below 2^64. */
 #define WORKERS_MAX 1024u
 #define SLOTS_MAX   (1u << 22)
+#define REASONS_MAX 65536u
 /* Tries of a torn read: at first hot, then giving the processor away in case the writer was preempted on
  * ours. */
 #define SPIN_TRIES  64
@@ -39,7 +40,8 @@ static void header_lay_out(struct ledger_header *h)
     h->clusters_off = PAGE_BYTES + ROW_GAP;
     h->endpoints_off = h->clusters_off + pages((uint64_t)h->max_clusters * h->cluster_bytes);
     h->hists_off = h->endpoints_off + pages((uint64_t)h->max_endpoints * h->endpoint_bytes);
-    h->row_bytes = h->hists_off + pages((uint64_t)h->max_clusters * h->hist_buckets * sizeof(uint64_t));
+    h->reasons_off = h->hists_off + pages((uint64_t)h->max_clusters * h->hist_buckets * sizeof(uint64_t));
+    h->row_bytes = h->reasons_off + pages((h->max_clusters + 1ull) * h->reasons * sizeof(uint64_t));
     h->total_bytes = h->header_bytes + h->row_bytes * h->workers;
 }
 
@@ -58,7 +60,9 @@ int ledger_create(uint64_t generation, uint32_t workers, uint32_t max_clusters, 
                               .max_endpoints = max_endpoints,
                               .hist_buckets = LEDGER_HIST_BUCKETS,
                               .generation = generation,
-                              .grown_from = LEDGER_GROWN_FROM};
+                              .grown_from = LEDGER_GROWN_FROM,
+                              .reasons = REASON_COUNT,
+                              .reasons_id = ledger_reasons_id()};
     header_lay_out(&h);
     int fd = memfd_create("coxswain-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
@@ -116,6 +120,9 @@ static bool header_is_sane(const struct ledger_header *h, uint64_t file_bytes)
         h->row_bytes % 8 || h->header_bytes > h->total_bytes ||
         h->row_bytes > (h->total_bytes - h->header_bytes) / h->workers)
         return false;
+    if (h->reasons > REASONS_MAX ||
+        (h->reasons_off && !is_part(h->reasons_off, h->max_clusters + 1ull, h->reasons * 8ull, h->row_bytes)))
+        return false;
     return is_part(h->clusters_off, h->max_clusters, h->cluster_bytes, h->row_bytes) &&
            is_part(h->endpoints_off, h->max_endpoints, h->endpoint_bytes, h->row_bytes) &&
            is_part(h->hists_off, h->max_clusters, h->hist_buckets * 8ull, h->row_bytes);
@@ -128,6 +135,7 @@ static void find_words(struct ledger *l)
         common_words(h, h->cluster_bytes, sizeof(struct ledger_cluster), LEDGER_CLUSTER_FROZEN);
     l->endpoint_words =
         common_words(h, h->endpoint_bytes, sizeof(struct ledger_endpoint), LEDGER_ENDPOINT_FROZEN);
+    l->has_reasons = h->reasons_off && h->reasons == REASON_COUNT && h->reasons_id == ledger_reasons_id();
     l->has_hists = l->cluster_words * 8 > LEDGER_CLUSTER_FROZEN && h->hist_buckets == LEDGER_HIST_BUCKETS;
 }
 
@@ -139,7 +147,8 @@ bool ledger_open(struct ledger *l, int fd, bool writable)
     if (fstat(fd, &st) < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) ||
         !header_is_sane(&h, (uint64_t)st.st_size))
         return false;
-    if (writable && (h.version != LEDGER_VERSION || h.cluster_bytes != sizeof(struct ledger_cluster) ||
+    if (writable && (h.version != LEDGER_VERSION || !h.reasons_off || h.reasons != REASON_COUNT ||
+                     h.cluster_bytes != sizeof(struct ledger_cluster) ||
                      h.endpoint_bytes != sizeof(struct ledger_endpoint)))
         return false;
     void *base = mmap(NULL, h.total_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
@@ -185,6 +194,7 @@ void ledger_writer_init(struct ledger_writer *w, struct ledger *l, uint32_t work
                                 .clusters = (void *)(row + h->clusters_off),
                                 .endpoints = (void *)(row + h->endpoints_off),
                                 .hists = (void *)(row + h->hists_off),
+                                .reasons = (void *)(row + h->reasons_off),
                                 .max_clusters = h->max_clusters,
                                 .max_endpoints = h->max_endpoints};
 }

@@ -5,7 +5,8 @@
  *   │ header │ row of worker 0           │ row of worker 1           │ …
  *   └────────┴───────────────────────────┴───────────────────────────┴──
  *     row = row head (sequence word, pid) | cluster cells [max_clusters] | endpoint cells [max_endpoints]
- *           | histograms [max_clusters]        each part page aligned, untouched pages cost nothing
+ *           | histograms [max_clusters] | reasons [max_clusters + 1]
+ *     each part page aligned, untouched pages cost nothing
  *
  * Made by the master, mapped writable by the proxy of that generation only; then sealed (F_SEAL_FUTURE_WRITE)
  * and mapped read-only by the master, the orchestrator and coxctl. A row is written by its worker alone, with
@@ -33,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/panic.h"
+#include "base/reason.h"
 
 #ifdef __SANITIZE_THREAD__ /* gcc says that its checker does not follow fences; every cell is an atomic of   \
                               its own */
@@ -108,6 +110,9 @@ struct ledger_header {
     uint64_t generation;
     uint32_t grown_from; /* the oldest version whose cells these begin with */
     uint32_t spare;
+    uint64_t reasons_off; /* within a row; 0: it has none */
+    uint32_t reasons;     /* counters of a slot */
+    uint32_t reasons_id;  /* ledger_reasons_id of its writer: who has another one cannot tell them apart */
 };
 
 struct ledger_row {            /* head of a row */
@@ -129,7 +134,7 @@ struct ledger {
         *header; /* owned: a private copy, checked once, so no writer can change it under us */
     uint32_t cluster_words,
         endpoint_words; /* of a cell that can be read; fewer than ours in another version's */
-    bool has_hists;
+    bool has_hists, has_reasons;
     bool writable;
 };
 
@@ -138,7 +143,7 @@ struct ledger_writer {
     struct ledger_row *row;
     struct ledger_cluster *clusters;
     struct ledger_endpoint *endpoints;
-    ledger_u64 *hists;
+    ledger_u64 *hists, *reasons;
     uint32_t max_clusters, max_endpoints;
 };
 
@@ -230,6 +235,14 @@ static inline void ledger_cluster_move(struct ledger_writer *w, uint32_t slot, e
 void ledger_cluster_done(struct ledger_writer *w, uint32_t slot, unsigned status, uint64_t latency_ns);
 void ledger_cluster_failure(struct ledger_writer *w, uint32_t slot, enum ledger_failure why);
 
+/* An exchange ended for a reason other than REASON_OK. LEDGER_NO_SLOT, or a slot out of bounds: of no
+ * cluster. */
+static inline void ledger_reason(struct ledger_writer *w, uint32_t slot, enum reason reason)
+{
+    size_t at = slot < w->max_clusters ? slot : w->max_clusters;
+    ledger_add(&w->reasons[at * REASON_COUNT + reason], 1); /* each counter only grows: no sequence */
+}
+
 static inline void ledger_endpoint_advance(struct ledger_endpoint *e, uint64_t now_ns)
 {
     uint64_t since = ledger_get(&e->since_ns);
@@ -292,6 +305,11 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
                          struct ledger_endpoint_sum *sum);
 /* Adds the histogram of a slot into buckets[LEDGER_HIST_BUCKETS]. */
 void ledger_sum_hist(const struct ledger *l, uint32_t slot, uint64_t *buckets);
+/* Adds the counts by reason of a slot, or with LEDGER_NO_SLOT of what had no cluster, into
+ * counts[REASON_COUNT]. */
+void ledger_sum_reasons(const struct ledger *l, uint32_t slot, uint64_t *counts);
+/* Of the ids in their order: counters of two builds mean the same when this is the same. */
+uint32_t ledger_reasons_id(void);
 /* True when every in-flight cell of every row is exactly zero. *out_sum (may be NULL) gets the sums of the
  * clusters' counts, with the endpoints' attempts and tunnels added to `service_count`. Walks all slots: for
  * tests and the end of a drain. */
@@ -312,7 +330,8 @@ struct ledger_past {
     char *base;
     size_t bytes;
     uint32_t max_clusters, max_endpoints;
-    uint32_t cluster_words, endpoint_words, hist_buckets; /* of its own layout */
+    uint32_t cluster_words, endpoint_words, hist_buckets,
+        reasons; /* of its own layout; reasons 0: none of ours */
     bool writable;
 };
 int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints) __attribute__((warn_unused_result));
@@ -331,5 +350,7 @@ void ledger_past_cluster(const struct ledger_past *p, uint32_t slot,
                          struct ledger_cluster_sum *sum); /* adds */
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets);
+/* Slot LEDGER_NO_SLOT: of no cluster. */
+void ledger_past_reasons(const struct ledger_past *p, uint32_t slot, uint64_t *counts);
 
 #endif

@@ -28,7 +28,8 @@ struct past_header {
     uint64_t header_bytes, buffer_bytes, total_bytes;
     uint32_t cluster_words, endpoint_words, hist_buckets;
     uint32_t max_clusters, max_endpoints, grown_from; /* as in the header of a ledger */
-    ledger_u64 flip; /* folds done; its lowest bit names the buffer in force */
+    ledger_u64 flip;              /* folds done; its lowest bit names the buffer in force */
+    uint32_t reasons, reasons_id; /* 0: of a layout without them */
 };
 
 struct past_buffer {                          /* head of a buffer; the cells follow on the next page */
@@ -47,7 +48,8 @@ static void lay_out(struct past_header *h)
     h->header_bytes = PAST_PAGE;
     h->buffer_bytes = PAST_PAGE + pages((uint64_t)h->max_clusters * h->cluster_words * 8) +
                       pages((uint64_t)h->max_endpoints * h->endpoint_words * 8) +
-                      pages((uint64_t)h->max_clusters * h->hist_buckets * 8);
+                      pages((uint64_t)h->max_clusters * h->hist_buckets * 8) +
+                      pages((h->max_clusters + 1ull) * h->reasons * 8);
     h->total_bytes = h->header_bytes + 2 * h->buffer_bytes;
 }
 
@@ -60,7 +62,9 @@ int ledger_past_create(uint32_t max_clusters, uint32_t max_endpoints)
                             .hist_buckets = LEDGER_HIST_BUCKETS,
                             .max_clusters = max_clusters,
                             .max_endpoints = max_endpoints,
-                            .grown_from = LEDGER_GROWN_FROM};
+                            .grown_from = LEDGER_GROWN_FROM,
+                            .reasons = REASON_COUNT,
+                            .reasons_id = ledger_reasons_id()};
     if (max_clusters > PAST_SLOTS || max_endpoints > PAST_SLOTS) {
         errno = EINVAL;
         return -1;
@@ -86,15 +90,23 @@ static bool is_readable(const struct past_header *h)
            (h->version < PAST_VERSION && h->version >= LEDGER_GROWN_FROM);
 }
 
+static bool has_our_reasons(const struct past_header *h)
+{
+    return h->reasons == REASON_COUNT && h->reasons_id == ledger_reasons_id();
+}
+
 static bool is_sane(const struct past_header *h, uint64_t file_bytes, bool writable)
 {
     if (h->magic != PAST_MAGIC || !is_readable(h) || h->max_clusters > PAST_SLOTS ||
         h->max_endpoints > PAST_SLOTS || !h->cluster_words || h->cluster_words > PAST_WORDS ||
-        !h->endpoint_words || h->endpoint_words > PAST_WORDS || h->hist_buckets > PAST_BUCKETS)
+        !h->endpoint_words || h->endpoint_words > PAST_WORDS || h->hist_buckets > PAST_BUCKETS ||
+        h->reasons > PAST_BUCKETS)
         return false;
     bool is_ours = h->version == PAST_VERSION && h->cluster_words == CLUSTER_WORDS &&
                    h->endpoint_words == ENDPOINT_WORDS && h->hist_buckets == LEDGER_HIST_BUCKETS;
     if (!is_ours && (writable || h->version == PAST_VERSION))
+        return false;
+    if (writable && !has_our_reasons(h))
         return false;
     struct past_header want = *h;
     lay_out(&want);
@@ -120,6 +132,7 @@ bool ledger_past_open(struct ledger_past *p, int fd, bool writable)
                               .cluster_words = h.cluster_words,
                               .endpoint_words = h.endpoint_words,
                               .hist_buckets = h.hist_buckets,
+                              .reasons = has_our_reasons(&h) ? h.reasons : 0,
                               .writable = writable};
     return true;
 }
@@ -157,6 +170,11 @@ static ledger_u64 *hists_of(const struct ledger_past *p, struct past_buffer *b)
     return endpoints_of(p, b) + pages((uint64_t)p->max_endpoints * p->endpoint_words * 8) / 8;
 }
 
+static ledger_u64 *reasons_of(const struct ledger_past *p, struct past_buffer *b)
+{
+    return hists_of(p, b) + pages((uint64_t)p->max_clusters * p->hist_buckets * 8) / 8;
+}
+
 static void copy_words(ledger_u64 *to, const ledger_u64 *from, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
@@ -176,6 +194,9 @@ static void copy_buffer(const struct ledger_past *p, struct past_buffer *to, str
     copy_words(clusters_of(to), clusters_of(from), clusters * CLUSTER_WORDS);
     copy_words(endpoints_of(p, to), endpoints_of(p, from), endpoints * ENDPOINT_WORDS);
     copy_words(hists_of(p, to), hists_of(p, from), clusters * LEDGER_HIST_BUCKETS);
+    copy_words(reasons_of(p, to), reasons_of(p, from), clusters * REASON_COUNT);
+    uint64_t none = (uint64_t)p->max_clusters * REASON_COUNT;
+    copy_words(reasons_of(p, to) + none, reasons_of(p, from) + none, REASON_COUNT);
     copy_words(&to->folded_count, &from->folded_count, 1 + PAST_FOLDED);
 }
 
@@ -196,6 +217,25 @@ static bool is_zero(const uint64_t *words, size_t n)
     return !any;
 }
 
+/* Slot LEDGER_NO_SLOT: of no cluster. */
+static void add_reasons(const struct ledger_past *p, struct past_buffer *b, uint32_t slot,
+                        const uint64_t *counts)
+{
+    ledger_u64 *at =
+        reasons_of(p, b) + (slot < p->max_clusters ? slot : p->max_clusters) * (size_t)REASON_COUNT;
+    for (size_t i = 0; i < REASON_COUNT; i++)
+        if (counts[i])
+            ledger_add(&at[i], counts[i]);
+}
+
+static void fold_reasons(const struct ledger_past *p, struct past_buffer *b, const struct ledger *ended,
+                         uint32_t slot)
+{
+    uint64_t counts[REASON_COUNT] = {0};
+    ledger_sum_reasons(ended, slot, counts);
+    add_reasons(p, b, slot, counts);
+}
+
 static void fold_clusters(const struct ledger_past *p, struct past_buffer *b, const struct ledger *ended)
 {
     uint64_t used = ledger_get(&b->clusters_used);
@@ -212,7 +252,9 @@ static void fold_clusters(const struct ledger_past *p, struct past_buffer *b, co
         for (size_t i = 0; i < LEDGER_HIST_BUCKETS; i++)
             if (hist[i])
                 ledger_add(&hists_of(p, b)[(size_t)slot * LEDGER_HIST_BUCKETS + i], hist[i]);
+        fold_reasons(p, b, ended, slot);
     }
+    fold_reasons(p, b, ended, LEDGER_NO_SLOT);
 }
 
 static void fold_endpoints(const struct ledger_past *p, struct past_buffer *b, const struct ledger *ended)
@@ -248,7 +290,7 @@ void ledger_past_fold(struct ledger_past *p, const struct ledger *ended)
 
 /* ---- reading ---- */
 
-enum past_part { PAST_CLUSTER, PAST_ENDPOINT, PAST_HIST };
+enum past_part { PAST_CLUSTER, PAST_ENDPOINT, PAST_HIST, PAST_REASONS };
 
 static const ledger_u64 *cell_of(const struct ledger_past *p, struct past_buffer *b, enum past_part part,
                                  uint32_t slot)
@@ -258,6 +300,8 @@ static const ledger_u64 *cell_of(const struct ledger_past *p, struct past_buffer
         return clusters_of(b) + (size_t)slot * p->cluster_words;
     case PAST_ENDPOINT:
         return endpoints_of(p, b) + (size_t)slot * p->endpoint_words;
+    case PAST_REASONS:
+        return reasons_of(p, b) + (size_t)slot * p->reasons;
     default:
         return hists_of(p, b) + (size_t)slot * p->hist_buckets;
     }
@@ -315,7 +359,21 @@ void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buck
         add_slot(p, PAST_HIST, slot, buckets, LEDGER_HIST_BUCKETS);
 }
 
+void ledger_past_reasons(const struct ledger_past *p, uint32_t slot, uint64_t *counts)
+{
+    if (p->reasons == REASON_COUNT)
+        add_slot(p, PAST_REASONS, slot < p->max_clusters ? slot : p->max_clusters, counts, REASON_COUNT);
+}
+
 /* ---- from one layout to the next ---- */
+
+static void take_reasons(const struct ledger_past *p, struct past_buffer *b, const struct ledger_past *from,
+                         uint32_t slot)
+{
+    uint64_t counts[REASON_COUNT] = {0};
+    ledger_past_reasons(from, slot, counts);
+    add_reasons(p, b, slot, counts);
+}
 
 static void take_slot(ledger_u64 *to, const uint64_t *sum, size_t words)
 {
@@ -334,8 +392,10 @@ static void take_clusters(const struct ledger_past *p, struct past_buffer *b, co
         ledger_past_hist(from, slot, hist);
         take_slot(clusters_of(b) + (size_t)slot * CLUSTER_WORDS, (uint64_t *)(void *)&sum, CLUSTER_WORDS);
         take_slot(hists_of(p, b) + (size_t)slot * LEDGER_HIST_BUCKETS, hist, LEDGER_HIST_BUCKETS);
+        take_reasons(p, b, from, slot);
         ledger_set(&b->clusters_used, slot + 1u);
     }
+    take_reasons(p, b, from, LEDGER_NO_SLOT);
 }
 
 static void take_endpoints(const struct ledger_past *p, struct past_buffer *b, const struct ledger_past *from,

@@ -47,6 +47,8 @@ void exchange_finish(struct exchange *x, bool cut)
     account(x);
     if (x->reason == REASON_OK && cut)
         x->reason = x->last_failure ? x->last_failure : REASON_CLIENT_GONE;
+    if (x->reason)
+        ledger_reason(&x->pw->ledger, x->cluster ? x->cluster->slot : LEDGER_NO_SLOT, (enum reason)x->reason);
     access_log(x);
     exchange_set_state(x, EXCHANGE_DONE);
     pipe_fini(&x->req_body);

@@ -25,7 +25,7 @@ def door(tmp_path_factory, origin):
         },
         clusters=[cluster("web", origin.address), cluster("dead", "127.0.0.1:%d" % free_port(), retries=0)],
         routes=[route("web.test", "web"), route("dead.test", "dead")],
-        reason_header=True,
+        reason_header=True, admin={"address": "127.0.0.1:%d" % free_port()},
     )
     d.config["log"]["access_format"] = "json"
     d.start()
@@ -130,6 +130,24 @@ def test_reason_of_a_server_is_not_believed(door, origin):
                                             headers=[("X-Coxswain-Reason", "no_endpoint"), ("X-Other", "stays")])))
     r = fetch(door.port)
     assert r.status == 503 and r.body == b"busy" and r.get("x-coxswain-reason") is None and r.get("x-other") == "stays"
+
+
+def test_reasons_are_counted(door, origin):
+    """What the client was told is what the metrics say, and a reload forgets none of it."""
+    def counts():
+        body = fetch(int(door.config["admin"]["address"].rpartition(":")[2]), target="/metrics", host="localhost").body.decode()
+        return {m[0]: int(m[1]) for m in re.findall(r"coxswain_(?:cluster|unrouted)_reasons_total(\{.*\}) (\d+)", body)}
+
+    refused, lost = '{cluster="dead",reason="connect_failed"}', '{reason="no_route"}'
+    before = counts()
+    for _ in range(3):
+        assert fetch(door.port, host="dead.test").get("x-coxswain-reason") == "connect_failed"
+        assert fetch(door.port, host="nobody.test").get("x-coxswain-reason") == "no_route"
+    after = poll(lambda: counts().get(lost, 0) == before.get(lost, 0) + 3 and counts(), 3)
+    assert after[refused] == before.get(refused, 0) + 3
+    assert not any('cluster="web"' in k for k in after)
+    assert door.reload().returncode == 0
+    assert poll(lambda: counts() == after and after, 5)[refused] == after[refused]
 
 
 def test_reason_is_off_unless_asked(make_door, origin):

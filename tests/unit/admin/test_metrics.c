@@ -67,7 +67,12 @@ static void values_are_those_of_the_ledger(void **state)
     one_request(&f, 200, 3000000);
     one_request(&f, 503, 0);
     ledger_cluster_failure(&f.w, 0, LEDGER_FAIL_TIMEOUT);
+    ledger_reason(&f.w, 0, REASON_SERVER_TIMEOUT);
+    ledger_reason(&f.w, LEDGER_NO_SLOT, REASON_NO_ROUTE);
     const char *text = text_of(&f);
+    assert_line(text, "coxswain_cluster_reasons_total{cluster=\"web\",reason=\"server_timeout\"} 1");
+    assert_line(text, "coxswain_unrouted_reasons_total{reason=\"no_route\"} 1");
+    assert_null(strstr(text, "reason=\"server_stall\""));
     assert_line(text, "coxswain_build_info{version=\"1.2\"} 1");
     assert_line(text, "coxswain_generation_info{generation=\"7\"} 1");
     assert_line(text, "coxswain_cluster_arrivals_total{cluster=\"web\"} 2");

@@ -434,6 +434,57 @@ static void folding_twice_is_folding_once(void **state)
     close(fd);
 }
 
+static uint64_t reason_in(const struct ledger_past *p, uint32_t slot, enum reason why)
+{
+    uint64_t counts[REASON_COUNT] = {0};
+    ledger_past_reasons(p, slot, counts);
+    return counts[why];
+}
+
+/* Of living generations, of ended ones, and of what came to no cluster; of another order of reasons: nothing,
+ * but all else. */
+static void reasons_are_counted_and_folded(void **state)
+{
+    (void)state;
+    struct ledger_past past, foreign, next;
+    struct fixture f = open_ledger(3);
+    struct ledger_cluster_sum s = {0};
+    uint64_t counts[REASON_COUNT] = {0};
+    int fd = ledger_past_create(8, 16), next_fd = ledger_past_create(8, 16);
+    assert_true(ledger_past_open(&past, fd, true) && ledger_past_open(&next, next_fd, true));
+    work(&f, 5, 1);
+    ledger_reason(&f.w[0], 5, REASON_HOLD_TIMEOUT);
+    ledger_reason(&f.w[1], 5, REASON_HOLD_TIMEOUT);
+    ledger_reason(&f.w[1], 8, REASON_HOST);
+    ledger_reason(&f.w[1], LEDGER_NO_SLOT, REASON_INTERNAL);
+    ledger_sum_reasons(&f.ledger, 5, counts);
+    assert_int_equal(counts[REASON_HOLD_TIMEOUT], 2);
+    ledger_sum_reasons(&f.ledger, 8, counts); /* out of bounds is no slot to read */
+    assert_int_equal(counts[REASON_HOST], 0);
+    ledger_sum_reasons(&f.ledger, LEDGER_NO_SLOT, counts);
+    assert_true(counts[REASON_HOST] == 1 && counts[REASON_INTERNAL] == 1);
+    ledger_past_fold(&past, &f.ledger);
+    ledger_past_fold(&past, &f.ledger);
+    assert_int_equal(reason_in(&past, 5, REASON_HOLD_TIMEOUT), 2);
+    assert_int_equal(reason_in(&past, LEDGER_NO_SLOT, REASON_INTERNAL), 1);
+    ledger_past_take_over(&next, &past);
+    assert_int_equal(reason_in(&next, 5, REASON_HOLD_TIMEOUT), 2);
+    assert_int_equal(reason_in(&next, LEDGER_NO_SLOT, REASON_HOST), 1);
+    uint32_t other = ~ledger_reasons_id();
+    assert_int_equal(pwrite(fd, &other, sizeof other, 68), sizeof other);
+    assert_false(ledger_past_open(&foreign, fd, true));
+    assert_true(ledger_past_open(&foreign, fd, false));
+    assert_int_equal(reason_in(&foreign, 5, REASON_HOLD_TIMEOUT), 0);
+    ledger_past_cluster(&foreign, 5, &s);
+    assert_int_equal(s.requests, 1);
+    ledger_past_close(&past);
+    ledger_past_close(&foreign);
+    ledger_past_close(&next);
+    ledger_close(&f.ledger);
+    close(fd);
+    close(next_fd);
+}
+
 /* Totals as a build with longer sums makes them, from our own: the head and the layout of totals are words.
  */
 static void totals_of_another_layout_are_carried_over(void **state)
@@ -498,6 +549,7 @@ int main(void)
         cmocka_unit_test(buckets_follow_each_other),
         cmocka_unit_test(quantiles),
         cmocka_unit_test(folding_twice_is_folding_once),
+        cmocka_unit_test(reasons_are_counted_and_folded),
         cmocka_unit_test(of_an_unknown_version_the_frozen_words_count),
         cmocka_unit_test(of_a_grown_version_all_common_words_count),
         cmocka_unit_test(a_cell_without_its_frozen_words_is_refused),
