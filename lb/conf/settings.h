@@ -93,6 +93,13 @@ struct sticky_settings {
     uint64_t max_age_s; /* 0: as long as the browser runs */
 };
 
+struct compress_settings {
+    bool gzip;
+    struct strings types; /* "text/html", "text/" and a star */
+    uint64_t min_bytes;   /* of a known length; below it headers weigh more */
+    int64_t level;
+};
+
 /* Everything the proxy must know about a cluster but its endpoints. Travels in the topology. */
 struct cluster_options {
     int protocol;        /* enum protocol */
@@ -130,6 +137,7 @@ struct cluster_options {
     char *host;             /* Host sent to the servers; NULL: the client's */
     struct fcgi_settings fastcgi;
     struct files_settings files;
+    struct compress_settings compress;
     struct probe_settings probe;
 };
 
@@ -225,6 +233,7 @@ struct settings {
     bool forwarded;                           /* RFC 7239 Forwarded beside X-Forwarded-* */
     bool request_id;                          /* make X-Request-Id when there is none */
     bool traceparent;                         /* make traceparent when there is none */
+    int64_t max_compressions;                 /* answers that a worker compresses at a time */
     bool reason_header;                       /* X-Coxswain-Reason on answers of our own */
     char *sticky_secret, *sticky_secret_file; /* as configured */
     struct str sticky_key;               /* owned; the secret itself, wherever it came from; empty: none */

@@ -263,6 +263,7 @@ static void check_options(const struct settings *s, const struct cluster_options
                      o->fastcgi.index);
     check_files(&o->files, r);
     check_probe(o, r);
+    settings_check_compress(&o->compress, r);
     check_balance(s, o, r);
 }
 

@@ -7,5 +7,7 @@
 #include "conf/settings.h"
 
 void settings_check(const struct settings *s, struct reader *r);
+/* Parts of it. */
+void settings_check_compress(const struct compress_settings *c, struct reader *r);
 
 #endif

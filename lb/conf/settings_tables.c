@@ -314,6 +314,9 @@ static const struct option settings_rows[] = {
              "some trust it unseen."),
     ROW_BOOL("request_id", S(request_id), "true", "Make an X-Request-Id for requests that have none."),
     ROW_BOOL("traceparent", S(traceparent), "true", "Make a traceparent (W3C) for requests that have none."),
+    ROW_INT("max_compressions", S(max_compressions), "64", 0, 65536,
+            "Answers that one worker compresses at a time (compress in a cluster); further ones go out as they are. Each "
+            "takes some 300k until its client has read it, so this bounds what slow readers can cost."),
     ROW_BOOL("reason_header", S(reason_header), "false",
              "Say in X-Coxswain-Reason why an answer was made here and not by a server: an id of the table of reasons. The "
              "field is taken out of what servers send, so that it tells whose 503 it was. Off: it also tells strangers."),

@@ -148,6 +148,32 @@ static const struct option_table sticky_table = {
     .struct_size = sizeof(struct sticky_settings),
 };
 
+#define Z(member) offsetof(struct compress_settings, member)
+static const struct option compress_rows[] = {
+    ROW_BOOL("gzip", Z(gzip), "false",
+             "Compress answers for clients that ask for it. Off: it costs processor time, servers may do it themselves, "
+             "and a page that holds a secret beside text of a stranger's choice gives the secret away by its length "
+             "(BREACH)."),
+    ROW_STRINGS("types", Z(types),
+                "[ \"text/html\", \"text/plain\", \"text/css\", \"text/xml\", \"text/javascript\", "
+                "\"application/javascript\", \"application/json\", \"application/manifest+json\", "
+                "\"application/ld+json\", \"application/xml\", \"application/xhtml+xml\", \"application/rss+xml\", "
+                "\"application/atom+xml\", \"application/wasm\", \"image/svg+xml\" ]",
+                "Media types worth it; \"text/*\" and \"*\" are allowed. Pictures and films are compressed already. "
+                "\"text/event-stream\" may be added: each event is sent on at once."),
+    ROW_SIZE("min_length", Z(min_bytes), "1k", 0, MIB(1024),
+             "Shorter answers are left alone if their length is known: they fit one packet anyway."),
+    ROW_INT("level", Z(level), "5", 1, 9, "1 is the fastest, 9 the smallest; beyond 6 it costs much for little."),
+};
+static const struct option_table compress_table = {
+    .name = "compress",
+    .help = "Compression of answers on their way to the client. Left alone are: what its server has compressed, parts (206), "
+            "answers with Cache-Control: no-transform or a digest, and clients of HTTP/1.0. A strong ETag becomes a weak one, "
+            "and Vary gets Accept-Encoding.",
+    ROWS(compress_rows),
+    .struct_size = sizeof(struct compress_settings),
+};
+
 #define O(member) offsetof(struct cluster_options, member)
 _Static_assert(O(request_buffer) == O(request_buffer_set) + 1 &&
                    O(response_buffer) == O(response_buffer_set) + 1,
@@ -266,6 +292,7 @@ static const struct option cluster_option_rows[] = {
                "Host sent to the servers. Unset: what the client sent, which is what applications expect."),
     ROW_GROUP("fastcgi", O(fastcgi), &fcgi_table, "For protocol = \"fastcgi\"."),
     ROW_GROUP("files", O(files), &files_table, "Static files."),
+    ROW_GROUP("compress", O(compress), &compress_table, "Compression of answers."),
     ROW_GROUP("probe", O(probe), &probe_table, "Active health checks."),
 };
 const struct option_table cluster_options_table = {

@@ -26,22 +26,51 @@ struct str message_value(const struct message *m, enum field_id id)
     return f ? field_value_of(m, f) : STR_NULL;
 }
 
-bool message_keep(struct message *m, struct arena *arena)
+/* Of ": " and CRLF. */
+#define LINE_MARKS 4
+
+bool message_extend(struct message *m, struct arena *arena, uint16_t fields, uint32_t bytes)
 {
-    size_t fields_bytes = m->field_count * sizeof *m->fields;
+    size_t fields_bytes = (m->field_count + (size_t)fields) * sizeof *m->fields;
     /* One block for both: offsets stay as they are, and a failure leaves nothing half moved. */
-    char *block = arena_alloc(arena, fields_bytes + m->head_len);
+    char *block = arena_alloc(arena, fields_bytes + m->head_len + bytes + (size_t)fields * LINE_MARKS);
     if (!block)
         return false;
     char *text = block + fields_bytes;
     if (m->field_count)
-        memcpy(block, m->fields, fields_bytes);
+        memcpy(block, m->fields, m->field_count * sizeof *m->fields);
     if (m->head_len)
         memcpy(text, m->base, m->head_len);
     m->fields = (struct field *)(void *)block;
-    m->field_max = m->field_count;
+    m->field_max = (uint16_t)(m->field_count + fields);
     m->base = text;
     return true;
+}
+
+bool message_keep(struct message *m, struct arena *arena)
+{
+    return message_extend(m, arena, 0, 0);
+}
+
+static uint32_t append(struct message *m, struct str s)
+{
+    uint32_t at = m->head_len;
+    memcpy((char *)(uintptr_t)m->base + at, s.p, s.n); /* ours since message_extend */
+    m->head_len += (uint32_t)s.n;
+    return at;
+}
+
+void message_add(struct message *m, struct str name, struct str value)
+{
+    ASSERT(m->field_count < m->field_max);
+    struct field *f = &m->fields[m->field_count++];
+    *f = (struct field){
+        .id = (uint8_t)field_lookup(name), .name_len = (uint16_t)name.n, .value_len = (uint32_t)value.n};
+    f->name = append(m, name);
+    append(m, STR(": "));
+    f->value = append(m, value);
+    append(m, STR("\r\n"));
+    m->present |= 1ull << f->id;
 }
 
 bool method_is_idempotent(enum http_method method)

@@ -122,6 +122,12 @@ struct str message_value(const struct message *m, enum field_id id);
  * False when the arena is out of memory; the message is unchanged then. */
 bool message_keep(struct message *m, struct arena *arena) __attribute__((warn_unused_result));
 
+/* As message_keep, with room for so many more fields, whose names and values take `bytes` at most. */
+bool message_extend(struct message *m, struct arena *arena, uint16_t fields, uint32_t bytes)
+    __attribute__((warn_unused_result));
+/* One more field behind the others, of a message that was extended for it. */
+void message_add(struct message *m, struct str name, struct str value);
+
 /* GET, HEAD, OPTIONS, TRACE, PUT, DELETE (RFC 9110 9.2.2). */
 bool method_is_idempotent(enum http_method method);
 enum http_method method_lookup(struct str name);

@@ -1,5 +1,6 @@
 lb_http_sources = \
 	lb/http/cgi.c lb/http/cgi.h \
+	lb/http/coding.c lb/http/coding.h lb/http/gzip.c lb/http/gzip.h \
 	lb/http/fcgi_codec.c lb/http/fcgi_codec.h \
 	lb/http/field_table.h lb/http/fields.c lb/http/fields.h \
 	lb/http/forwarded.c lb/http/forwarded.h \

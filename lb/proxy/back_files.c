@@ -289,7 +289,7 @@ static enum progress send_from_memory(struct files_answer *f, size_t *io_sent)
 
 static void send_content(struct files_answer *f)
 {
-    bool by_file = f->x->front->file && f->left > SMALL_BYTES;
+    bool by_file = f->x->front->file && f->left > SMALL_BYTES && !f->x->compress;
     size_t sent = 0;
     enum progress next = GO_ON;
     if (!by_file && f->left < f->plan.size && !exchange_can_give(f->x))

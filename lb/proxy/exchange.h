@@ -154,6 +154,7 @@ struct exchange {
     struct message *req_trailers; /* in the arena, or NULL */
     struct message *rsp_trailers; /* likewise: those that came while some of the answer still waits */
     uint64_t tunnel_seen_ms;      /* when the client last sent something */
+    struct compress *compress;    /* the answer is compressed; owned, see compress.h */
 
     struct arena arena; /* first block: the rest of this object's own */
 };

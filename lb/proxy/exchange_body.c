@@ -1,6 +1,7 @@
 /* The two directions of an exchange: how payload moves, stops and ends. */
 #include "base/panic.h"
 #include "proxy/choose.h"
+#include "proxy/compress.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
 #include "proxy/proxy.h"
@@ -235,6 +236,8 @@ bool exchange_response(struct exchange *x, struct message *m)
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)
         x->rsp_body.file_max = x->opt->buffer_file_bytes;
+    if (x->opt->compress.gzip)
+        compress_head(x, m);
     exchange_set_state(x, EXCHANGE_RELAY);
     if (!x->front->head(x, m)) { /* too large for us, unless the client is gone */
         exchange_request_failed(x, x->session->conn.broken ? REASON_CLIENT_GONE : REASON_SERVER_HEAD_LIMIT);
@@ -293,6 +296,14 @@ void exchange_response_data(struct exchange *x, const char *p, size_t n, bool la
 {
     if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
         return;
+    if (x->compress)
+        compress_data(x, p, n, last);
+    else
+        exchange_pass_data(x, p, n, last);
+}
+
+void exchange_pass_data(struct exchange *x, const char *p, size_t n, bool last)
+{
     if (pipe_queued(&x->rsp_body) == 0) {
         ssize_t took = x->front->data(x, p, n, last);
         if (took < 0) {
@@ -328,6 +339,11 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
 {
     if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
         return;
+    if (x->compress) {
+        compress_end(x, trailers != NULL);
+        if (x->state == EXCHANGE_DONE)
+            return;
+    }
     x->response_ended = true;
     x->rsp_body.ended = true;
     x->server_done_ns = x->pw->w.now_ns;

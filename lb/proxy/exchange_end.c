@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/compress.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
@@ -51,6 +52,7 @@ void exchange_finish(struct exchange *x, bool cut)
         ledger_reason(&x->pw->ledger, x->cluster ? x->cluster->slot : LEDGER_NO_SLOT, (enum reason)x->reason);
     access_log(x);
     exchange_set_state(x, EXCHANGE_DONE);
+    compress_fini(x);
     pipe_fini(&x->req_body);
     pipe_fini(&x->rsp_body);
     deadline_stop(&x->pw->w.wheel, &x->deadline);

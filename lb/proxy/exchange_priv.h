@@ -11,6 +11,8 @@ void exchange_collected(struct exchange *x);
 const struct back_ops *exchange_back_of(const struct exchange *x);
 void exchange_count_finishing(struct exchange *x);
 void exchange_count_tunnel(struct exchange *x);
+/* Payload as the client is to see it: to the front, or into the pipe. */
+void exchange_pass_data(struct exchange *x, const char *p, size_t n, bool last);
 /* Ends the exchange when both sides are through. */
 void exchange_check_end(struct exchange *x);
 /* DONE: counts, logs, lets go of everything, tells the front. cut: the answer is incomplete. */

@@ -69,7 +69,7 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool;
+    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list intros;                  /* connections whose PROXY header is not there yet */
     struct list uplinks;                 /* all */

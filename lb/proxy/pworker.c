@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/buf.h"
 #include "base/panic.h"
+#include "proxy/compress.h"
 #include "proxy/hold.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
@@ -15,6 +16,7 @@
 #define SESSIONS_KEPT  1024
 #define UPLINKS_KEPT   512
 #define INTROS_KEPT    256
+#define GZIPS_KEPT     4
 
 struct drain_mail {
     struct mail mail;
@@ -145,6 +147,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
     pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
+    pool_init(&pw->compress_pool, compress_block_bytes(), GZIPS_KEPT);
     pw->fields = malloc(MESSAGE_FIELDS_MAX * sizeof *pw->fields);
     pw->cursors = calloc(p->ledger.header->max_clusters, sizeof *pw->cursors);
     if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
@@ -176,7 +179,8 @@ void pworker_fini(struct pworker *pw)
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
-    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool};
+    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool,
+                            &pw->compress_pool};
     worker_fini(&pw->w);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);

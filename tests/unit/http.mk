@@ -1,3 +1,7 @@
+unit_tests += tests/unit/http/test_gzip
+tests_unit_http_test_gzip_SOURCES = tests/unit/http/test_gzip.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_coding
+tests_unit_http_test_coding_SOURCES = tests/unit/http/test_coding.c tests/unit/http/support.h
 unit_tests += tests/unit/http/test_cgi
 tests_unit_http_test_cgi_SOURCES = tests/unit/http/test_cgi.c tests/unit/http/support.h
 unit_tests += tests/unit/http/test_fcgi_codec
