@@ -240,6 +240,7 @@ bool exchange_response(struct exchange *x, struct message *m)
         compress_head(x, m);
     exchange_set_state(x, EXCHANGE_RELAY);
     if (!x->front->head(x, m)) { /* too large for us, unless the client is gone */
+        compress_fini(x);        /* what we say instead is said plainly */
         exchange_request_failed(x, x->session->conn.broken ? REASON_CLIENT_GONE : REASON_SERVER_HEAD_LIMIT);
         return false;
     }
