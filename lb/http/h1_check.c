@@ -159,17 +159,20 @@ static void decide_keep_alive(struct message *m, const struct facts *f)
 }
 
 /* Is this an authority of the most common make: letters, digits, '-', '.', '_', and a port of up to four
- * digits, or of five below 60000? One look at 16 or 32 bytes; `room` may be read from p. False decides
- * nothing. */
-static inline bool is_plain_authority(const char *p, size_t n, size_t room)
+ * digits, or of five below 60000? One look at 16 or 32 bytes; `room` may be read from p, and `before` in
+ * front of it. False decides nothing. */
+static inline bool is_plain_authority(const char *p, size_t n, size_t before, size_t room)
 {
 #if defined(__SSE2__)
     const unsigned looks = n > 16 ? 32 : 16;
-    if (n == 0 || n > 31 || room < looks)
+    /* What stands behind is looked at as well, or for a short one at the end of the head what stands before.
+     */
+    const unsigned back = n <= 16 && room < 16 ? 16 - (unsigned)n : 0;
+    if (n == 0 || n > 31 || room + back < looks || before < back)
         return false;
     unsigned plain = 0, digits = 0, colons = 0;
     for (unsigned i = 0; i < looks; i += 16) {
-        __m128i x = scan_load16(p + i), lower = _mm_or_si128(x, _mm_set1_epi8(0x20));
+        __m128i x = scan_load16(p + i - back), lower = _mm_or_si128(x, _mm_set1_epi8(0x20));
         __m128i a = _mm_sub_epi8(lower, _mm_set1_epi8('a')), d = _mm_sub_epi8(x, _mm_set1_epi8('0'));
         __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(a, _mm_set1_epi8(25)), a);
         __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(d, _mm_set1_epi8(9)), d);
@@ -181,6 +184,9 @@ static inline bool is_plain_authority(const char *p, size_t n, size_t room)
         colons |= (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(':'))) << i;
     }
     const unsigned all = (1u << n) - 1;
+    plain >>= back;
+    digits >>= back;
+    colons >>= back;
     if ((plain & all) == all)
         return true;
     if (!(colons & all))
@@ -192,7 +198,7 @@ static inline bool is_plain_authority(const char *p, size_t n, size_t room)
     return host > 0 && port - 1 < 5 && (plain & ((1u << host) - 1)) == (1u << host) - 1 &&
            (digits & behind) == behind;
 #else
-    (void)p, (void)n, (void)room;
+    (void)p, (void)n, (void)before, (void)room;
     return false;
 #endif
 }
@@ -204,7 +210,8 @@ static enum reason decide_authority(struct message *m)
     if (!host)
         return m->version >= 11 ? REASON_HOST : REASON_OK;
     struct str value = field_value_of(m, host);
-    if (!is_plain_authority(value.p, value.n, m->head_len - host->value) && !rules_authority_valid(value))
+    if (!is_plain_authority(value.p, value.n, host->value, m->head_len - host->value) &&
+        !rules_authority_valid(value))
         return REASON_HOST;
     if (m->flags & MSG_ABSOLUTE_FORM)
         return str_ieq(value, message_str(m, m->authority)) ? REASON_OK : REASON_HOST;

@@ -89,8 +89,13 @@ static INLINE int take_name(struct cursor *c, struct field *f, const char *base,
     if (__builtin_expect(*colon != ':' || n - 1 >= UINT16_MAX, 0))
         return name_fault(line, present == 0);
     enum field_id id = field_lookup_inline(line, n);
-    if (id == FIELD_OTHER && !scan_is_token(line, n, (size_t)(c->end - line)))
-        return name_fault(line, present == 0);
+    f->flags = 0;
+    if (id == FIELD_OTHER) {
+        if (__builtin_expect(scan_is_dashed(line, n, (size_t)(c->end - line)), 1))
+            f->flags = FIELD_FLAG_DASHED;
+        else if (!scan_is_token(line, n))
+            return name_fault(line, present == 0);
+    }
     f->name = (uint32_t)(line - base);
     f->name_len = (uint16_t)n;
     f->id = (uint8_t)id;
@@ -119,7 +124,7 @@ static INLINE int take_value(struct cursor *c, struct field *f, const char *base
         to--;
         line = 0;
     }
-    f->flags = lf_allowed ? 0 : line;
+    f->flags |= lf_allowed ? 0 : line;
     f->value = (uint32_t)(from - base);
     f->value_len = (uint32_t)(to - from);
     return LINE_DONE;

@@ -37,6 +37,8 @@ struct field {
 /* "Name: value\r\n" stands in the head just so, with nothing more between. Whoever moves name or value clears
  * it. */
 #define FIELD_FLAG_LINE 2u
+/* The name is letters, digits and '-' only. Unset says nothing. */
+#define FIELD_FLAG_DASHED 4u
 
 enum http_method {
     METHOD_OTHER = 0, /* any other token: passed on as it is */

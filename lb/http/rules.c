@@ -192,7 +192,7 @@ static bool is_shadow(struct str name)
 static void drop_shadows(struct message *m)
 {
     for (struct field *f = m->fields, *end = f + m->field_count; f < end; f++)
-        if (f->id == FIELD_OTHER && is_shadow(field_name_of(m, f)))
+        if (f->id == FIELD_OTHER && !(f->flags & FIELD_FLAG_DASHED) && is_shadow(field_name_of(m, f)))
             f->flags |= FIELD_FLAG_DROP;
 }
 

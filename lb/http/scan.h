@@ -90,6 +90,9 @@ static inline const char *scan_value(const char *floor, const char *p, const cha
         if (bad)
             return p + __builtin_ctz(bad);
         p += 16;
+        for (int i = 0; i < 3 && end - p >= 16; i++, p += 16)
+            if ((bad = scan_bad_value16(scan_load16(p))))
+                return p + __builtin_ctz(bad);
         if (end - p >= 32)
             return scan_ops_best()->value(p, end);
     }
@@ -139,7 +142,7 @@ static inline const char *scan_colon(const char *floor, const char *p, const cha
 }
 
 #if defined(__SSE2__)
-/* A bit for each byte of x that is a letter, a digit, '-' or '_': what nearly all names are made of. */
+/* A bit for each byte of x that is a letter, a digit or '-': what nearly all names are made of. */
 static inline unsigned scan_common16(__m128i x)
 {
     __m128i lower = _mm_or_si128(x, _mm_set1_epi8(0x20));
@@ -147,29 +150,34 @@ static inline unsigned scan_common16(__m128i x)
     __m128i ok = _mm_cmpeq_epi8(_mm_min_epu8(a, _mm_set1_epi8(25)), a);
     ok = _mm_or_si128(ok, _mm_cmpeq_epi8(_mm_min_epu8(d, _mm_set1_epi8(9)), d));
     ok = _mm_or_si128(ok, _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
-    ok = _mm_or_si128(ok, _mm_cmpeq_epi8(x, _mm_set1_epi8('_')));
     return (unsigned)_mm_movemask_epi8(ok);
 }
 #endif
 
-/* Are these n bytes all token characters? `room` bytes may be read from p. */
-static inline bool scan_is_token(const char *p, size_t n, size_t room)
+/* Are these n bytes, one at least, letters, digits and '-' only? `room` bytes may be read from p. */
+static inline bool scan_is_dashed(const char *p, size_t n, size_t room)
 {
-    const char *end = p + n;
     (void)room;
 #if defined(__SSE2__)
-    while (n > 0 && room >= 16) {
+    for (; room >= 16; p += 16, n -= 16, room -= 16) {
         unsigned want = n < 16 ? (1u << n) - 1 : 0xffff;
         if ((scan_common16(scan_load16(p)) & want) != want)
-            break; /* the table knows the rest of the characters */
+            return false;
         if (n <= 16)
             return true;
-        p += 16;
-        n -= 16;
-        room -= 16;
     }
 #endif
-    return scan_token(p, end) == end;
+    for (size_t i = 0; i < n; i++)
+        if (!scan_is(p[i], SCAN_TOKEN) || (p[i] != '-' && !scan_is(p[i], SCAN_UNRESERVED)) || p[i] == '.' ||
+            p[i] == '_' || p[i] == '~')
+            return false;
+    return true;
+}
+
+/* Are these n bytes all token characters? */
+static inline bool scan_is_token(const char *p, size_t n)
+{
+    return n > 0 && scan_token(p, p + n) == p + n;
 }
 
 #endif

@@ -173,12 +173,16 @@ static ssize_t plain_read(struct conn *c, void *buf, size_t n)
 
 static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int count)
 {
-    struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    size_t all = 0;
-    for (int i = 0; i < count; i++)
-        all += iov[i].iov_len;
-    ssize_t put = count == 1 ? send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
-                             : sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+    size_t all = iov->iov_len;
+    ssize_t put;
+    if (count == 1) {
+        put = send(c->fd, iov->iov_base, all, MSG_NOSIGNAL);
+    } else {
+        struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+        put = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+        for (int i = 1; i < count; i++)
+            all += iov[i].iov_len;
+    }
     if (put < 0)
         return failed(c, &c->may_write);
     if ((size_t)put < all)

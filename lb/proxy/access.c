@@ -98,7 +98,7 @@ static char *put_line(struct exchange *x, char *to)
     to = put_span(to, x->pick_ns, x->first_byte_ns);
     to = put_span(to, x->start_ns, x->pw->w.now_ns);
     *to++ = ' ';
-    to = put_text(to, x->request_id, LABEL_MAX_BYTES);
+    to = text_put(to, x->request_id.n ? x->request_id : STR("-")); /* checked, or our own */
     *to++ = '\n';
     return to;
 }

@@ -193,14 +193,15 @@ static bool copy_own_fields(struct exchange *x, const struct origin_entry *e)
     if (!text)
         return false;
     memcpy(text, e->text, e->full_len);
+    /* One number for both, so that a trace and a line of the log find each other. */
+    uint64_t high = balance_random(&x->pw->random), low = balance_random(&x->pw->random);
     if (e->id_at) {
-        make_id(x, text + e->id_at);
+        hex_write(text + e->id_at, high);
+        hex_write(text + e->id_at + 16, low);
         x->request_id = str_make(text + e->id_at, REQUEST_ID_HEX);
     }
-    if (e->trace_at) {
-        uint64_t high = balance_random(&x->pw->random), low = balance_random(&x->pw->random);
+    if (e->trace_at)
         traceparent_make(text + e->trace_at, high, low);
-    }
     x->own_fields = str_make(text, e->full_len);
     return true;
 }

@@ -304,7 +304,8 @@ void session_drain(struct session *s)
 bool session_keep_input(struct session *s, const char *p, size_t n)
 {
     if (!n) {
-        free(s->in);
+        if (s->in)
+            free(s->in);
         s->in = NULL;
         s->in_len = s->in_cap = 0;
         return true;

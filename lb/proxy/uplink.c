@@ -338,7 +338,8 @@ struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, boo
 bool uplink_keep_input(struct uplink *u, const char *p, size_t n, size_t max)
 {
     if (!n) {
-        free(u->in);
+        if (u->in)
+            free(u->in);
         u->in = NULL;
         u->in_len = u->in_cap = 0;
         return true;

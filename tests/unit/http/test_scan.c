@@ -46,7 +46,12 @@ static void compare_all(const char *p, const char *end, const char *floor)
         else
             assert_true(*colon == ':' || colon == token);
     }
-    assert_int_equal(scan_is_token(p, (size_t)(end - p), (size_t)(end - p)), token == end);
+    assert_int_equal(scan_is_token(p, (size_t)(end - p)), p < end && token == end);
+    bool dashed = true;
+    for (const char *q = p; q < end; q++)
+        dashed &= (*q >= '0' && *q <= '9') || (*q >= 'a' && *q <= 'z') || (*q >= 'A' && *q <= 'Z') || *q == '-';
+    if (p < end)
+        assert_int_equal(scan_is_dashed(p, (size_t)(end - p), (size_t)(end - p)), dashed);
 }
 
 static void fast_ways_agree_with_the_slow_one(void **state)
