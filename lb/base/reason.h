@@ -63,6 +63,7 @@
     REASON(SERVER_TIMEOUT, "server_timeout", 504, "answer head took too long")                               \
     REASON(SERVER_STALL, "server_stall", 504, "answer body stalled")                                         \
     REASON(SERVER_PROTOCOL, "server_protocol", 502, "server broke its protocol")                             \
+    REASON(SERVER_TLS, "server_tls", 502, "TLS handshake with the server failed")                            \
     REASON(SERVER_OVERLOADED, "server_overloaded", 503, "server says that it is overloaded")                 \
     /* tunnels, files, ourselves */                                                                          \
     REASON(TUNNEL_IDLE, "tunnel_idle", 0, "tunnel idle")                                                     \

@@ -12,6 +12,7 @@
 
 #include "conf/log_format.h"
 #include "conf/options.h"
+#include "conf/settings_tls.h"
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES };
 enum balance_policy {
@@ -54,6 +55,7 @@ struct listener_settings {
     bool trace;                    /* TRACE is answered by the server behind; default 405 (H25) */
     char *access_format;           /* NULL: that of log */
     struct log_format *log_format; /* compiled from it by settings_load; owned; NULL: the default line */
+    struct tls_listener_settings tls;
 };
 
 struct probe_settings {
@@ -139,6 +141,7 @@ struct cluster_options {
     struct files_settings files;
     struct compress_settings compress;
     struct probe_settings probe;
+    struct tls_cluster_settings tls;
 };
 
 struct cluster_settings {

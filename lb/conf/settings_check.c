@@ -542,6 +542,7 @@ void settings_check(const struct settings *s, struct reader *r)
     check_clusters(s, r);
     check_cartridges(s, r);
     check_applications(s, r, &clusters, &routes);
+    settings_check_tls(s, r);
     EACH(const struct cluster_settings, cluster, s->clusters)
     {
         if (cluster->name)

@@ -88,7 +88,7 @@ static const struct option listener_rows[] = {
      .verbatim = true,
      .help = "Layout of the access log's lines of this listener, in the words of access_format in log; \"off\" for "
              "one that only health checks use. Unset: that of log."},
-    ROW_RESERVED("tls", "TLS of a listener."),
+    ROW_GROUP("tls", L(tls), &tls_listener_table, "TLS toward clients."),
 };
 const struct option_table listener_table = {
     .name = "listener",
@@ -348,7 +348,6 @@ static const struct option settings_rows[] = {
     ROW_RESERVED("network_partitions", "Sets of such places."),
     ROW_RESERVED("autoscaling_policies", "Thresholds that decide how many."),
     ROW_RESERVED("deployment_policies", "Limits that decide where."),
-    ROW_RESERVED("certificates", "Certificates of TLS listeners."),
 };
 const struct option_table settings_table = {
     .name = "the top level",

@@ -294,6 +294,7 @@ static const struct option cluster_option_rows[] = {
     ROW_GROUP("files", O(files), &files_table, "Static files."),
     ROW_GROUP("compress", O(compress), &compress_table, "Compression of answers."),
     ROW_GROUP("probe", O(probe), &probe_table, "Active health checks."),
+    ROW_GROUP("tls", O(tls), &tls_cluster_table, "TLS toward the servers."),
 };
 const struct option_table cluster_options_table = {
     .name = "cluster",

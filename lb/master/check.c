@@ -11,6 +11,7 @@
 #include "master/admin_token.h"
 #include "master/child.h"
 #include "master/privileges.h"
+#include "proxy/secure.h"
 #include "run/role.h"
 
 static void write_all(int fd, struct str text)
@@ -35,6 +36,8 @@ static int check_now(const char *file, int fd)
         ok = false;
     struct admin_token token;
     if (s && !admin_token_read(s, &token, &errors))
+        ok = false;
+    if (s && !secure_check(s, &errors))
         ok = false;
     if (s && !orch_check(s, &errors))
         ok = false;

@@ -108,13 +108,14 @@ static int listener_fd_count(const struct listener_fds *l, size_t n)
 static int *kept_fds(const struct proxy_role *role, int *out_count)
 {
     size_t n = role->settings->listeners.count;
-    int *keep = must(calloc((size_t)listener_fd_count(role->listeners, n) + 3, sizeof *keep)), at = 0;
+    int *keep = must(calloc((size_t)listener_fd_count(role->listeners, n) + 4, sizeof *keep)), at = 0;
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < role->listeners[i].count; k++)
             keep[at++] = role->listeners[i].fds[k];
     keep[at++] = role->master_fd;
     keep[at++] = role->ledger_fd;
     keep[at++] = role->topology_fd;
+    keep[at++] = role->tls_fd;
     *out_count = at;
     return keep;
 }
@@ -162,6 +163,7 @@ bool generation_start(struct master *m, const struct settings *s)
     }
     role.master_fd = ends[1];
     role.topology_fd = m->topology_fd;
+    role.tls_fd = s == m->settings ? m->tls_fd : m->reload.tls_fd;
     role.listeners = listeners_of(&m->listeners, s);
     role.ledger_fd =
         ledger_create(role.generation, (uint32_t)role.workers, m->max_clusters, m->max_endpoints);

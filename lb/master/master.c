@@ -15,6 +15,7 @@
 #include "master/check.h"
 #include "master/processors.h"
 #include "master/sd_notify.h"
+#include "run/bundle.h"
 #include "topo/model.h"
 #include "topo/topology_file.h"
 
@@ -249,6 +250,9 @@ static int load(struct master *m, struct buf *error)
     m->settings = settings_load(m->config_file, error);
     if (!m->settings || !privileges_resolve(m->settings, &m->privileges, error))
         return EXIT_CONFIG;
+    m->tls_fd = bundle_make(m->settings, error);
+    if (m->tls_fd < 0)
+        return EXIT_CONFIG;
     if (!logs_open(m->settings, &m->logs, error))
         return EXIT_OS;
     log_init("master", m->logs.error_fd, (enum log_level)m->settings->log.level);
@@ -411,6 +415,8 @@ static void fini(struct master *m)
         close(m->past_fd);
     if (m->topology_fd >= 0)
         close(m->topology_fd);
+    if (m->tls_fd >= 0)
+        close(m->tls_fd);
     loop_fini(&m->loop);
 }
 
@@ -445,6 +451,8 @@ int master_run(struct launch *launch, const struct master_options *options)
                        .logs = {2, -1},
                        .past_fd = -1,
                        .topology_fd = -1,
+                       .tls_fd = -1,
+                       .reload = {.tls_fd = -1},
                        .control = {.fd = -1},
                        .daemon = {-1, -1}};
     struct upgrade_state state;

@@ -44,6 +44,7 @@ struct master {
     struct ledger_past past;
     uint32_t max_clusters, max_endpoints; /* of `past`; fixed for the life of this process */
     int topology_fd;                      /* owned; sealed; the last published */
+    int tls_fd;                           /* owned; sealed: the files of TLS of `settings`, run/bundle.h */
     struct generations generations;
     struct orchestrator orchestrator;
     struct members members;

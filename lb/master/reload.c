@@ -13,6 +13,7 @@
 #include "master/master.h"
 #include "master/processors.h"
 #include "master/sd_notify.h"
+#include "run/bundle.h"
 
 enum { CHECK_MS = 30000, ORCHESTRATOR_MS = 15000, PROXY_MS = 35000 };
 
@@ -87,6 +88,8 @@ static void fail(struct master *m, const char *why)
     log_error("%s failed; the old configuration stays in force", r->is_upgrade ? "upgrade" : "reload");
     if (r->settings) {
         listeners_unbind_last(&m->listeners);
+        close(r->tls_fd);
+        r->tls_fd = -1;
         settings_free(&r->settings);
         logs_close(&r->logs);
     }
@@ -109,6 +112,9 @@ static void succeed(struct master *m)
         m->settings = r->settings;
         r->settings = NULL;
         m->privileges = r->privileges;
+        close(m->tls_fd);
+        m->tls_fd = r->tls_fd;
+        r->tls_fd = -1;
         logs_close(&m->logs);
         m->logs = r->logs;
         log_init("master", m->logs.error_fd, (enum log_level)m->settings->log.level);
@@ -216,7 +222,11 @@ static bool prepare(struct master *m)
         settings_free(&next);
         return false;
     }
-    if (!listeners_bind(&m->listeners, next, sockets, &r->errors)) {
+    r->tls_fd = bundle_make(next, &r->errors);
+    if (r->tls_fd < 0 || !listeners_bind(&m->listeners, next, sockets, &r->errors)) {
+        if (r->tls_fd >= 0)
+            close(r->tls_fd);
+        r->tls_fd = -1;
         logs_close(&r->logs);
         settings_free(&next);
         return false;

@@ -35,6 +35,7 @@ struct reload {
     struct settings *settings;    /* owned; the next ones, until they are in force */
     struct privileges privileges; /* belong to settings */
     struct logs logs;
+    int tls_fd;            /* likewise; -1: none */
     struct timer deadline; /* of the phase */
     uint64_t last_wall_ns; /* of the last end */
     bool last_ok;

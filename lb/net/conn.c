@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/panic.h"
+#include "net/tls.h"
 
 static void on_event(evutil_socket_t fd, short events, void *ctx)
 {
@@ -18,7 +19,8 @@ static void on_event(evutil_socket_t fd, short events, void *ctx)
         c->may_write = true;
     if (events & EV_CLOSED)
         c->peer_done = c->may_read = true;
-    c->on_ready(c);
+    if (!c->tls || tls_on_event(c))
+        c->on_ready(c);
 }
 
 static bool add_to_loop(struct conn *c)
@@ -35,6 +37,7 @@ static bool add_to_loop(struct conn *c)
 static void conn_init(struct conn *c, struct worker *w, int fd, void (*on_ready)(struct conn *c))
 {
     c->ops = &conn_plain;
+    c->tls = NULL;
     c->worker = w;
     c->on_ready = on_ready;
     c->fd = fd;
@@ -80,6 +83,8 @@ void conn_close(struct conn *c)
 {
     if (c->fd < 0)
         return;
+    if (c->tls)
+        tls_close(c, false);
     event_del(&c->ev);
     close(c->fd);
     c->fd = -1;
@@ -89,6 +94,8 @@ void conn_close(struct conn *c)
 void conn_reset(struct conn *c)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (c->tls)
+        tls_close(c, true);
     if (c->fd >= 0)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     conn_close(c);
@@ -111,7 +118,14 @@ ssize_t conn_peek_bytes(struct conn *c, void *buf, size_t n)
     return errno == EAGAIN || errno == EINTR ? CONN_AGAIN : CONN_ERROR;
 }
 
-int conn_peek(struct conn *c)
+bool conn_is_quiet(struct conn *c)
+{
+    if (c->tls && c->may_read && !c->peer_done)
+        (void)conn_peek(c);
+    return !c->may_read && !c->peer_done && !c->broken;
+}
+
+static int plain_peek(struct conn *c)
 {
     char byte;
     return (int)conn_peek_bytes(c, &byte, 1);
@@ -209,4 +223,5 @@ const struct conn_ops conn_plain = {
     .writev = plain_writev,
     .send_file = plain_send_file,
     .shutdown = plain_shutdown,
+    .peek = plain_peek,
 };

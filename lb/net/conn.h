@@ -5,7 +5,7 @@
  * on the run queue when that reason ends (a lost edge is a hang for ever). A FIN that came along with data is
  * not announced again: peer_done (EPOLLRDHUP) remembers it, and then a short read does not clear may_read.
  *
- * Embedded in a session or an uplink, owned by it. TLS is another conn_ops. */
+ * Embedded in a session or an uplink, owned by it. TLS is another conn_ops: net/tls.h. */
 #ifndef COX_NET_CONN_H
 #define COX_NET_CONN_H
 
@@ -22,6 +22,7 @@
 #define CONN_ERROR (-2)
 
 struct conn;
+struct tls;
 
 struct conn_ops {
     const char *name;
@@ -30,6 +31,7 @@ struct conn_ops {
     /* From a file; NULL: the caller reads and writes. */
     ssize_t (*send_file)(struct conn *c, int fd, off_t *offset, size_t n);
     void (*shutdown)(struct conn *c); /* no more will be written */
+    int (*peek)(struct conn *c);      /* see conn_peek */
 };
 
 extern const struct conn_ops conn_plain;
@@ -37,6 +39,7 @@ extern const struct conn_ops conn_plain;
 struct conn {
     struct event ev;
     const struct conn_ops *ops;
+    struct tls *tls;                  /* owned; NULL: plain */
     struct worker *worker;            /* for life */
     void (*on_ready)(struct conn *c); /* may_read, may_write or peer_done changed */
     int fd;                           /* owned; -1: closed */
@@ -59,7 +62,10 @@ void conn_reset(struct conn *c);
 /* The outcome of connect once may_write is set: 0 or errno. */
 int conn_connect_error(struct conn *c);
 /* Looks without taking: 1 data waits, CONN_AGAIN nothing does, 0 end of stream, CONN_ERROR. */
-int conn_peek(struct conn *c);
+static inline int conn_peek(struct conn *c)
+{
+    return c->ops->peek(c);
+}
 /* The same for up to n bytes, into buf: how many there are (> 0), or as above. Of the socket itself, whatever
  * ops say. */
 ssize_t conn_peek_bytes(struct conn *c, void *buf, size_t n);
@@ -70,6 +76,9 @@ bool conn_skip_bytes(struct conn *c, void *buf, size_t n) __attribute__((warn_un
 bool conn_send_first(struct conn *c, const void *p, size_t n) __attribute__((warn_unused_result));
 /* Unregisters without closing; the caller owns the descriptor that is returned. */
 int conn_release(struct conn *c);
+/* Of a conn that nobody waits on: nothing came that belongs to no request, neither data nor the end. Messages
+ * of TLS itself (session tickets) are taken in. */
+bool conn_is_quiet(struct conn *c);
 
 static inline bool conn_is_open(const struct conn *c)
 {

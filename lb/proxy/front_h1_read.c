@@ -62,6 +62,8 @@ static void start_exchange(struct session *s, const char *p, size_t head_bytes)
     session_set_state(s, s->body.done ? SESSION_WAIT : SESSION_BODY);
     if (s->body.done)
         x->request_ended = true; /* known before the answer: decides about keep-alive */
+    if (conn_is_secure(&s->conn))
+        x->req.flags |= MSG_SECURE;
     exchange_start(x);
     if (s->x == x && x->state != EXCHANGE_DONE && s->state == SESSION_WAIT)
         exchange_request_end(x, NULL);

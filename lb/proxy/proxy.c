@@ -187,7 +187,7 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     timer_init(&p->tick, &p->loop, on_tick, p);
     timer_arm(&p->tick, TICK_MS);
     p->master = channel_create(&p->loop, role->master_fd, &master_ops, p);
-    return start_workers(p) && proxy_first_topology(p);
+    return secure_load(p) && start_workers(p) && proxy_first_topology(p);
 }
 
 static void tear_down(struct proxy *p)
@@ -207,6 +207,7 @@ static void tear_down(struct proxy *p)
     gates_fini(&p->gates);
     if (p->topology)
         topology_unref(&p->topology);
+    secure_unload(p);
     if (p->orchestrator)
         channel_destroy(&p->orchestrator);
     if (p->master) {

@@ -15,6 +15,7 @@
 #include "proxy/clients.h"
 #include "proxy/exchange.h"
 #include "proxy/hold.h"
+#include "proxy/secure.h"
 #include "proxy/session.h"
 #include "proxy/uplink.h"
 #include "run/role.h"
@@ -77,6 +78,7 @@ struct pworker {
     struct list rooms, rooms_due;        /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
     struct uplink_pool pool;
+    struct secure secure;         /* TLS */
     struct field *fields;         /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
     uint32_t *cursors;            /* round robin, one per cluster slot */
     struct balance_ewma *ewma;    /* owned; one per endpoint slot; touched by peak_ewma only */
@@ -123,11 +125,12 @@ struct proxy {
     struct timer tick;
     bool ready_sent, draining;
     int workers_done;
-    _Atomic int access_fd;     /* -1: off; the control thread writes it, workers look whether there is one */
-    struct clients *clients;   /* owned; connections per client address */
-    _Atomic uint32_t *holding; /* owned; requests in hold per cluster slot, all workers (a line is written
-                                  only when something has to wait) */
-    struct gates gates;        /* max_in_flight and ejection, shared by the workers */
+    _Atomic int access_fd;      /* -1: off; the control thread writes it, workers look whether there is one */
+    struct secure_files secure; /* certificates; the control thread's */
+    struct clients *clients;    /* owned; connections per client address */
+    _Atomic uint32_t *holding;  /* owned; requests in hold per cluster slot, all workers (a line is written
+                                   only when something has to wait) */
+    struct gates gates;         /* max_in_flight and ejection, shared by the workers */
     struct {
         _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */
     } shared;

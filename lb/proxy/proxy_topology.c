@@ -98,6 +98,7 @@ static bool take(struct proxy *p, struct topology *t, struct buf *error)
     if (t && slots_fit(p, t)) {
         if (!topology_sign(t, p->settings->sticky_key))
             log_warn("a cluster is sticky, but there is no sticky_secret: its cookie is left out");
+        secure_sign(p, t);
         publish(p, t);
         return true;
     }

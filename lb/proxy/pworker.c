@@ -160,13 +160,14 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
-    return pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms && pw->origins &&
-           uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+    return secure_init(pw) && pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms &&
+           pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)
 {
     access_fini(pw);
+    secure_fini(pw);
     uplink_pool_fini(&pw->pool);
     if (pw->view)
         view_unref(pw, &pw->view);

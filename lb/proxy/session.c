@@ -95,7 +95,7 @@ static void on_timeout(struct deadline *d)
     case SESSION_DRAIN:
         session_linger(s);
         break;
-    default: /* LINGER */
+    default: /* HANDSHAKE, LINGER */
         session_close(s, false);
     }
     cork_flush(w);
@@ -108,6 +108,8 @@ static uint64_t timeout_of(const struct session *s)
     switch (s->state) {
     case SESSION_IDLE:
         return l->client_idle_timeout_ms;
+    case SESSION_HANDSHAKE:
+        return l->tls.handshake_timeout_ms;
     case SESSION_HEAD:
         return l->client_header_timeout_ms;
     case SESSION_BODY:
@@ -189,6 +191,37 @@ static void leave_limits(struct session *s)
     s->limited = false;
 }
 
+/* From now on the front listens. The first request has the time of a head, not of an idle keep-alive. */
+static void begin_front(struct session *s)
+{
+    s->conn.on_ready = front_h1_on_ready;
+    session_set_state(s, SESSION_IDLE);
+    worker_deadline(&s->pw->w, &s->deadline, s->listener->client_header_timeout_ms);
+}
+
+/* conn.on_ready of a session that waits for TLS. */
+static void on_secured(struct conn *c)
+{
+    struct session *s = CONTAINER_OF(c, struct session, conn);
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    if (c->broken) {
+        log_debug("listener %s: TLS handshake: %s, %s", s->listener->name, tls_failure_name(tls_failure(c)),
+                  tls_failure_text(c));
+        session_close(s, false);
+        return;
+    }
+    begin_front(s);
+    c->on_ready(c);
+}
+
+static bool begin_secure(struct session *s)
+{
+    s->conn.on_ready = on_secured;
+    s->state = SESSION_HANDSHAKE;
+    worker_deadline(&s->pw->w, &s->deadline, timeout_of(s));
+    return secure_accept(s);
+}
+
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
                   const struct addr *peer, const struct proxyproto *said)
 {
@@ -220,10 +253,12 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
     deadline_init(&s->deadline, on_timeout);
     run_node_init(&s->run, on_run);
     list_push(&pw->idle_sessions, &s->node);
-    /* The first request has the time of a head, not of an idle keep-alive. */
-    worker_deadline(&pw->w, &s->deadline, listener->client_header_timeout_ms);
     pworker_count_session(pw, 1);
     ledger_add(&pw->ledger.row->accepted, 1);
+    if (!listener->tls.certificates.count)
+        begin_front(s);
+    else if (!begin_secure(s))
+        session_close(s, false);
 }
 
 static void reclaim(struct parked *p)
@@ -299,6 +334,8 @@ void session_drain(struct session *s)
 {
     if (s->state == SESSION_IDLE && !s->in_len && !s->conn.may_read)
         session_linger(s);
+    else if (s->state == SESSION_HANDSHAKE)
+        session_close(s, false);
 }
 
 bool session_keep_input(struct session *s, const char *p, size_t n)

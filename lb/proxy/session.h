@@ -3,7 +3,7 @@
  * Born by accept, or by a hand-over from another worker; owned by its worker; dies in session_close (after a
  * lingering close: FIN first, then what the client still sends is discarded, so that it never sees a reset).
  * An idle session holds no buffer and no exchange. States change in session_set_state alone, which also sets
- * the time-out that belongs to the state. */
+ * the time-out that belongs to the state. With TLS the first is HANDSHAKE, and the front begins behind it. */
 #ifndef COX_PROXY_SESSION_H
 #define COX_PROXY_SESSION_H
 
@@ -16,13 +16,14 @@
 #define SESSION_MAGIC 0x73657373u
 
 enum session_state {
-    SESSION_IDLE,   /* between requests */
-    SESSION_HEAD,   /* some bytes of a request head are there */
-    SESSION_BODY,   /* its body is being read */
-    SESSION_WAIT,   /* the request is complete, the answer is not */
-    SESSION_TUNNEL, /* raw bytes */
-    SESSION_DRAIN,  /* answered early: the rest of the request is discarded */
-    SESSION_LINGER, /* FIN sent, waiting for the client's */
+    SESSION_IDLE,      /* between requests */
+    SESSION_HEAD,      /* some bytes of a request head are there */
+    SESSION_BODY,      /* its body is being read */
+    SESSION_WAIT,      /* the request is complete, the answer is not */
+    SESSION_TUNNEL,    /* raw bytes */
+    SESSION_DRAIN,     /* answered early: the rest of the request is discarded */
+    SESSION_HANDSHAKE, /* TLS comes first; listed with the idle ones */
+    SESSION_LINGER,    /* FIN sent, waiting for the client's */
     SESSION_CLOSED
 };
 

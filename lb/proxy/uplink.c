@@ -148,22 +148,49 @@ static bool introduce(struct uplink *u)
     return send_proxy_begin(u);
 }
 
-static void on_connected(struct uplink *u)
+static void start_talking(struct uplink *u)
 {
-    int err = conn_connect_error(&u->conn);
-    if (err) {
-        log_debug("connect: errno %d", err);
-        uplink_fail(u, REASON_CONNECT_FAILED);
-        return;
-    }
     u->connecting = false;
-    if (!introduce(u)) {
-        uplink_fail(u, REASON_CONNECT_FAILED);
-        return;
-    }
     worker_deadline(&u->pw->w, &u->deadline, u->x->opt->response_timeout_ms);
     exchange_connected(u->x);
     u->ops->on_ready(u);
+}
+
+static void on_not_secured(struct uplink *u)
+{
+    LOG_LIMITED(LOG_WARN, 1, "cluster %.*s, endpoint %.*s: TLS handshake: %s, %s", STR_ARG(u->x->cluster->id),
+                STR_ARG(u->x->endpoint->id), tls_failure_name(tls_failure(&u->conn)),
+                tls_failure_text(&u->conn));
+    uplink_fail(u, REASON_SERVER_TLS);
+}
+
+static void go_on_connecting(struct uplink *u);
+
+/* The socket is connected; a PROXY header goes first, then TLS, then the request. */
+static void on_connected(struct uplink *u)
+{
+    int err = conn_connect_error(&u->conn);
+    if (err)
+        log_debug("connect: errno %d", err);
+    if (err || !introduce(u))
+        uplink_fail(u, REASON_CONNECT_FAILED);
+    else if (!u->x->opt->tls.enabled)
+        start_talking(u);
+    else if (!secure_connect(u, u->x->cluster, "http/1.1"))
+        uplink_fail(u, REASON_NO_MEMORY);
+    else if (tls_on_event(&u->conn))
+        go_on_connecting(u); /* a server next door may be that fast */
+}
+
+static void go_on_connecting(struct uplink *u)
+{
+    if (!conn_is_secure(&u->conn)) {
+        if (u->conn.may_write)
+            on_connected(u);
+    } else if (u->conn.broken)
+        on_not_secured(u);
+    else
+        start_talking(u);
 }
 
 static void handle_ready(struct uplink *u)
@@ -172,12 +199,11 @@ static void handle_ready(struct uplink *u)
         return;
     if (u->idle || u->closing) {
         /* Bytes or FIN on an uplink that has no request: never reused (H29). A bare EPOLLOUT says nothing. */
-        if (u->conn.may_read || u->conn.peer_done)
+        if (!conn_is_quiet(&u->conn))
             dispose(u);
-    } else if (u->connecting) {
-        if (u->conn.may_write)
-            on_connected(u);
-    } else if (u->x)
+    } else if (u->connecting)
+        go_on_connecting(u);
+    else if (u->x)
         u->ops->on_ready(u);
 }
 
@@ -225,13 +251,14 @@ static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct end
     return *slot;
 }
 
-static bool is_fit(const struct uplink *u, const struct endpoint *e)
+static bool is_fit(struct uplink *u, const struct cluster *c, const struct endpoint *e)
 {
-    return addr_eq(&u->addr, &e->addr) && !u->conn.may_read && !u->conn.peer_done && !u->conn.broken;
+    return addr_eq(&u->addr, &e->addr) && conn_is_quiet(&u->conn) && secure_fits(u, c);
 }
 
 /* One that has spoken of this client already. */
-static struct uplink *take_own(struct session *s, const struct endpoint *e, bool must_live)
+static struct uplink *take_own(struct session *s, const struct cluster *c, const struct endpoint *e,
+                               bool must_live)
 {
     struct list *node = s->own_uplinks.next;
     while (node != &s->own_uplinks) {
@@ -239,7 +266,7 @@ static struct uplink *take_own(struct session *s, const struct endpoint *e, bool
         node = node->next;
         if (u->slot != e->slot)
             continue;
-        if (is_fit(u, e) && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
+        if (is_fit(u, c, e) && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
             leave_pool(u);
             return u;
         }
@@ -249,12 +276,13 @@ static struct uplink *take_own(struct session *s, const struct endpoint *e, bool
 }
 
 /* The most recently used one: the others may grow old and close. */
-static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e, bool must_live)
+static struct uplink *take_idle(struct pworker *pw, const struct cluster *c, const struct endpoint *e,
+                                bool must_live)
 {
     struct uplink_pool_entry *entry = pool_entry(pw, e);
     while (entry && !list_is_empty(&entry->idle)) {
         struct uplink *u = CONTAINER_OF(entry->idle.prev, struct uplink, node);
-        bool fit = is_fit(u, e) && !u->introduced;
+        bool fit = is_fit(u, c, e) && !u->introduced;
         /* A FIN may wait whose event this turn has not come to: what cannot be sent twice is worth a look. */
         if (fit && (!must_live || conn_peek(&u->conn) == CONN_AGAIN)) {
             leave_pool(u);
@@ -265,8 +293,13 @@ static struct uplink *take_idle(struct pworker *pw, const struct endpoint *e, bo
     return NULL;
 }
 
-static struct uplink *open_uplink(struct pworker *pw, const struct endpoint *e, enum reason *out_why)
+static struct uplink *open_uplink(struct pworker *pw, const struct cluster *c, const struct endpoint *e,
+                                  enum reason *out_why)
 {
+    if (c->options.tls.enabled && !c->secure) { /* its files are no good */
+        *out_why = REASON_SERVER_TLS;
+        return NULL;
+    }
     struct uplink *u = pool_take(&pw->uplink_pool_mem);
     if (!u) {
         *out_why = REASON_NO_MEMORY;
@@ -288,7 +321,7 @@ static struct uplink *open_uplink(struct pworker *pw, const struct endpoint *e, 
         return NULL;
     }
     sink_init(&u->sink, &u->conn);
-    u->connecting = !u->conn.may_write;
+    u->connecting = !u->conn.may_write || c->options.tls.enabled;
     list_push(&pw->uplinks, &u->all);
     count(pw, 1);
     return u;
@@ -313,11 +346,11 @@ struct uplink *uplink_take(struct exchange *x, const struct uplink_ops *ops, boo
     struct uplink *u = NULL;
     bool must_live = !method_is_idempotent(x->req.method);
     if (reuse && !x->fresh_uplink)
-        u = x->opt->send_proxy == SEND_PROXY_OFF ? take_idle(x->pw, x->endpoint, must_live)
-                                                 : take_own(x->session, x->endpoint, must_live);
+        u = x->opt->send_proxy == SEND_PROXY_OFF ? take_idle(x->pw, x->cluster, x->endpoint, must_live)
+                                                 : take_own(x->session, x->cluster, x->endpoint, must_live);
     bool reused = u != NULL;
     if (!u)
-        u = open_uplink(x->pw, x->endpoint, out_why);
+        u = open_uplink(x->pw, x->cluster, x->endpoint, out_why);
     if (!u)
         return NULL;
     (void)pool_entry(x->pw, x->endpoint);

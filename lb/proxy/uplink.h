@@ -48,6 +48,7 @@ struct uplink {
     struct pworker *pw;
     const struct uplink_ops *ops;
     struct exchange *x; /* borrowed; NULL while idle */
+    const void *secure; /* the tls_client that it was opened with; NULL: plain */
     uint32_t slot;      /* of the endpoint */
     struct addr addr;
     uint32_t request_count;

@@ -38,6 +38,7 @@ struct proxy_role {
     int ledger_fd;                  /* read-write until sealed */
     int topology_fd;                /* sealed memfd of the topology to start from */
     int access_fd;                  /* access log, -1: off */
+    int tls_fd;                     /* the files of TLS (run/bundle.h); kept open by the proxy */
 };
 
 struct orch_role {

@@ -103,6 +103,7 @@ void worker_run(struct worker *w)
 {
     while (!w->stop) {
         worker_read_clock(w);
+        w->turn_ns = w->now_ns;
         turn(w);
         atomic_store_explicit(&w->shared.heartbeat_ms, w->now_ms, memory_order_relaxed);
         if (w->stop)

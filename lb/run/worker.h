@@ -59,6 +59,7 @@ struct worker {
     struct pool chunks;
     uint64_t now_ns; /* monotonic */
     uint64_t now_ms;
+    uint64_t turn_ns;       /* now_ns when this turn began: no two turns have the same */
     int64_t wall_offset_ns; /* wall = now + offset; refreshed once a second */
     uint64_t wall_read_ms;
     uint32_t events_since_clock;

@@ -228,6 +228,8 @@ void cluster_unref(struct cluster **cp)
     free(c->weight_sums);
     free(c->ring);
     free(c->tokens);
+    if (c->secure_free)
+        c->secure_free(c->secure);
     free(c->memory);
     free(c);
 }

@@ -91,7 +91,11 @@ struct cluster {
     uint8_t hash_key;     /* enum hash_key */
     struct str hash_name; /* of the header or cookie; borrowed from options */
     struct token_table
-        *tokens;  /* owned; of the sticky cookie; NULL: not sticky. Only in a proxy (topology_sign) */
+        *tokens; /* owned; of the sticky cookie; NULL: not sticky. Only in a proxy (topology_sign) */
+    /* What connecting to its servers over TLS needs; put and looked at by a proxy (proxy/secure.h) alone,
+     * given back by secure_free when the cluster goes. NULL elsewhere. */
+    void *secure;
+    void (*secure_free)(void *secure);
     void *memory; /* owned: one block that holds the texts */
 };
 

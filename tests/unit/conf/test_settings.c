@@ -340,8 +340,6 @@ static void test_reserved(void **state)
     (void)state;
     refuse("\n\ngroups = ( );",
            "text:3: \"groups\" in the top level is known, but not available in this version\n");
-    refuse("listeners = ( { name = \"a\"; address = \"[::]:1\"; tls = { }; } );",
-           "text:1: \"tls\" in listener is known, but not available in this version\n");
 }
 
 static void test_syntax(void **state)

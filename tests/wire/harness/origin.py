@@ -163,7 +163,8 @@ class Origin:
 
     running = []
 
-    def __init__(self, family=socket.AF_INET, path=None, port=0, backlog=512):
+    def __init__(self, family=socket.AF_INET, path=None, port=0, backlog=512, tls=None):
+        self.tls = tls  # an ssl.SSLContext: every connection begins with a handshake
         self.sock = socket.socket(socket.AF_UNIX if path else family)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind(path if path else ("127.0.0.1", port))
@@ -251,6 +252,8 @@ class Origin:
 
     def serve(self, conn):
         try:
+            if self.tls:
+                conn.sock = self.tls.wrap_socket(conn.sock, server_side=True, suppress_ragged_eofs=False)
             if self.whole:
                 self.whole(conn)
             else:

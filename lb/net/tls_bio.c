@@ -1,0 +1,67 @@
+/* The socket of a conn as OpenSSL sees it. It counts what the socket says: a short read means that it is
+ * empty, so it is not asked again within the same call (the second question would cost a system call to learn
+ * EAGAIN). */
+#include <errno.h>
+
+#include "net/tls_priv.h"
+
+#define CONN_BIO 0x7f /* a number that none of OpenSSL's own kinds has */
+
+static int raw_read(BIO *bio, char *to, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (t->raw_empty) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    ssize_t got = recv(t->conn->fd, to, (size_t)n, 0);
+    if (got > 0) {
+        t->raw_empty = got < n && !t->conn->peer_done;
+        return (int)got;
+    }
+    if (got == 0) {
+        t->raw_eof = true;
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        t->raw_empty = true;
+        BIO_set_retry_read(bio);
+    }
+    return -1;
+}
+
+static int raw_write(BIO *bio, const char *from, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t put = send(t->conn->fd, from, (size_t)n, MSG_NOSIGNAL);
+    if (put < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)put;
+}
+
+static long raw_ctrl(BIO *bio, int what, long arg, void *ptr)
+{
+    (void)arg;
+    (void)ptr;
+    if (what == BIO_CTRL_FLUSH)
+        return 1;
+    return what == BIO_CTRL_EOF ? ((struct tls *)BIO_get_data(bio))->raw_eof : 0;
+}
+
+static int raw_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *tls_bio_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK | CONN_BIO, "conn");
+    if (m && BIO_meth_set_read(m, raw_read) && BIO_meth_set_write(m, raw_write) &&
+        BIO_meth_set_ctrl(m, raw_ctrl) && BIO_meth_set_create(m, raw_create))
+        return m;
+    BIO_meth_free(m);
+    return NULL;
+}

@@ -1,0 +1,157 @@
+/* tls_priv: what the files of net/tls*.c share; nobody else includes it. */
+#ifndef COX_NET_TLS_PRIV_H
+#define COX_NET_TLS_PRIV_H
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "base/list.h"
+#include "net/tls.h"
+
+#define TLS_MAGIC      0x746c7363u
+#define TLS_KEY_TYPES  3 /* RSA, ECDSA, EdDSA */
+#define TLS_SID_BYTES  32
+#define TLS_ALPN_BYTES 32
+
+/* A certificate with its chain and key. */
+struct tls_pair {
+    X509 *leaf;             /* owned */
+    STACK_OF(X509) * chain; /* owned; may be empty */
+    EVP_PKEY *key;          /* owned */
+    unsigned char *ocsp;    /* owned, of OPENSSL_malloc; NULL: none */
+    int ocsp_len;
+    int64_t ocsp_until; /* its nextUpdate; 0: it says none */
+    const char *file;   /* borrowed from the settings */
+    uint8_t type;       /* of the key, below TLS_KEY_TYPES */
+    bool is_kept;       /* of the store before: the files are broken now */
+};
+
+/* The rule for clients' certificates. */
+struct tls_policy {
+    int mode;                    /* enum client_auth, never INHERIT */
+    X509_STORE *store;           /* owned; NULL when off */
+    STACK_OF(X509_NAME) * names; /* owned; told to clients */
+    int depth;
+    unsigned char
+        sid[TLS_SID_BYTES]; /* of mode and files: a session is resumed under the same policy only (P6) */
+};
+
+/* What clients get that ask for one name. */
+struct tls_site {
+    struct tls_site *next; /* in its bucket */
+    char *host;            /* owned; lower case; "*.example.com" is kept as it is. NULL: the default */
+    const struct tls_pair *pairs[TLS_KEY_TYPES]; /* borrowed from the store */
+    const struct tls_policy *policy;             /* likewise */
+};
+
+struct tls_store {
+    _Atomic uint32_t refs;
+    struct tls_pair *pairs; /* owned */
+    size_t pair_count;
+    struct tls_policy *policies; /* owned; [0] is the listener's */
+    size_t policy_count;
+    struct tls_site *fallback; /* owned; for no name, and for unknown ones */
+    struct tls_site **buckets; /* owned, with their sites */
+    size_t bucket_count;       /* a power of two */
+    size_t site_count;
+};
+
+struct tls_server {
+    const struct tls_listener_settings *settings; /* borrowed */
+    SSL_CTX *ctx;                                 /* owned */
+    struct tls_store *store;                      /* counted */
+    unsigned char alpn[TLS_ALPN_BYTES];           /* as it stands in the handshake */
+    unsigned alpn_len;
+};
+
+struct tls_client {
+    _Atomic uint32_t refs;
+    uint64_t id; /* of no other client of this process */
+    SSL_CTX *ctx;
+    char *hostname, *sni; /* owned, or NULL */
+    bool verify, has_alpn;
+};
+
+struct tls_worker {
+    struct worker *worker; /* borrowed */
+    BIO_METHOD *bio;       /* owned */
+    struct list waiting;   /* of struct tls: handshakes for the next turn */
+    struct run_node run;
+    uint64_t turn_ns;  /* the worker's clock when spent_ns began */
+    uint64_t spent_ns; /* on handshakes in this turn */
+};
+
+/* One connection's. Freed with its conn. */
+struct tls {
+    uint32_t magic;
+    bool is_server, handshaking;
+    bool wants_write;      /* the handshake waits for the socket to take bytes, not to bring some */
+    bool read_wants_write; /* an answer of TLS itself has to go out before more can be read */
+    bool raw_empty;        /* the socket had less than was asked for: no second look in this call */
+    bool raw_eof;          /* FIN */
+    bool fatal;            /* nothing more can be read or written */
+    bool shut_pending;     /* close_notify could not go out yet */
+    uint8_t alpn;          /* enum alpn */
+    uint8_t failure;       /* enum tls_failure */
+    const char *failure_text;
+    struct conn *conn; /* borrowed: it owns us */
+    struct tls_worker *worker;
+    struct tls_server *server;   /* borrowed; NULL: a client's */
+    struct tls_store *store;     /* counted, until the handshake is over */
+    const struct tls_site *site; /* in store */
+    struct tls_client *client;   /* counted; NULL: a server's */
+    struct tls_resume *resume;   /* borrowed, or NULL */
+    struct addr to;              /* of a client */
+    struct list node;            /* in worker->waiting */
+    int64_t key_updates;         /* in this minute */
+    uint64_t key_updates_ms;     /* when it began */
+    SSL *ssl;                    /* owned */
+};
+
+extern const struct conn_ops conn_tls;
+
+/* tls_bio.c: a conn's socket as OpenSSL sees it. NULL when memory is out. */
+BIO_METHOD *tls_bio_method(void);
+
+/* tls_handshake.c */
+/* One step of the handshake, within the budget. True: it is over, one way or the other. */
+bool tls_handshake(struct tls *t);
+/* NULL when memory is out. */
+struct tls *tls_create(struct conn *c, struct tls_worker *tw, SSL_CTX *ctx);
+/* Marks the connection as failed; takes the reason out of OpenSSL's queue when why is TLS_FAIL_OTHER. */
+void tls_fail(struct tls *t, enum tls_failure why);
+static inline struct tls *tls_of(const SSL *ssl)
+{
+    return SSL_get_app_data(ssl);
+}
+
+/* tls_pem.c: PEM out of memory. On failure false, and a text without line end in *errors. */
+bool tls_pem_certificates(struct str pem, STACK_OF(X509) * *out_list, struct buf *errors);
+bool tls_pem_key(struct str pem, EVP_PKEY **out_key, struct buf *errors);
+/* Adds all certificates of a file; names may be NULL. */
+bool tls_pem_store(struct str pem, X509_STORE *store, STACK_OF(X509_NAME) * names, struct buf *errors);
+bool tls_pem_crls(struct str pem, X509_STORE *store, struct buf *errors);
+/* OpenSSL's last words, and forgets them. */
+const char *tls_last_error(void);
+
+/* tls_site.c */
+/* By the name of a handshake in lower case; an exact one, then "*." for its first label, then the fallback.
+ * out_known (may be NULL): it was not the fallback. */
+const struct tls_site *tls_site_find(const struct tls_store *s, struct str host, bool *out_known);
+/* The site of this host, made when there is none; NULL host: the fallback. */
+struct tls_site *tls_site_make(struct tls_store *s, struct str host);
+void tls_sites_free(struct tls_store *s);
+/* The name in a server_name extension (RFC 6066 3), in lower case; false when there is none or it is
+ * malformed. */
+bool tls_sni_parse(const unsigned char *p, size_t n, char out_host[TLS_SNI_MAX + 1], size_t *out_len);
+/* client_hello callback of OpenSSL: before anything is resumed (P6). arg is the tls_server. */
+int tls_on_client_hello(SSL *ssl, int *alert, void *arg);
+
+/* The wire form of a list of protocols; 0 when it does not fit. */
+unsigned tls_alpn_encode(const struct strings *list, unsigned char out[TLS_ALPN_BYTES]);
+enum alpn tls_alpn_of(const unsigned char *p, unsigned n);
+/* Versions and modes that both sides share. */
+bool tls_ctx_basics(SSL_CTX *ctx, int min_version, int max_version);
+
+#endif

@@ -1,0 +1,272 @@
+#include "proxy/secure.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "proxy/proxy.h"
+
+/* ---- certificates of listeners ---- */
+
+static const struct listener_settings *listener_at(const struct settings *s, size_t i)
+{
+    return SETTINGS_AT(s->listeners, struct listener_settings, i);
+}
+
+static void log_lines(const struct buf *text)
+{
+    struct str rest = buf_str(text), line;
+    while (rest.n && str_next(&rest, '\n', &line))
+        if (line.n)
+            log_error("%.*s", STR_ARG(line));
+}
+
+/* NULL with lines in *errors. */
+static struct tls_store *make_store(const struct listener_settings *l, const struct bundle *b,
+                                    const struct tls_store *old, struct buf *errors)
+{
+    char who[128];
+    int kept;
+    snprintf(who, sizeof who, "listener \"%s\"", l->name);
+    return tls_store_create(&l->tls, b, who, old, errors, &kept);
+}
+
+static void free_stores(const struct settings *s, struct tls_store ***pstores)
+{
+    struct tls_store **stores = *pstores;
+    for (size_t i = 0; stores && i < s->listeners.count; i++)
+        tls_store_unref(&stores[i]);
+    free(stores);
+    *pstores = NULL;
+}
+
+/* False when one of them cannot be had; the others are looked at in any case. */
+static bool make_stores(const struct settings *s, const struct bundle *b, struct tls_store **stores,
+                        struct buf *errors)
+{
+    bool ok = true;
+    for (size_t i = 0; i < s->listeners.count; i++) {
+        const struct listener_settings *l = listener_at(s, i);
+        if (!l->tls.certificates.count)
+            continue;
+        stores[i] = make_store(l, b, NULL, errors);
+        ok &= stores[i] != NULL;
+    }
+    return ok;
+}
+
+bool secure_load(struct proxy *p)
+{
+    struct secure_files *f = &p->secure;
+    struct buf errors;
+    buf_init(&errors);
+    f->stores = must(calloc(p->settings->listeners.count + 1, sizeof *f->stores));
+    bool ok = bundle_open(&f->bundle, p->role->tls_fd);
+    if (!ok)
+        log_error("the files of TLS cannot be read");
+    ok = ok && make_stores(p->settings, &f->bundle, f->stores, &errors);
+    log_lines(&errors);
+    buf_fini(&errors);
+    return ok;
+}
+
+/* ---- ways to connect ---- */
+
+struct secure_client {
+    struct secure_client *next;
+    struct buf key;            /* owned: the options that make it what it is */
+    struct tls_client *client; /* counted; NULL: its files are no good */
+    bool used;
+};
+
+static void key_of(const struct cluster_options *o, struct buf *key)
+{
+    options_encode(&tls_cluster_table, &o->tls, key);
+    if (o->host)
+        buf_printf(key, "\n%s", o->host);
+}
+
+static struct secure_client *client_for(struct secure_files *f, const struct cluster *c)
+{
+    struct buf key, errors;
+    buf_init(&key);
+    key_of(&c->options, &key);
+    for (struct secure_client *sc = f->clients; sc; sc = sc->next)
+        if (str_eq(buf_str(&sc->key), buf_str(&key))) {
+            buf_fini(&key);
+            return sc;
+        }
+    char who[CLUSTER_ID_MAX + 64];
+    snprintf(who, sizeof who, "cluster %.*s: tls", STR_ARG(c->id));
+    buf_init(&errors);
+    struct secure_client *sc = must(calloc(1, sizeof *sc));
+    sc->key = key;
+    sc->client = tls_client_create(&c->options.tls, c->options.host, &f->bundle, who, &errors);
+    sc->next = f->clients;
+    f->clients = sc;
+    log_lines(&errors);
+    buf_fini(&errors);
+    return sc;
+}
+
+static void drop_unused(struct secure_files *f, bool all)
+{
+    struct secure_client **at = &f->clients;
+    while (*at) {
+        struct secure_client *sc = *at;
+        if (sc->used && !all) {
+            at = &sc->next;
+            continue;
+        }
+        *at = sc->next;
+        tls_client_unref(&sc->client);
+        buf_fini(&sc->key);
+        free(sc);
+    }
+}
+
+static void free_client(void *client)
+{
+    struct tls_client *tc = client;
+    tls_client_unref(&tc);
+}
+
+void secure_sign(struct proxy *p, struct topology *t)
+{
+    bool any = p->secure.clients != NULL;
+    for (struct secure_client *sc = p->secure.clients; sc; sc = sc->next)
+        sc->used = false;
+    for (uint32_t i = 0; i < t->cluster_count; i++) {
+        struct cluster *c = t->clusters[i];
+        if (!c->options.tls.enabled)
+            continue;
+        struct secure_client *sc = client_for(&p->secure, c);
+        sc->used = any = true;
+        if (c->secure_free) /* shared with the topology before */
+            continue;
+        c->secure = sc->client ? tls_client_ref(sc->client) : NULL;
+        c->secure_free = free_client;
+    }
+    if (any)
+        drop_unused(&p->secure, false);
+}
+
+void secure_unload(struct proxy *p)
+{
+    drop_unused(&p->secure, true);
+    free_stores(p->settings, &p->secure.stores);
+    bundle_close(&p->secure.bundle);
+}
+
+/* ---- a worker ---- */
+
+static bool make_servers(struct pworker *pw)
+{
+    const struct settings *s = pw->settings;
+    struct buf errors;
+    bool ok = true;
+    buf_init(&errors);
+    for (size_t i = 0; i < s->listeners.count; i++) {
+        struct tls_store *store = pw->proxy->secure.stores ? pw->proxy->secure.stores[i] : NULL;
+        if (!store)
+            continue;
+        pw->secure.servers[i] = tls_server_create(&listener_at(s, i)->tls, store, &errors);
+        ok &= pw->secure.servers[i] != NULL;
+    }
+    log_lines(&errors);
+    buf_fini(&errors);
+    return ok;
+}
+
+bool secure_init(struct pworker *pw)
+{
+    struct secure *sec = &pw->secure;
+    sec->worker = tls_worker_create(&pw->w);
+    sec->servers = calloc(pw->settings->listeners.count + 1, sizeof *sec->servers);
+    sec->resume_count = pw->proxy->ledger.header->max_endpoints;
+    sec->resumes = calloc(sec->resume_count, sizeof *sec->resumes);
+    return sec->worker && sec->servers && sec->resumes && make_servers(pw);
+}
+
+void secure_fini(struct pworker *pw)
+{
+    struct secure *sec = &pw->secure;
+    for (size_t i = 0; sec->servers && i < pw->settings->listeners.count; i++)
+        tls_server_destroy(&sec->servers[i]);
+    for (uint32_t i = 0; sec->resumes && i < sec->resume_count; i++)
+        if (sec->resumes[i].session)
+            tls_resume_forget(&sec->resumes[i]);
+    free(sec->servers);
+    free(sec->resumes);
+    tls_worker_destroy(&sec->worker);
+}
+
+bool secure_accept(struct session *s)
+{
+    struct pworker *pw = s->pw;
+    size_t i = (size_t)(s->listener - listener_at(pw->settings, 0));
+    return tls_accept(&s->conn, pw->secure.worker, pw->secure.servers[i]);
+}
+
+bool secure_connect(struct uplink *u, const struct cluster *c, const char *alpn)
+{
+    struct secure *sec = &u->pw->secure;
+    struct tls_resume *resume = u->slot < sec->resume_count ? &sec->resumes[u->slot] : NULL;
+    if (!c->secure || !tls_connect(&u->conn, sec->worker, c->secure, &u->addr, alpn, resume))
+        return false;
+    u->secure = c->secure;
+    return true;
+}
+
+/* By address alone, which is safe: the conn keeps its client alive, so nobody else has that address. */
+bool secure_fits(const struct uplink *u, const struct cluster *c)
+{
+    return u->secure == c->secure && conn_is_secure(&u->conn) == c->options.tls.enabled;
+}
+
+/* ---- checking ---- */
+
+static void check_cluster(const struct cluster_options *o, const char *name, const struct bundle *b,
+                          struct buf *errors)
+{
+    char who[CLUSTER_ID_MAX + 64];
+    if (!o->tls.enabled)
+        return;
+    snprintf(who, sizeof who, "\"%s\": tls", name);
+    struct tls_client *tc = tls_client_create(&o->tls, o->host, b, who, errors);
+    tls_client_unref(&tc);
+}
+
+static void check_listener(const struct listener_settings *l, const struct bundle *b, struct buf *errors)
+{
+    if (!l->tls.certificates.count)
+        return;
+    struct tls_store *store = make_store(l, b, NULL, errors);
+    struct tls_server *ts = store ? tls_server_create(&l->tls, store, errors) : NULL;
+    tls_server_destroy(&ts);
+    tls_store_unref(&store);
+}
+
+bool secure_check(const struct settings *s, struct buf *errors)
+{
+    struct bundle b = {STR_NULL};
+    size_t before = errors->len;
+    int fd = bundle_make(s, errors);
+    if (fd < 0 || !bundle_open(&b, fd))
+        return false;
+    for (size_t i = 0; i < s->listeners.count; i++)
+        check_listener(listener_at(s, i), &b, errors);
+    for (size_t i = 0; i < s->clusters.count; i++) {
+        const struct cluster_settings *c = SETTINGS_AT(s->clusters, struct cluster_settings, i);
+        check_cluster(&c->options, c->name, &b, errors);
+    }
+    for (size_t i = 0; i < s->cartridges.count; i++) {
+        const struct cartridge_settings *c = SETTINGS_AT(s->cartridges, struct cartridge_settings, i);
+        for (size_t k = 0; k < c->ports.count; k++)
+            check_cluster(&SETTINGS_AT(c->ports, struct port_settings, k)->options, c->name, &b, errors);
+    }
+    bundle_close(&b);
+    close(fd);
+    return errors->len == before;
+}
