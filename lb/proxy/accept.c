@@ -103,9 +103,6 @@ static bool accept_one(struct acceptor *a)
             on_accept_error(pw, errno);
         return false;
     }
-    int one = 1;
-    if (peer.sa.sa_family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     place(a, fd, &peer);
     if (pw->session_count >= pw->proxy->max_sessions && !evict_idle(pw)) {
         acceptors_pause(pw);
@@ -146,6 +143,9 @@ static bool add_acceptor(struct pworker *pw, size_t listener, int fd)
     a->pw = pw;
     a->settings = SETTINGS_AT(pw->settings->listeners, struct listener_settings, listener);
     a->fd = fd;
+    int one = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one,
+                     sizeof one); /* what is accepted inherits it (Linux) */
     /* Level-triggered: what one turn leaves in the queue is announced again. */
     a->added = event_assign(&a->ev, pw->w.loop.base, fd, EV_READ | EV_PERSIST, on_acceptable, a) == 0 &&
                event_add(&a->ev, NULL) == 0;

@@ -49,8 +49,9 @@ static void decide_close(struct exchange *x, struct session *s)
 {
     bool waits_for_continue = (x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent && !x->request_ended;
     uint64_t limit = (uint64_t)s->listener->max_requests;
-    if (!(x->req.flags & MSG_KEEP_ALIVE) || waits_for_continue || x->pw->draining ||
-        (s->conn.eof && !s->in_len) || (limit && s->request_count >= limit))
+    s->client_closes = !(x->req.flags & MSG_KEEP_ALIVE);
+    if (s->client_closes || waits_for_continue || x->pw->draining || (s->conn.eof && !s->in_len) ||
+        (limit && s->request_count >= limit))
         s->close_after = true;
     /* A malformed or refused request leaves no safe place where the next could begin (H1 to H20). */
     if (x->reason && (reason_status((enum reason)x->reason) == 400 || !x->request_ended))

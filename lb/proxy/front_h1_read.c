@@ -369,6 +369,16 @@ void front_h1_resume(struct session *s)
         run_queue_add(&s->pw->w, &s->run);
 }
 
+/* A client that said "close" itself and sent its whole request sends nothing more that a reset could answer,
+ * so there is nothing to linger for. */
+static void end_session(struct session *s)
+{
+    if (s->client_closes && s->body.done && !s->in_len && !s->conn.may_read && s->conn.ops == &conn_plain)
+        session_close(s, false);
+    else
+        session_linger(s);
+}
+
 void front_h1_next(struct session *s)
 {
     s->drained_bytes = 0;
@@ -382,7 +392,7 @@ void front_h1_next(struct session *s)
         return;
     }
     if (s->close_after) {
-        session_linger(s);
+        end_session(s);
         return;
     }
     session_set_state(s, SESSION_IDLE);

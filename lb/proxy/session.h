@@ -32,6 +32,7 @@ struct session {
     uint32_t magic;
     uint8_t state;      /* enum session_state */
     bool close_after;   /* no further request on this connection */
+    bool client_closes; /* the client said that this request is its last */
     bool rsp_chunked;   /* the answer goes out chunked */
     bool rsp_no_body;   /* HEAD, 204, 304 */
     bool rsp_last_sent; /* the last chunk went out */
