@@ -58,6 +58,9 @@ static enum reason check_request(struct exchange *x)
     const struct message *m = &x->req;
     if (m->method == METHOD_TRACE && !l->trace)
         return REASON_METHOD;
+    /* Reserved for the preface of HTTP/2 (RFC 9113 3.4): no server must be made to think that it begins. */
+    if (m->method == METHOD_OTHER && str_eq(message_str(m, m->method_text), STR("PRI")))
+        return REASON_METHOD;
     if (l->max_body_bytes && m->framing == BODY_LENGTH && m->content_length > l->max_body_bytes)
         return REASON_BODY_LIMIT;
     return rewrite_request(x);
