@@ -151,7 +151,7 @@ struct cluster_settings {
 };
 
 struct endpoint_settings {
-    char *address; /* "10.0.0.1:80", "[::1]:80", "unix:/run/php.sock" */
+    char *address; /* "10.0.0.1:80", "[::1]:80", "unix:/run/php.sock", "app.internal:80" */
     int64_t weight;
 };
 
@@ -211,6 +211,15 @@ struct log_settings {
     int access_escape;   /* 0 text, 1 json: of formats with variables */
 };
 
+struct resolver_settings {
+    struct strings servers; /* "10.0.0.53", "[::1]:53"; none: those of resolv.conf */
+    uint64_t timeout_ms;    /* of the first try; it doubles */
+    int64_t tries;
+    uint64_t min_ttl_ms, max_ttl_ms; /* bounds of how long an answer is believed */
+    uint64_t retry_ms;               /* after a failure */
+    int64_t max_addresses;           /* of one name */
+};
+
 struct admin_settings {
     char *address;    /* "127.0.0.1:9090" or "unix:/path"; NULL: no admin listener */
     char *token_file; /* NULL: no token; only for loopback and unix sockets */
@@ -228,6 +237,7 @@ struct settings {
     char *temp_dir;   /* for unlinked spill files */
     struct log_settings log;
     struct admin_settings admin;
+    struct resolver_settings resolver;
     uint64_t shutdown_delay_ms, drain_timeout_ms;
     int64_t generations_max;
     int64_t max_sessions; /* 0: from RLIMIT_NOFILE */

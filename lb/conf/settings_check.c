@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "base/panic.h"
+#include "conf/address.h"
 
 #define EACH(type, item, list)                                                                               \
     for (type *item = (list).items, *item##_end = item ? item + (list).count : NULL; item != item##_end;     \
@@ -42,33 +43,35 @@ static void check_name(struct reader *r, char *const *name)
                      NAME_MAX_BYTES);
 }
 
-/* ---- addresses; lb/net/addr.h parses them again where they are used ---- */
-
-static bool address_is_valid(struct str text)
-{
-    if (str_starts(text, STR("unix:")))
-        return text.n > 6 && text.p[5] == '/' && text.n - 5 < sizeof((struct sockaddr_un *)0)->sun_path;
-    size_t colon = text.n;
-    while (colon > 0 && text.p[colon - 1] != ':')
-        colon--;
-    uint64_t port;
-    uint8_t ip[16];
-    if (colon < 2 || !str_to_u64(str_make(text.p + colon, text.n - colon), &port) || port < 1 || port > 65535)
-        return false;
-    struct str host = str_make(text.p, colon - 1);
-    if (str_find(host, ':') >= 0 && host.p[0] != '[')
-        return false; /* an IPv6 address needs its brackets, or its end is ambiguous */
-    return cidr_ip_parse(host, ip);
-}
+/* ---- addresses ---- */
 
 static void check_address(struct reader *r, char *const *address)
 {
     if (*address && !address_is_valid(str_of(*address)))
-        reader_error(
-            r, address,
-            "\"%s\" is no address: expected \"10.0.0.1:80\", \"[::1]:80\" or \"unix:/path\" (names are "
-            "resolved by discovery plugins)",
-            *address);
+        reader_error(r, address,
+                     "\"%s\" is no address: expected \"10.0.0.1:80\", \"[::1]:80\" or \"unix:/path\"",
+                     *address);
+}
+
+/* Of a server behind us: it may have a name. */
+static void check_endpoint(struct reader *r, char *const *address)
+{
+    if (*address && !address_is_valid(str_of(*address)) && !address_is_name(str_of(*address)))
+        reader_error(r, address,
+                     "\"%s\" is no address: expected \"10.0.0.1:80\", \"[::1]:80\", \"app.internal:80\" or "
+                     "\"unix:/path\"",
+                     *address);
+}
+
+static void check_resolver(const struct resolver_settings *s, struct reader *r)
+{
+    for (size_t i = 0; i < s->servers.n; i++)
+        if (!address_is_server(str_of(s->servers.v[i])))
+            reader_error(r, &s->servers,
+                         "\"%s\" in resolver: expected \"10.0.0.53\", \"10.0.0.53:5353\" or \"[::1]:53\"",
+                         s->servers.v[i]);
+    if (s->min_ttl_ms > s->max_ttl_ms)
+        reader_error(r, &s->min_ttl_ms, "min_ttl is above max_ttl");
 }
 
 /* ---- sets of names ---- */
@@ -279,7 +282,7 @@ static void check_clusters(const struct settings *s, struct reader *r)
         check_options(s, &cluster->options, r, cluster);
         EACH(const struct endpoint_settings, endpoint, cluster->endpoints)
         {
-            check_address(r, &endpoint->address);
+            check_endpoint(r, &endpoint->address);
         }
         if (cluster->options.protocol == PROTOCOL_FILES && cluster->endpoints.count)
             reader_error(r, &cluster->endpoints, "a cluster with protocol = \"files\" has no endpoints");
@@ -521,6 +524,7 @@ static void check_admin(const struct settings *s, struct reader *r)
 static void check_top(const struct settings *s, struct reader *r)
 {
     check_admin(s, r);
+    check_resolver(&s->resolver, r);
     if (!is_token(str_of(s->server_name)))
         reader_error(r, &s->server_name, "server_name must be a token of RFC 9110, 1 to 64 letters");
     if (s->control && strlen(s->control) >= sizeof((struct sockaddr_un *)0)->sun_path)

@@ -266,6 +266,29 @@ static const struct option_table admin_table = {
     .struct_size = sizeof(struct admin_settings),
 };
 
+#define V(member) offsetof(struct resolver_settings, member)
+static const struct option resolver_rows[] = {
+    ROW_STRINGS("servers", V(servers), NULL,
+                "Name servers, such as [ \"10.0.0.53\", \"[::1]:5353\" ]. Unset: those of /etc/resolv.conf, read at start and "
+                "reload. /etc/hosts is asked first in any case, and search domains hold for names without a final dot."),
+    ROW_DURATION("timeout", V(timeout_ms), "2s", MS(10), SEC(60), "For the answer of a server at the first try."),
+    ROW_INT("tries", V(tries), "3", 1, 10, "How often each server is asked, with growing time-outs."),
+    ROW_DURATION("min_ttl", V(min_ttl_ms), "1s", MS(10), DAY,
+                 "An answer is believed at least so long, whatever it says. Names of /etc/hosts are looked up as often."),
+    ROW_DURATION("max_ttl", V(max_ttl_ms), "1h", MS(10), DAY,
+                 "And at most so long, so that a mistake with a day's TTL does not last a day."),
+    ROW_DURATION("retry", V(retry_ms), "5s", MS(10), DAY,
+                 "After a failure, or when a name has no address, it is looked up again after this."),
+    ROW_INT("max_addresses", V(max_addresses), "256", 1, 4096, "Addresses of one name that become endpoints."),
+};
+static const struct option_table resolver_table = {
+    .name = "resolver",
+    .help = "How host names of endpoints become addresses. Every address of a name, IPv4 and IPv6, is an endpoint. While no "
+            "server answers the last addresses stay; that a name has none is believed when it is said twice in a row.",
+    ROWS(resolver_rows),
+    .struct_size = sizeof(struct resolver_settings),
+};
+
 #define S(member) offsetof(struct settings, member)
 static const struct option settings_rows[] = {
     ROW_INT(
@@ -292,6 +315,7 @@ static const struct option settings_rows[] = {
     ROW_GROUP("log", S(log), &log_table, "Logs."),
     ROW_GROUP("admin", S(admin), &admin_table,
               "The admin listener: /metrics for Prometheus, a JSON API below /v1, and a live page at /."),
+    ROW_GROUP("resolver", S(resolver), &resolver_table, "Host names of endpoints."),
     ROW_DURATION(
         "shutdown_delay", S(shutdown_delay_ms), "0s", 0, SEC(3600),
         "On SIGTERM, how long requests are still accepted while /readyz already fails. Behind another load "

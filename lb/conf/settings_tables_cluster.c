@@ -306,7 +306,9 @@ const struct option_table cluster_options_table = {
 #define E(member) offsetof(struct endpoint_settings, member)
 static const struct option endpoint_rows[] = {
     ROW_REQUIRED("address", E(address),
-                 "\"10.0.0.1:80\", \"[::1]:80\" or \"unix:/run/php.sock\". Names are not resolved here."),
+                 "\"10.0.0.1:80\", \"[::1]:80\", \"unix:/run/php.sock\", or a host name with a port, \"app.internal:80\": "
+                 "each of its addresses is an endpoint, and it is looked up again when its TTL is over (see resolver). "
+                 "A name that does not resolve yet is no error."),
     ROW_INT("weight", E(weight), "100", 0, 1000,
             "Share of the requests in relation to the others; 0: no new requests."),
 };

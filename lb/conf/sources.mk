@@ -1,5 +1,5 @@
 lb_conf_sources = \
-	lb/conf/log_format.c lb/conf/log_format.h \
+	lb/conf/address.c lb/conf/address.h lb/conf/log_format.c lb/conf/log_format.h \
 	lb/conf/options.c lb/conf/options.h lb/conf/options_row.h \
 	lb/conf/options_text.c lb/conf/options_format.c lb/conf/options_wire.c lb/conf/options_manual.c \
 	lb/conf/source.c lb/conf/source.h \

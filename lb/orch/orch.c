@@ -271,7 +271,7 @@ static void load_topology(struct orch *o)
 static bool has_owner(void *ctx, const char *owner)
 {
     return strcmp(owner, "config") == 0 || strcmp(owner, MEMBERS_OWNER) == 0 ||
-           orch_host_ops.is_configured(ctx, owner);
+           names_has_owner(((struct orch *)ctx)->settings, owner) || orch_host_ops.is_configured(ctx, owner);
 }
 
 static void load(struct orch *o)
@@ -305,11 +305,17 @@ static void init(struct orch *o)
     o->probes = probes_create(&o->loop, &orch_probe_ops, o);
 }
 
+static void on_names(void *ctx)
+{
+    orch_touch(ctx);
+}
+
 static void start(struct orch *o)
 {
     log_info("orchestrator started: epoch %llu, %zu plugins", (unsigned long long)o->role->epoch,
              o->settings->plugins.count);
     publish(o);
+    o->names = names_create(&o->loop, o->model, o->settings, on_names, o);
     bring_all_up(o);
     if (o->role->admin && o->role->admin_fd >= 0)
         o->admin = o->role->admin->start(o);
@@ -321,6 +327,7 @@ static void end(struct orch *o)
     if (o->admin)
         o->role->admin->stop(o->admin);
     o->admin = NULL;
+    names_destroy(&o->names);
     host_fini(&o->host);
     if (o->exit_code == EXIT_OK)
         proxies_flush(o->proxies);

@@ -14,6 +14,7 @@
 
 #include "orch/host.h"
 #include "orch/members.h"
+#include "orch/names.h"
 #include "orch/probe.h"
 #include "orch/proxies.h"
 #include "orch/state.h"
@@ -49,6 +50,7 @@ struct orch {
     struct host host;
     struct members members;
     struct probes *probes;
+    struct names *names; /* NULL: no endpoint has one */
     struct proxies *proxies;
     struct state state;
     struct timer publish, tick, beat, retry;

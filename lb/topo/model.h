@@ -23,7 +23,8 @@ void model_load(struct model *m, const struct topology *from);
 /* The static clusters and routes of the config, and for each port of an application's cartridges the cluster
  * "application/1/1/alias:port" without endpoints, for its first port the routes too; owner "config", as a
  * whole view. Used by the master for the first topology and by the orchestrator, which adds the members. What
- * cannot be used (a name as address) is logged and left out. */
+ * cannot be used is logged and left out. Endpoints with a host name are not there: lb/orch/names.h adds what
+ * they resolve to. */
 void model_load_settings(struct model *m, const struct settings *s);
 
 /* After model_load: the objects of owners that is_kept refuses are removed. */

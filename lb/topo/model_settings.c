@@ -21,11 +21,8 @@ static void put_endpoint(struct model *m, struct str cluster, const struct endpo
     e.weight = from->weight < 0                     ? 0
                : from->weight > TOPOLOGY_WEIGHT_MAX ? TOPOLOGY_WEIGHT_MAX
                                                     : (uint32_t)from->weight;
-    if (!addr_parse(id, &e.addr)) {
-        log_error("cluster %.*s: endpoint '%.*s' is no address:port (names are not resolved here); left out",
-                  STR_ARG(cluster), STR_ARG(id));
-        return;
-    }
+    if (!addr_parse(id, &e.addr))
+        return; /* a name: the orchestrator finds its addresses */
     say(model_put_endpoint(m, CONFIG, cluster, &e, error), error);
 }
 

@@ -1,3 +1,5 @@
+unit_tests += tests/unit/conf/test_address
+tests_unit_conf_test_address_SOURCES = tests/unit/conf/test_address.c
 unit_tests += tests/unit/conf/test_log_format
 tests_unit_conf_test_log_format_SOURCES = tests/unit/conf/test_log_format.c
 unit_tests += tests/unit/conf/test_options
