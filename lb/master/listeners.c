@@ -10,19 +10,25 @@
 #include "base/panic.h"
 #include "net/addr.h"
 
-enum { ACTIVATION_FIRST_FD = 3 }; /* sd_listen_fds(3) */
+enum { GIVEN_FIRST_FD = 3, GIVEN_MAX = 256 }; /* sd_listen_fds(3) */
+
+static void add_given(struct listener_set *set, int fd, struct str name, bool is_taken)
+{
+    set->given = must(realloc(set->given, sizeof *set->given * (size_t)(set->given_count + 1)));
+    set->given[set->given_count++] = (struct given_socket){fd, must(str_dup(name)), is_taken};
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
 
 void listeners_init(struct listener_set *set)
 {
     *set = (struct listener_set){0};
     uint64_t pid, count;
+    struct str names = str_of(getenv("LISTEN_FDNAMES")), name;
     if (str_to_u64(str_of(getenv("LISTEN_PID")), &pid) && pid == (uint64_t)getpid() &&
-        str_to_u64(str_of(getenv("LISTEN_FDS")), &count) && count <= 256) {
-        set->activated_first = ACTIVATION_FIRST_FD;
-        set->activated_count = (int)count;
-        for (int i = 0; i < set->activated_count; i++)
-            fcntl(ACTIVATION_FIRST_FD + i, F_SETFD, FD_CLOEXEC);
-    }
+        str_to_u64(str_of(getenv("LISTEN_FDS")), &count) && count <= GIVEN_MAX)
+        for (int i = 0; i < (int)count; i++)
+            add_given(set, GIVEN_FIRST_FD + i, names.n && str_next(&names, ':', &name) ? name : STR(""),
+                      false);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -38,20 +44,65 @@ static struct bound *find(const struct listener_set *set, const char *address)
 
 /* ---- making sockets ---- */
 
-static int activated_socket(struct listener_set *set, const struct addr *a)
+static bool is_listening(int fd)
 {
-    for (int i = 0; i < set->activated_count; i++) {
-        int fd = set->activated_first + i, is_listening = 0;
-        struct addr have = {.len = sizeof have.un};
-        socklen_t len = sizeof is_listening;
-        if (getsockname(fd, &have.sa, &have.len) != 0 || !addr_eq(&have, a))
+    int is_stream = 0, accepts = 0;
+    socklen_t len = sizeof is_stream;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &is_stream, &len) != 0 || is_stream != SOCK_STREAM)
+        return false;
+    len = sizeof accepts;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &len) == 0 && accepts;
+}
+
+static bool has_address(int fd, const struct addr *a)
+{
+    struct addr have = {.len = sizeof have.un};
+    return getsockname(fd, &have.sa, &have.len) == 0 && addr_eq(&have, a);
+}
+
+/* By name, so that a manager may bind what no config can spell, such as one socket for IPv4 and IPv6; else by
+ * address. */
+static struct given_socket *find_given(struct listener_set *set, const char *name, const struct addr *a)
+{
+    struct given_socket *found = NULL;
+    for (int i = 0; i < set->given_count; i++) {
+        struct given_socket *g = &set->given[i];
+        if (g->is_taken || !is_listening(g->fd))
             continue;
-        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) != 0 || !is_listening)
-            continue;
-        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        return fd;
+        if (strcmp(g->name, name) == 0)
+            return g;
+        if (!found && has_address(g->fd, a))
+            found = g;
     }
-    return -1;
+    return found;
+}
+
+static bool take_given(struct listener_set *set, const char *name, const struct addr *a,
+                       struct listener_fds *out)
+{
+    struct given_socket *g = find_given(set, name, a);
+    if (!g)
+        return false;
+    fcntl(g->fd, F_SETFL, fcntl(g->fd, F_GETFL) | O_NONBLOCK);
+    g->is_taken = true;
+    out->fds[0] = g->fd;
+    out->count = 1;
+    out->is_given = true;
+    return true;
+}
+
+void listeners_warn_unused(const struct listener_set *set)
+{
+    for (int i = 0; i < set->given_count; i++) {
+        struct addr a = {.len = sizeof a.un};
+        char text[ADDR_TEXT_BYTES] = "no socket";
+        if (set->given[i].is_taken)
+            continue;
+        if (getsockname(set->given[i].fd, &a.sa, &a.len) == 0)
+            addr_print(&a, text);
+        log_warn("socket \"%s\" (%s) of the service manager: no listener has this name or address",
+                 set->given[i].name, text);
+    }
 }
 
 static int open_socket(const struct addr *a, bool reuse_port)
@@ -143,10 +194,21 @@ static bool bind_inet(const struct addr *a, int sockets, struct listener_fds *ou
     return is_free;
 }
 
-static void close_sockets(struct listener_fds *f)
+/* What was given stays open: a later config may want it. */
+static void give_back(struct listener_set *set, int fd)
+{
+    for (int i = 0; i < set->given_count; i++)
+        if (set->given[i].fd == fd)
+            set->given[i].is_taken = false;
+}
+
+static void close_sockets(struct listener_set *set, struct listener_fds *f)
 {
     for (int i = 0; i < f->count; i++)
-        close(f->fds[i]);
+        if (f->is_given)
+            give_back(set, f->fds[i]);
+        else
+            close(f->fds[i]);
     free(f->fds);
     *f = (struct listener_fds){0};
 }
@@ -168,12 +230,8 @@ static bool make_sockets(struct listener_set *set, const struct listener_setting
         errno = EINVAL;
         return false;
     }
-    int given = activated_socket(set, &a);
-    if (given >= 0) {
-        out->fds[0] = given;
-        out->count = 1;
+    if (take_given(set, ls->name, &a, out))
         return true;
-    }
     bool ok = a.sa.sa_family == AF_UNIX ? bind_unix(&a, out) : bind_inet(&a, workers, out);
     return ok && listen_all(out, ls->backlog);
 }
@@ -192,9 +250,10 @@ static void drop(struct listener_set *set, int i, bool unlink_path)
 {
     struct bound *b = &set->items[i];
     struct addr a;
-    if (unlink_path && addr_parse(str_of(b->address), &a) && a.sa.sa_family == AF_UNIX && a.un.sun_path[0])
+    if (unlink_path && !b->sockets.is_given && addr_parse(str_of(b->address), &a) &&
+        a.sa.sa_family == AF_UNIX && a.un.sun_path[0])
         unlink(a.un.sun_path);
-    close_sockets(&b->sockets);
+    close_sockets(set, &b->sockets);
     free(b->address);
     set->items[i] = set->items[--set->count];
 }
@@ -210,11 +269,11 @@ static bool bind_admin(struct listener_set *set, const struct settings *s, struc
         return true;
     if (!make_sockets(set, &ls, 1, &sockets)) {
         explain(&ls, error);
-        close_sockets(&sockets);
+        close_sockets(set, &sockets);
         return false;
     }
-    if (addr_parse(str_of(ls.address), &a) && a.sa.sa_family == AF_UNIX && a.un.sun_path[0] &&
-        chmod(a.un.sun_path, 0600) != 0)
+    if (!sockets.is_given && addr_parse(str_of(ls.address), &a) && a.sa.sa_family == AF_UNIX &&
+        a.un.sun_path[0] && chmod(a.un.sun_path, 0600) != 0)
         log_warn("cannot set the mode of %s: %m", a.un.sun_path);
     add(set, str_of(ls.address), sockets);
     log_info("admin listener: %s", ls.address);
@@ -239,13 +298,13 @@ bool listeners_bind(struct listener_set *set, const struct settings *s, int work
         }
         if (!make_sockets(set, ls, workers, &sockets)) {
             explain(ls, error);
-            close_sockets(&sockets);
+            close_sockets(set, &sockets);
             listeners_unbind_last(set);
             return false;
         }
         add(set, str_of(ls->address), sockets);
-        log_info("listener \"%s\": %s, %d socket%s", ls->name, ls->address, sockets.count,
-                 sockets.count == 1 ? "" : "s");
+        log_info("listener \"%s\": %s, %d socket%s%s", ls->name, ls->address, sockets.count,
+                 sockets.count == 1 ? "" : "s", sockets.is_given ? " of the service manager" : "");
     }
     return true;
 }
@@ -281,6 +340,13 @@ void listeners_close_all(struct listener_set *set, bool unlink_paths)
         drop(set, set->count - 1, unlink_paths);
     free(set->items);
     set->items = NULL;
+    for (int i = 0; i < set->given_count; i++) {
+        close(set->given[i].fd);
+        free(set->given[i].name);
+    }
+    free(set->given);
+    set->given = NULL;
+    set->given_count = 0;
 }
 
 struct listener_fds *listeners_of(const struct listener_set *set, const struct settings *s)
@@ -300,11 +366,13 @@ int listeners_admin_fd(const struct listener_set *set, const struct settings *s)
     return b && b->sockets.count ? b->sockets.fds[0] : -1;
 }
 
-void listeners_adopt(struct listener_set *set, struct str address, const int *fds, int count)
+void listeners_adopt(struct listener_set *set, struct str address, const int *fds, int count, bool is_given)
 {
-    struct listener_fds f = {must(calloc((size_t)count + 1, sizeof(int))), count};
+    struct listener_fds f = {must(calloc((size_t)count + 1, sizeof(int))), count, is_given};
     for (int i = 0; i < count; i++) {
         f.fds[i] = fds[i];
+        if (is_given)
+            add_given(set, fds[i], STR(""), true);
         fcntl(fds[i], F_SETFD, FD_CLOEXEC);
     }
     add(set, address, f);

@@ -270,6 +270,8 @@ static int bind_all(struct master *m, struct buf *error)
     bool ok = listeners_bind(&m->listeners, m->settings, sockets, error) &&
               control_start(m, fallback ? fallback : path, error);
     free(fallback);
+    if (ok)
+        listeners_warn_unused(&m->listeners);
     return ok ? EXIT_OK : EXIT_BIND;
 }
 
@@ -370,7 +372,7 @@ static int start_adopting(struct master *m, const struct master_options *options
     }
     for (size_t i = 0; i < s->listener_count; i++)
         listeners_adopt(&m->listeners, str_of(s->listeners[i].address), s->listeners[i].fds,
-                        s->listeners[i].count);
+                        s->listeners[i].count, s->listeners[i].is_given);
     adopt_memory(m, s);
     control_adopt(m, s->control_path, s->control_fd, s->waiter_fd);
     if (getenv(UPGRADE_BACK_ENV)) {

@@ -88,6 +88,7 @@ static void put_listener(const struct state_listener *l, struct buf *b)
     buf_pack_u64(b, (uint64_t)l->count);
     for (int i = 0; i < l->count; i++)
         put_fd(b, l->fds[i]);
+    buf_pack_u64(b, l->is_given);
 }
 
 static void put_generation(const struct state_generation *g, struct buf *b)
@@ -197,6 +198,10 @@ static bool take_listener(struct str in, struct upgrade_state *s)
     for (; l->count < (int)n; l->count++)
         if (!take_fd(&in, &l->fds[l->count]))
             return false;
+    n = 0;
+    if (in.n && !unpack_u64(&in, &n)) /* older versions do not say it */
+        return false;
+    l->is_given = n == 1;
     return true;
 }
 

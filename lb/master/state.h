@@ -21,6 +21,7 @@ struct state_listener {
     char *address; /* owned */
     int *fds;      /* owned array */
     int count;
+    bool is_given; /* by a service manager */
 };
 
 struct state_generation {

@@ -75,6 +75,7 @@ static void collect_listeners(const struct master *m, struct upgrade_state *s)
         to->fds = must(calloc((size_t)b->sockets.count + 1, sizeof *to->fds));
         memcpy(to->fds, b->sockets.fds, sizeof *to->fds * (size_t)b->sockets.count);
         to->count = b->sockets.count;
+        to->is_given = b->sockets.is_given;
     }
 }
 

@@ -189,7 +189,7 @@ void proxy_close_listeners(struct proxy *p, bool final)
     for (size_t l = 0; l < p->settings->listeners.count; l++)
         for (int i = 0; i < p->role->listeners[l].count; i++) {
             int *fd = &p->role->listeners[l].fds[i];
-            if (final)
+            if (final && !p->role->listeners[l].is_given)
                 shutdown(*fd, SHUT_RD);
             close(*fd);
             *fd = -1;

@@ -27,6 +27,8 @@ enum exit_code {
 struct listener_fds {
     int *fds; /* owned by the array's owner */
     int count;
+    bool is_given; /* by a service manager, which goes on listening: never shut down, its file never unlinked
+                    */
 };
 
 struct proxy_role {

@@ -21,6 +21,7 @@ static void fill(struct upgrade_state *s)
     l->fds[0] = 5;
     l->fds[1] = 6;
     l->count = 2;
+    l->is_given = true;
     *state_add_generation(s) = (struct state_generation){7, 1, 4711, 8, 9};
     *state_add_generation(s) = (struct state_generation){8, 2, 4712, -1, 10};
     struct state_member *m = state_add_member(s);
@@ -65,6 +66,7 @@ static void everything_comes_back(void **state)
     assert_int_equal(out.listener_count, 1);
     assert_string_equal(out.listeners[0].address, "0.0.0.0:80");
     assert_int_equal(out.listeners[0].fds[1], 6);
+    assert_true(out.listeners[0].is_given);
     assert_int_equal(out.generation_count, 2);
     assert_int_equal(out.generations[1].channel_fd, -1);
     assert_int_equal(out.generations[1].ledger_fd, 10);
