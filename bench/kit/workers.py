@@ -29,6 +29,7 @@ def unevenness(values):
 
 def load_and_look(bench, candidate, pid):
     """One round of coxswain with two workers; sessions are looked at in the middle of it."""
+    proc.wait_until(lambda: all(r["sessions"] == 0 for r in worker_rows(bench, pid)), "sessions of the round before", 10)
     before = worker_rows(bench, pid)
     pids = candidate.pids()
     total0, user0 = proc.cpu_seconds(pids)
@@ -36,8 +37,11 @@ def load_and_look(bench, candidate, pid):
                              "/"], stdout=subprocess.PIPE, text=True)
     middle = None
     try:
-        proc.wait_until(lambda: sum(r["sessions"] for r in worker_rows(bench, pid)) >= 64, "64 sessions", 10)
-        middle = worker_rows(bench, pid)
+        def all_there():
+            nonlocal middle
+            middle = worker_rows(bench, pid)
+            return sum(r["sessions"] for r in middle) == 64
+        proc.wait_until(all_there, "64 sessions", 10)
     finally:
         seen = json.loads(load.communicate()[0])
     total1, user1 = proc.cpu_seconds(pids)

@@ -36,18 +36,27 @@ static void begin(struct pworker *pw, const struct listener_settings *listener, 
 static void on_handover(struct worker *w, struct mail *m)
 {
     struct handover *h = CONTAINER_OF(m, struct handover, mail);
-    begin(pworker_of(w), h->listener, h->fd, &h->peer);
+    struct pworker *pw = pworker_of(w);
+    begin(pw, h->listener, h->fd, &h->peer);
+    atomic_fetch_sub_explicit(&pw->shared.coming, 1, memory_order_relaxed); /* it counts as ours now */
     free(h);
+}
+
+/* What a worker has and what was handed to it but is still on its way. */
+static uint32_t load_of(struct pworker *pw)
+{
+    return atomic_load_explicit(&pw->shared.sessions, memory_order_relaxed) +
+           atomic_load_explicit(&pw->shared.coming, memory_order_relaxed);
 }
 
 static struct pworker *least_loaded(struct pworker *pw)
 {
     struct proxy *p = pw->proxy;
     struct pworker *best = pw;
-    uint32_t mine = pw->session_count, least = mine;
+    uint32_t mine = load_of(pw), least = mine;
     for (int i = 0; i < p->worker_count; i++) {
         struct pworker *other = &p->workers[i];
-        uint32_t n = atomic_load_explicit(&other->shared.sessions, memory_order_relaxed);
+        uint32_t n = load_of(other);
         if (n < least && atomic_load_explicit(&other->shared.serving, memory_order_relaxed)) {
             least = n;
             best = other;
@@ -65,7 +74,7 @@ static void place(struct acceptor *a, int fd, const struct addr *peer)
         return;
     }
     *h = (struct handover){.mail = {.fn = on_handover}, .listener = a->settings, .peer = *peer, .fd = fd};
-    atomic_fetch_add_explicit(&to->shared.sessions, 1, memory_order_relaxed); /* until it counts for itself */
+    atomic_fetch_add_explicit(&to->shared.coming, 1, memory_order_relaxed);
     mailbox_send(&to->w.mailbox, &h->mail);
 }
 

@@ -106,7 +106,9 @@ struct pworker {
     struct deadline tick; /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
-        _Alignas(64) _Atomic uint32_t sessions;
+        _Alignas(64) _Atomic uint32_t sessions; /* written by the worker alone */
+        _Atomic uint32_t
+            coming; /* connections handed to it that it has not taken yet: others add, it subtracts */
         _Atomic bool serving; /* has a topology and accepts: connections may be handed to it */
     } shared;
 };
