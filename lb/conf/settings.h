@@ -35,6 +35,7 @@ struct listener_settings {
     int64_t backlog;
     uint64_t client_header_timeout_ms; /* whole head, from its first byte (H32) */
     uint64_t client_idle_timeout_ms;   /* between requests */
+    uint64_t client_rest_after_ms;     /* idle for so long: kept in less memory; 0: never */
     uint64_t client_body_timeout_ms;   /* no body byte for so long */
     uint64_t client_body_min_rate;     /* bytes/s averaged over the body after the first 10 s; 0: off (H32) */
     uint64_t client_write_timeout_ms;  /* no byte of the answer taken for so long */

@@ -26,6 +26,9 @@ static const struct option listener_rows[] = {
         "client_idle_timeout", L(client_idle_timeout_ms), "60s", MS(1), DAY,
         "A client connection without a request is closed after this. An idle one costs little memory, and "
         "browsers profit from finding it still open."),
+    ROW_DURATION("client_rest_after", L(client_rest_after_ms), "5s", 0, DAY,
+                 "An idle client connection is kept in half the memory after this. Its next request costs two "
+                 "system calls more, so not too soon. 0: never."),
     ROW_DURATION("client_body_timeout", L(client_body_timeout_ms), "30s", MS(1), DAY,
                  "Longest silence in the middle of a request body; then 408."),
     ROW_SIZE("client_body_min_rate", L(client_body_min_rate), "500", 0, MIB(1024),

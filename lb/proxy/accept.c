@@ -9,6 +9,7 @@
 #include "base/panic.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
+#include "proxy/resting.h"
 
 #define ACCEPTS_A_TURN 64
 /* A worker with this many more sessions than the least loaded one hands a new one over (few connections
@@ -81,6 +82,8 @@ static void place(struct acceptor *a, int fd, const struct addr *peer)
 /* Room for one more by closing the session that has been idle longest. */
 static bool evict_idle(struct pworker *pw)
 {
+    if (resting_evict(pw))
+        return true;
     struct list *node = pw->idle_sessions.next;
     for (int i = 0; i < EVICT_LOOKS && node != &pw->idle_sessions; i++, node = node->next) {
         struct session *s = CONTAINER_OF(node, struct session, node);

@@ -72,10 +72,13 @@ struct pworker {
     struct ledger_writer ledger;
     struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
-    struct list intros;                  /* connections whose PROXY header is not there yet */
-    struct list uplinks;                 /* all */
-    struct hold_room *hold_rooms;        /* owned; one per cluster slot */
-    struct list rooms, rooms_due;        /* rooms in which someone waits; rooms to look into */
+    struct list resting;                 /* connections that have been idle for long, longest first */
+    struct pool resting_pool;
+    uint32_t rested;              /* since memory was last handed back */
+    struct list intros;           /* connections whose PROXY header is not there yet */
+    struct list uplinks;          /* all */
+    struct hold_room *hold_rooms; /* owned; one per cluster slot */
+    struct list rooms, rooms_due; /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
     struct uplink_pool pool;
     struct secure secure;         /* TLS */

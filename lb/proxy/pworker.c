@@ -9,6 +9,7 @@
 #include "proxy/hold.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
+#include "proxy/resting.h"
 
 #define TICK_MS        1000
 #define DRAIN_TICK_MS  50
@@ -47,6 +48,7 @@ static void cut_all(struct pworker *pw)
 {
     struct list *lists[] = {&pw->sessions, &pw->idle_sessions};
     intro_close_all(pw);
+    resting_wake_all(pw);
     for (size_t i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);
@@ -59,6 +61,7 @@ static void cut_all(struct pworker *pw)
 
 static void close_idle_sessions(struct pworker *pw)
 {
+    resting_wake_all(pw);
     struct list *node = pw->idle_sessions.next;
     while (node != &pw->idle_sessions) {
         struct session *s = CONTAINER_OF(node, struct session, node);
@@ -91,6 +94,8 @@ static void on_tick(struct deadline *d)
         hold_release(pw);
     if (pw->draining)
         drain_step(pw);
+    else
+        resting_tick(pw);
     cork_flush(&pw->w);
     worker_deadline(&pw->w, d, pw->draining ? DRAIN_TICK_MS : TICK_MS);
 }
@@ -142,6 +147,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     list_init(&pw->idle_sessions);
     list_init(&pw->uplinks);
     list_init(&pw->intros);
+    resting_init(pw);
     pool_init(&pw->intro_pool, sizeof(struct intro), INTROS_KEPT);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
@@ -181,7 +187,7 @@ void pworker_fini(struct pworker *pw)
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool,
-                            &pw->compress_pool};
+                            &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);

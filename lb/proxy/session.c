@@ -222,37 +222,54 @@ static bool begin_secure(struct session *s)
     return secure_accept(s);
 }
 
-void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
-                  const struct addr *peer, const struct proxyproto *said)
+/* An idle one that is in no loop yet; NULL (and fd closed) when memory is out. */
+static struct session *make(struct pworker *pw, const struct listener_settings *listener, int fd)
 {
     struct session *s = pool_take(&pw->session_pool);
     if (!s) {
         close(fd);
-        return;
+        return NULL;
     }
     memset(s, 0, sizeof *s);
     s->magic = SESSION_MAGIC;
     s->pw = pw;
     s->listener = listener;
     list_init(&s->node);
-    s->conn.fd = fd;
     list_init(&s->own_uplinks);
+    s->conn.fd = fd;
+    return s;
+}
+
+/* False, and it is gone: the loop has no room. */
+static bool join_loop(struct session *s, int fd)
+{
+    if (!conn_open(&s->conn, &s->pw->w, fd, front_h1_on_ready)) {
+        leave_limits(s);
+        free(s->proxied);
+        pool_give(&s->pw->session_pool, s);
+        return false;
+    }
+    sink_init(&s->sink, &s->conn);
+    deadline_init(&s->deadline, on_timeout);
+    run_node_init(&s->run, on_run);
+    list_push(&s->pw->idle_sessions, &s->node);
+    return true;
+}
+
+void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
+                  const struct addr *peer, const struct proxyproto *said)
+{
+    struct session *s = make(pw, listener, fd);
+    if (!s)
+        return;
     if (!set_origin(s, peer, said) || !enter_limits(s)) {
         close(fd);
         free(s->proxied);
         pool_give(&pw->session_pool, s);
         return;
     }
-    if (!conn_open(&s->conn, &pw->w, fd, front_h1_on_ready)) {
-        leave_limits(s);
-        free(s->proxied);
-        pool_give(&pw->session_pool, s);
+    if (!join_loop(s, fd))
         return;
-    }
-    sink_init(&s->sink, &s->conn);
-    deadline_init(&s->deadline, on_timeout);
-    run_node_init(&s->run, on_run);
-    list_push(&pw->idle_sessions, &s->node);
     pworker_count_session(pw, 1);
     ledger_add(&pw->ledger.row->accepted, 1);
     if (!listener->tls.certificates.count)
@@ -261,11 +278,28 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
         session_close(s, false);
 }
 
+struct session *session_revive(struct pworker *pw, const struct listener_settings *listener, int fd)
+{
+    struct session *s = make(pw, listener, fd);
+    return s && join_loop(s, fd) ? s : NULL;
+}
+
 static void reclaim(struct parked *p)
 {
     struct session *s = CONTAINER_OF(p, struct session, parked);
     s->magic = 0;
     pool_give(&s->pw->session_pool, s);
+}
+
+int session_give_up(struct session *s)
+{
+    ASSERT(s->state == SESSION_IDLE && !s->x && !s->in && !s->proxied);
+    session_set_state(s, SESSION_CLOSED);
+    deadline_stop(&s->pw->w.wheel, &s->deadline);
+    run_queue_remove(&s->run);
+    sink_fini(&s->sink);
+    worker_park(&s->pw->w, &s->parked, reclaim);
+    return conn_release(&s->conn);
 }
 
 void session_close(struct session *s, bool reset)

@@ -81,6 +81,11 @@ struct proxyproto;
  * call. */
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
                   const struct addr *peer, const struct proxyproto *said);
+/* An idle session again from a connection that rested (resting.h), without its origin, which the caller fills
+ * in; it is not counted anew. NULL: memory was out, fd is closed. */
+struct session *session_revive(struct pworker *pw, const struct listener_settings *listener, int fd);
+/* The opposite: an idle session goes, its connection stays open and counted. Returns the descriptor. */
+int session_give_up(struct session *s);
 /* At once, for a session without an exchange. reset: RST instead of FIN. */
 void session_close(struct session *s, bool reset);
 /* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for

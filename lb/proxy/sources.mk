@@ -6,4 +6,5 @@ lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c 
 	lb/proxy/proxy.c lb/proxy/proxy.h lb/proxy/proxy_topology.c lb/proxy/pworker.c lb/proxy/reply.c lb/proxy/reply.h \
 	lb/proxy/rewrite.c lb/proxy/rewrite.h lb/proxy/secure.c lb/proxy/secure.h lb/proxy/session.c lb/proxy/session.h lb/proxy/uplink.c \
 	lb/proxy/uplink.h lb/proxy/uplink_pool.c lb/proxy/view.c \
-	lb/proxy/intro.c lb/proxy/intro.h lb/proxy/send_proxy.c lb/proxy/send_proxy.h
+	lb/proxy/intro.c lb/proxy/intro.h lb/proxy/send_proxy.c lb/proxy/send_proxy.h \
+	lb/proxy/resting.c lb/proxy/resting.h

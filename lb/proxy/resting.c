@@ -1,0 +1,179 @@
+#include "proxy/resting.h"
+
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/panic.h"
+#include "proxy/proxy.h"
+
+#define RESTING_MAGIC 0x72657374u
+/* Of one worker in one second: 2 ms at most are spent on it. */
+#define RESTS_A_TICK 1024
+#define RESTING_KEPT 1024
+
+struct resting {
+    union {
+        struct list node; /* in pworker.resting, longest first */
+        struct parked parked;
+    };
+    struct event ev;
+    struct deadline deadline;
+    struct pworker *pw;
+    const struct listener_settings *listener;
+    int fd; /* owned */
+    uint32_t magic;
+    uint32_t request_count;
+    uint16_t port, local_port;
+    uint8_t family;
+    bool trusted, limited;
+    uint8_t ip[16], local_ip[16];
+};
+
+static bool can_rest(const struct session *s)
+{
+    return s->conn.ops == &conn_plain && s->conn.on_ready == front_h1_on_ready && s->request_count > 0 &&
+           !s->x && !s->in && !s->proxied && !s->write_watched && !s->close_after &&
+           list_is_empty(&s->own_uplinks) && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
+           !s->conn.may_read && !s->conn.peer_done;
+}
+
+static void reclaim(struct parked *p)
+{
+    struct resting *r = CONTAINER_OF(p, struct resting, parked);
+    r->magic = 0;
+    pool_give(&r->pw->resting_pool, r);
+}
+
+/* Out of the loop and of every list; its memory goes when the turn ends. The descriptor is the caller's. */
+static void leave(struct resting *r)
+{
+    event_del(&r->ev);
+    deadline_stop(&r->pw->w.wheel, &r->deadline);
+    list_remove(&r->node);
+    worker_park(&r->pw->w, &r->parked, reclaim);
+}
+
+/* Back to a session that is idle; its descriptor announces anew what waits there. NULL: memory was out, the
+ * connection is closed. */
+static struct session *wake(struct resting *r)
+{
+    CHECK_MAGIC(r, RESTING_MAGIC);
+    uint64_t at_ms = r->deadline.at_ms;
+    leave(r);
+    struct session *s = session_revive(r->pw, r->listener, r->fd);
+    if (!s) {
+        if (r->limited)
+            clients_leave(r->pw->proxy->clients, r->ip);
+        pworker_count_session(r->pw, -1);
+        return NULL;
+    }
+    s->request_count = r->request_count;
+    s->port = r->port;
+    s->local_port = r->local_port;
+    s->family = r->family;
+    s->trusted = r->trusted;
+    s->limited = r->limited;
+    memcpy(s->ip, r->ip, sizeof s->ip);
+    memcpy(s->local_ip, r->local_ip, sizeof s->local_ip);
+    if (at_ms)
+        deadline_set(&r->pw->w.wheel, &s->deadline, at_ms);
+    return s;
+}
+
+static void on_readable(evutil_socket_t fd, short events, void *ctx)
+{
+    struct resting *r = ctx;
+    (void)fd;
+    (void)events;
+    worker_on_event(&r->pw->w);
+    (void)wake(r);
+}
+
+static void on_timeout(struct deadline *d)
+{
+    struct session *s = wake(CONTAINER_OF(d, struct resting, deadline));
+    if (s)
+        session_linger(s);
+}
+
+static void rest(struct session *s)
+{
+    struct pworker *pw = s->pw;
+    struct resting *r = pool_take(&pw->resting_pool);
+    if (!r)
+        return; /* later perhaps */
+    *r = (struct resting){.pw = pw,
+                          .listener = s->listener,
+                          .magic = RESTING_MAGIC,
+                          .request_count = s->request_count,
+                          .port = s->port,
+                          .local_port = s->local_port,
+                          .family = s->family,
+                          .trusted = s->trusted,
+                          .limited = s->limited};
+    memcpy(r->ip, s->ip, sizeof r->ip);
+    memcpy(r->local_ip, s->local_ip, sizeof r->local_ip);
+    uint64_t at_ms = s->deadline.at_ms;
+    deadline_init(&r->deadline, on_timeout);
+    list_push(&pw->resting, &r->node);
+    r->fd = session_give_up(s);
+    if (at_ms)
+        deadline_set(&pw->w.wheel, &r->deadline, at_ms);
+    /* Level-triggered: what has come since the last look is announced too. */
+    if (event_assign(&r->ev, pw->w.loop.base, r->fd, EV_READ | EV_PERSIST, on_readable, r) != 0 ||
+        event_add(&r->ev, NULL) != 0)
+        (void)wake(r); /* no memory in the loop: as if it had been closed, or as it was */
+}
+
+void resting_init(struct pworker *pw)
+{
+    list_init(&pw->resting);
+    pool_init(&pw->resting_pool, sizeof(struct resting), RESTING_KEPT);
+}
+
+/* Idle for long enough. Connections are in the list by the time they became idle, but listeners may differ.
+ */
+static bool is_due(const struct session *s)
+{
+    const struct listener_settings *l = s->listener;
+    uint64_t began_ms = s->deadline.at_ms - l->client_idle_timeout_ms;
+    return l->client_rest_after_ms && began_ms + l->client_rest_after_ms <= s->pw->w.now_ms;
+}
+
+void resting_tick(struct pworker *pw)
+{
+    struct list *node = pw->idle_sessions.next;
+    uint32_t looked_at = 0, rested = 0;
+    while (node != &pw->idle_sessions && looked_at++ < RESTS_A_TICK) {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        node = node->next;
+        if (can_rest(s) && is_due(s)) {
+            rest(s);
+            rested++;
+        }
+    }
+    pw->rested += rested;
+    if (rested == 0 && pw->rested >= RESTS_A_TICK) {
+        memory_release(); /* a crowd went to rest: its sessions' memory is the machine's again */
+        pw->rested = 0;
+    }
+}
+
+bool resting_evict(struct pworker *pw)
+{
+    if (list_is_empty(&pw->resting))
+        return false;
+    struct session *s = wake(CONTAINER_OF(pw->resting.next, struct resting, node));
+    if (!s)
+        return true;
+    if (conn_peek(&s->conn) == 1)
+        return false;
+    session_close(s, false);
+    return true;
+}
+
+void resting_wake_all(struct pworker *pw)
+{
+    while (!list_is_empty(&pw->resting))
+        (void)wake(CONTAINER_OF(pw->resting.next, struct resting, node));
+}
