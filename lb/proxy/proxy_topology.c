@@ -50,13 +50,14 @@ static void on_topology_mail(struct worker *w, struct mail *m)
     struct topology_mail *t = CONTAINER_OF(m, struct topology_mail, mail);
     struct publication *pub = t->publication;
     bool first = pw->view == NULL;
+    if (!first)
+        uplink_pool_sweep(pw, pw->view->topology, t->view->topology);
     view_replace(pw, t->view);
     free(t);
     if (first && !acceptors_start(pw))
         PANIC("worker %d: listeners could not be registered", w->index);
     if (first)
         atomic_store_explicit(&pw->shared.serving, true, memory_order_release);
-    uplink_pool_sweep(pw);
     hold_release(pw);
     if (atomic_fetch_sub_explicit(&pub->pending, 1, memory_order_acq_rel) == 1)
         mailbox_send(&pw->proxy->mailbox, &pub->done);
@@ -84,11 +85,9 @@ static bool slots_fit(const struct proxy *p, const struct topology *t)
 {
     for (uint32_t c = 0; c < t->cluster_count; c++) {
         const struct cluster *cl = t->clusters[c];
-        if (cl->slot >= p->ledger.header->max_clusters)
+        if (cl->slot >= p->ledger.header->max_clusters || !cl->has_all_slots ||
+            cl->endpoint_slots > p->ledger.header->max_endpoints)
             return false;
-        for (uint32_t e = 0; e < cl->endpoint_count; e++)
-            if (cl->endpoints[e].slot >= p->ledger.header->max_endpoints)
-                return false;
     }
     return true;
 }

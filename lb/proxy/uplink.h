@@ -94,7 +94,10 @@ struct uplink_pool {
 };
 bool uplink_pool_init(struct uplink_pool *p, uint32_t max_slots) __attribute__((warn_unused_result));
 void uplink_pool_fini(struct uplink_pool *p);
-/* After a new topology: closes idle uplinks of endpoints that are gone or changed their address. */
-void uplink_pool_sweep(struct pworker *pw);
+/* Between two topologies: closes idle uplinks of endpoints that are gone or changed their address. Costs what
+ * changed: clusters that both share are passed over. An uplink that is given back later, by an exchange of
+ * the older topology, closes by its idle time-out; it is never taken for another address (uplink_take
+ * compares). */
+void uplink_pool_sweep(struct pworker *pw, const struct topology *before, const struct topology *after);
 
 #endif

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "proxy/proxy.h"
+#include "topo/cluster.h"
 
 bool uplink_pool_init(struct uplink_pool *p, uint32_t max_slots)
 {
@@ -17,38 +18,45 @@ void uplink_pool_fini(struct uplink_pool *p)
     p->by_slot = NULL;
 }
 
-static const struct endpoint *find_endpoint(const struct topology *t, uint32_t slot, const struct addr *addr)
+static void close_all(struct uplink_pool *p, uint32_t slot)
 {
-    for (uint32_t c = 0; c < t->cluster_count; c++)
-        for (uint32_t e = 0; e < t->clusters[c]->endpoint_count; e++) {
-            const struct endpoint *ep = &t->clusters[c]->endpoints[e];
-            if (ep->slot == slot)
-                return addr_eq(&ep->addr, addr) ? ep : NULL;
-        }
-    return NULL;
-}
-
-static void close_all(struct uplink_pool_entry *e)
-{
+    struct uplink_pool_entry *e = p->by_slot[slot];
+    if (!e)
+        return;
     while (!list_is_empty(&e->idle))
         uplink_close(CONTAINER_OF(e->idle.next, struct uplink, node));
+    free(e); /* so slots of endpoints that came and went cost nothing */
+    p->by_slot[slot] = NULL;
 }
 
-/* The entries that hold nothing are dropped, so slots of endpoints that came and went cost nothing. */
-void uplink_pool_sweep(struct pworker *pw)
+/* Idle uplinks to where `after` has no endpoint any more. Either may be NULL: the cluster is not in that
+ * topology. */
+static void sweep_cluster(struct uplink_pool *p, const struct cluster *before, const struct cluster *after)
 {
-    const struct topology *t = pw->view->topology;
-    struct list *node = pw->uplinks.next;
-    while (node != &pw->uplinks) {
-        struct uplink *u = CONTAINER_OF(node, struct uplink, all);
-        node = node->next;
-        if (!u->idle || find_endpoint(t, u->slot, &u->addr))
-            continue;
-        struct uplink_pool_entry *e = pw->pool.by_slot[u->slot];
-        /* The next node may be of the same endpoint: start over behind it. */
-        close_all(e);
-        free(e);
-        pw->pool.by_slot[u->slot] = NULL;
-        node = pw->uplinks.next;
+    for (uint32_t i = 0; before && i < before->endpoint_count; i++) {
+        const struct endpoint *e = &before->endpoints[i];
+        const struct endpoint *now = after ? cluster_endpoint(after, e->id) : NULL;
+        if (!now || now->slot != e->slot)
+            close_all(p, e->slot);
+    }
+    for (uint32_t i = 0; after && i < after->endpoint_count; i++) {
+        const struct endpoint *e = &after->endpoints[i];
+        const struct uplink_pool_entry *held = p->by_slot[e->slot];
+        if (held && !addr_eq(&held->addr, &e->addr))
+            close_all(p, e->slot);
+    }
+}
+
+void uplink_pool_sweep(struct pworker *pw, const struct topology *before, const struct topology *after)
+{
+    uint32_t b = 0, a = 0;
+    while (b < before->cluster_count || a < after->cluster_count) {
+        const struct cluster *old = b < before->cluster_count ? before->clusters[b] : NULL;
+        const struct cluster *new = a < after->cluster_count ? after->clusters[a] : NULL;
+        int order = !old ? 1 : !new ? -1 : old == new ? 0 : str_order(old->id, new->id);
+        b += order <= 0;
+        a += order >= 0;
+        if (order || old != new)
+            sweep_cluster(&pw->pool, order <= 0 ? old : NULL, order >= 0 ? new : NULL);
     }
 }

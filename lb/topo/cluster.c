@@ -184,6 +184,14 @@ static bool is_sorted(const struct endpoint *endpoints, uint32_t count)
     return true;
 }
 
+static void see_slot(struct cluster *c, uint32_t slot)
+{
+    if (slot == LEDGER_NO_SLOT)
+        c->has_all_slots = false;
+    else if (slot >= c->endpoint_slots)
+        c->endpoint_slots = slot + 1;
+}
+
 struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
                               const struct cluster_options *options, const struct endpoint *endpoints,
                               uint32_t count)
@@ -201,7 +209,9 @@ struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
     take_texts(c);
     if (!is_sorted(c->endpoints, count))
         qsort(c->endpoints, count, sizeof(*c->endpoints), by_id);
+    c->has_all_slots = true;
     for (uint32_t i = 0; i < count; i++) {
+        see_slot(c, c->endpoints[i].slot);
         c->endpoints[i].service = (uint8_t)endpoint_service_of(&c->endpoints[i]);
         c->endpoints[i].mark = mark_of(&c->endpoints[i]);
         see_ramp(c, &c->endpoints[i]);

@@ -61,12 +61,6 @@ void member_table_unref(struct member_table **tp)
 
 /* ---- the snapshot ---- */
 
-static void see_slot(uint32_t slot, uint32_t *slots)
-{
-    if (slot != LEDGER_NO_SLOT && slot >= *slots)
-        *slots = slot + 1;
-}
-
 struct topology *topology_make(uint64_t epoch, uint64_t number, struct cluster **clusters,
                                uint32_t cluster_count, struct route_table *routes,
                                struct member_table *members)
@@ -82,9 +76,11 @@ struct topology *topology_make(uint64_t epoch, uint64_t number, struct cluster *
     t->member_count = members->count;
     t->member_table = members;
     for (uint32_t i = 0; i < cluster_count; i++) {
-        see_slot(clusters[i]->slot, &t->cluster_slots);
-        for (uint32_t k = 0; k < clusters[i]->endpoint_count; k++)
-            see_slot(clusters[i]->endpoints[k].slot, &t->endpoint_slots);
+        const struct cluster *c = clusters[i];
+        if (c->slot != LEDGER_NO_SLOT && c->slot >= t->cluster_slots)
+            t->cluster_slots = c->slot + 1;
+        if (c->endpoint_slots > t->endpoint_slots)
+            t->endpoint_slots = c->endpoint_slots;
     }
     return t;
 }

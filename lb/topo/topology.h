@@ -77,6 +77,8 @@ struct cluster {
     struct cluster_options options;
     struct endpoint *endpoints; /* owned; sorted by id */
     uint32_t endpoint_count;
+    uint32_t endpoint_slots; /* ledger slots of the endpoints are below this */
+    bool has_all_slots;      /* every endpoint has one */
     /* What to pick from: indexes of the endpoints of the best non-empty class (ON, else UNHEALTHY, else
      * DRAINING; weights of zero after all others; of a class the lowest priority number), and the running
      * sums of their weights, divided by what all of them share. Empty: nothing can serve. */
