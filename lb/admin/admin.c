@@ -36,10 +36,28 @@ static void look(struct admin *a, struct survey *v)
     proxies_each(o->proxies, lend_ledger, v);
 }
 
-static void put_metrics(struct admin *a, const struct survey *v, struct buf *out)
+/* One scrape. */
+struct scrape {
+    struct admin *admin;
+    struct metrics *metrics;
+};
+
+static bool more_metrics(void *ctx, struct buf *out)
 {
-    (void)a;
-    metrics_put(v, COX_VERSION, out);
+    struct scrape *s = ctx;
+    struct survey v;
+    look(s->admin, &v);
+    bool more = metrics_step(s->metrics, &v, clock_now_ns() + METRICS_SLICE_NS, METRICS_SLICE_BYTES, out);
+    survey_fini(&v);
+    return more;
+}
+
+static void end_metrics(void *ctx)
+{
+    struct scrape *s = ctx;
+    s->admin->scrapes--;
+    metrics_end(&s->metrics);
+    free(s);
 }
 
 typedef void body_fn(struct admin *a, const struct survey *v, struct buf *out);
@@ -157,13 +175,28 @@ static void change(struct admin *a, const struct server_request *r, const char *
     buf_fini(&text);
 }
 
+static void scrape(struct admin *a, struct server_answer *out)
+{
+    if (a->scrapes >= ADMIN_SCRAPES_MAX) {
+        fail(out, 503, "others are being told the metrics");
+        return;
+    }
+    struct scrape *s = must(calloc(1, sizeof *s));
+    *s = (struct scrape){a, metrics_begin(model_current(a->orch->model), COX_VERSION)};
+    a->scrapes++;
+    out->type = METRICS_TYPE;
+    out->more = more_metrics;
+    out->ended = end_metrics;
+    out->ctx = s;
+}
+
 static const struct page {
     const char *path, *type;
     body_fn *body;    /* reading */
     const char *verb; /* changing */
 } pages[] = {
-    {"/", NULL, NULL, NULL}, /* the live page */
-    {"/metrics", METRICS_TYPE, put_metrics, NULL},
+    {"/", NULL, NULL, NULL},                /* the live page */
+    {"/metrics", METRICS_TYPE, NULL, NULL}, /* in pieces */
     {"/v1/status", "application/json", api_status, NULL},
     {"/v1/topology", "application/json", api_topology, NULL},
     {"/v1/members", "application/json", api_members, NULL},
@@ -192,7 +225,7 @@ static void answer(void *ctx, const struct server_request *r, struct server_answ
     CHECK_MAGIC(a, ADMIN_MAGIC);
     const struct page *page = find_page(r->path);
     bool is_read = r->head->method == METHOD_GET || r->head->method == METHOD_HEAD;
-    if (!may(a, r, page && !page->body && !page->verb, out))
+    if (!may(a, r, page && !page->type && !page->verb, out))
         return;
     if (!page)
         fail(out, 404,
@@ -205,6 +238,8 @@ static void answer(void *ctx, const struct server_request *r, struct server_answ
     else if (page->body) {
         out->type = page->type;
         put_view(a, page->body, &out->body);
+    } else if (page->type) {
+        scrape(a, out);
     } else {
         out->type = "text/html; charset=utf-8";
         dashboard_put(&out->body, &out->fields);

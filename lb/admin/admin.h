@@ -15,10 +15,17 @@
 
 #include "admin/events.h"
 #include "admin/server.h"
+#include "base/clock.h"
 #include "base/ledger.h"
 #include "orch/orch.h"
 
 #define ADMIN_MAGIC 0x61646d6eu
+
+/* A scrape is made in slices of so much time and text, so that probes, members and topology never wait for
+ * one. Each holds the sums of all endpoints while it lasts, hence the limit: 503 beyond. */
+#define METRICS_SLICE_NS    (2 * NS_PER_MS)
+#define METRICS_SLICE_BYTES (128u << 10)
+#define ADMIN_SCRAPES_MAX   8
 
 struct admin {
     uint32_t magic;
@@ -28,6 +35,7 @@ struct admin {
     bool has_past;
     uint64_t since_wall_ns;
     struct events events;
+    int scrapes; /* of /metrics, being answered */
 };
 
 /* The bodies of /v1: appended to *out. */

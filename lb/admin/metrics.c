@@ -3,86 +3,34 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "admin/metrics_text.h"
 #include "base/clock.h"
 #include "base/panic.h"
 
-static void family(struct buf *b, const char *name, const char *type, const char *help)
+#define CLOCK_EVERY 32 /* items between two looks at the clock */
+
+/* All sums are taken before a line is written: a format that wants one family after the other must not cost a
+ * walk through the ledger for each. */
+struct metrics {
+    struct topology *topology;             /* counted; NULL: none yet */
+    const char *version;                   /* borrowed; static */
+    struct ledger_cluster_sum *clusters;   /* owned; in the order of the topology */
+    struct ledger_endpoint_sum *endpoints; /* owned; likewise, cluster after cluster */
+    /* Where it goes on. */
+    unsigned phase, row;
+    bool has_begun;
+    uint32_t cluster, endpoint;
+    size_t flat; /* the endpoint, counted over all clusters */
+};
+
+static const struct cluster *cluster_at(const struct metrics *m)
 {
-    buf_printf(b, "# HELP coxswain_%s %s\n# TYPE coxswain_%s %s\n", name, help, name, type);
+    return m->topology->clusters[m->cluster];
 }
 
-/* A hundred thousand endpoints make a million lines, on the loop of the orchestrator: printf is not for
- * these. */
-static void put_text(struct buf *b, const char *text)
+static const struct endpoint *endpoint_at(const struct metrics *m)
 {
-    buf_put(b, text, strlen(text));
-}
-
-static void put_number(struct buf *b, uint64_t v, int digits_min)
-{
-    char text[24];
-    size_t at = sizeof text;
-    for (; v || digits_min > 0; v /= 10, digits_min--)
-        text[--at] = (char)('0' + v % 10);
-    buf_put(b, text + at, sizeof text - at);
-}
-
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-static void put_escaped(struct buf *b, struct str s)
-{
-    for (size_t i = 0, from = 0; i <= s.n; i++) {
-        if (i < s.n && is_plain((unsigned char)s.p[i]))
-            continue;
-        buf_put(b, s.p + from, i - from);
-        from = i + 1;
-        if (i == s.n)
-            return;
-        unsigned char c = (unsigned char)s.p[i];
-        if (c == '"' || c == '\\')
-            buf_printf(b, "\\%c", c);
-        else if (c == '\n')
-            put_text(b, "\\n");
-        else
-            buf_printf(b, "\\\\x%02x", c);
-    }
-}
-
-/* name{cluster="id", left open for more. */
-static void open_cluster(struct buf *b, const char *name, const struct cluster *c)
-{
-    put_text(b, "coxswain_");
-    put_text(b, name);
-    put_text(b, "{cluster=\"");
-    put_escaped(b, c->id);
-    put_text(b, "\"");
-}
-
-static void open_endpoint(struct buf *b, const char *name, const struct cluster *c, const struct endpoint *e)
-{
-    open_cluster(b, name, c);
-    put_text(b, ",endpoint=\"");
-    put_escaped(b, e->id);
-    put_text(b, "\"");
-}
-
-static void close_number(struct buf *b, uint64_t v)
-{
-    put_text(b, "} ");
-    put_number(b, v, 1);
-    put_text(b, "\n");
-}
-
-static void close_seconds(struct buf *b, uint64_t ns)
-{
-    put_text(b, "} ");
-    put_number(b, ns / NS_PER_S, 1);
-    put_text(b, ".");
-    put_number(b, ns % NS_PER_S, 9);
-    put_text(b, "\n");
+    return &cluster_at(m)->endpoints[m->endpoint];
 }
 
 static uint64_t word_at(const void *sum, size_t offset)
@@ -92,23 +40,24 @@ static uint64_t word_at(const void *sum, size_t offset)
 
 /* ---- the program and its generations ---- */
 
-static void put_program(const struct survey *v, const char *version, struct buf *b)
+static void put_program(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    family(b, "build_info", "gauge", "Version of the program; always 1.");
+    metrics_family(b, "build_info", "gauge", "Version of the program; always 1.");
     buf_printf(b, "coxswain_build_info{version=\"");
-    put_escaped(b, str_of(version));
+    metrics_put_escaped(b, str_of(m->version));
     buf_printf(b, "\"");
-    close_number(b, 1);
-    family(b, "topology_clusters", "gauge", "Clusters of the topology that is served.");
+    metrics_close_number(b, 1);
+    metrics_family(b, "topology_clusters", "gauge", "Clusters of the topology that is served.");
     buf_printf(b, "coxswain_topology_clusters %u\n", v->topology ? v->topology->cluster_count : 0);
-    family(b, "topology_number", "gauge", "Number of the topology that is served; grows with every change.");
+    metrics_family(b, "topology_number", "gauge",
+                   "Number of the topology that is served; grows with every change.");
     buf_printf(b, "coxswain_topology_number %llu\n",
                v->topology ? (unsigned long long)v->topology->number : 0);
-    family(b, "ledgers_unreadable", "gauge",
-           "Generations whose counters this version cannot read; they are missing in all sums.");
+    metrics_family(b, "ledgers_unreadable", "gauge",
+                   "Generations whose counters this version cannot read; they are missing in all sums.");
     buf_printf(b, "coxswain_ledgers_unreadable %d\n", v->unreadable_count);
-    family(b, "generation_info", "gauge",
-           "Living generations of the proxy; always 1. The highest serves, the others drain.");
+    metrics_family(b, "generation_info", "gauge",
+                   "Living generations of the proxy; always 1. The highest serves, the others drain.");
     for (int i = 0; i < v->ledger_count; i++)
         buf_printf(b, "coxswain_generation_info{generation=\"%llu\"} 1\n",
                    (unsigned long long)v->generations[i]);
@@ -116,7 +65,7 @@ static void put_program(const struct survey *v, const char *version, struct buf 
 
 /* With the generation as a label: these counts end with it, and a sum without the label would run backwards.
  */
-static void put_rows(const struct survey *v, struct buf *b)
+static void put_rows(struct metrics *m, const struct survey *v, struct buf *b)
 {
     static const struct {
         const char *name, *type, *help;
@@ -130,130 +79,136 @@ static void put_rows(const struct survey *v, struct buf *b)
         {"access_log_dropped_lines_total", "counter", "Lines of the access log that were lost.",
          offsetof(struct survey_rows, log_dropped)},
     };
+    (void)m;
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-        family(b, rows[k].name, rows[k].type, rows[k].help);
+        metrics_family(b, rows[k].name, rows[k].type, rows[k].help);
         for (int i = 0; i < v->ledger_count; i++) {
             struct survey_rows sum = {0};
             survey_add_rows(&v->ledgers[i], &sum);
             buf_printf(b, "coxswain_%s{generation=\"%llu\"", rows[k].name,
                        (unsigned long long)v->generations[i]);
-            close_number(b, word_at(&sum, rows[k].at));
+            metrics_close_number(b, word_at(&sum, rows[k].at));
         }
     }
 }
 
-/* ---- clusters ---- */
+/* ---- sums ---- */
 
-/* All sums are taken before a line is written: a format that wants one family after the other must not cost a
- * walk through the ledger for each. */
-struct sums {
-    const struct topology *topology;       /* borrowed */
-    struct ledger_cluster_sum *clusters;   /* owned; in the order of the topology */
-    struct ledger_endpoint_sum *endpoints; /* owned; likewise, cluster after cluster */
-};
-
-static void sums_init(struct sums *s, const struct survey *v)
+static void sum_cluster(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    const struct topology *t = v->topology;
-    size_t count = 0, at = 0;
-    for (uint32_t i = 0; i < t->cluster_count; i++)
-        count += t->clusters[i]->endpoint_count;
-    *s = (struct sums){.topology = t,
-                       .clusters = must(calloc(t->cluster_count + 1, sizeof *s->clusters)),
-                       .endpoints = must(calloc(count + 1, sizeof *s->endpoints))};
-    for (uint32_t i = 0; i < t->cluster_count; i++) {
-        const struct cluster *c = t->clusters[i];
-        survey_cluster(v, c->slot, &s->clusters[i]);
-        for (uint32_t k = 0; k < c->endpoint_count; k++)
-            survey_endpoint(v, c->endpoints[k].slot, &s->endpoints[at++]);
-    }
+    (void)b;
+    survey_cluster(v, cluster_at(m)->slot, &m->clusters[m->cluster]);
 }
 
-static void sums_fini(struct sums *s)
+static void sum_endpoint(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    free(s->clusters);
-    free(s->endpoints);
+    (void)b;
+    survey_endpoint(v, endpoint_at(m)->slot, &m->endpoints[m->flat]);
 }
 
-struct plain {
-    const char *name, *help;
-    size_t at;
-};
+/* ---- families whose values are words of a sum ---- */
 
-static void put_cluster_counters(const struct sums *s, struct buf *b)
-{
-    static const struct plain rows[] = {
-        {"cluster_arrivals_total", "Requests routed to the cluster.",
-         offsetof(struct ledger_cluster_sum, requests)},
-        {"cluster_retries_total", "Further attempts after a failed one.",
-         offsetof(struct ledger_cluster_sum, retries)},
-        {"cluster_received_bytes_total", "Bytes from clients.",
-         offsetof(struct ledger_cluster_sum, rx_bytes)},
-        {"cluster_sent_bytes_total", "Bytes to clients.", offsetof(struct ledger_cluster_sum, tx_bytes)},
-    };
-    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-        family(b, rows[k].name, "counter", rows[k].help);
-        for (uint32_t i = 0; i < s->topology->cluster_count; i++) {
-            open_cluster(b, rows[k].name, s->topology->clusters[i]);
-            close_number(b, word_at(&s->clusters[i], rows[k].at));
-        }
-    }
-}
-
-static void put_label(struct buf *b, const char *label, const char *value)
-{
-    put_text(b, ",");
-    put_text(b, label);
-    put_text(b, "=\"");
-    put_text(b, value);
-    put_text(b, "\"");
-}
-
-/* One family whose series differ in a label with fixed words. */
-struct labelled {
-    const char *name, *type, *help, *label;
-    const char *const *words;
+struct row {
+    const char *name, *type, *help;
+    size_t at;                /* of the first word in the sum */
+    const char *label;        /* NULL: one series, else one for each of the words */
+    const char *const *words; /* `count` of them */
     int count;
-    size_t at;
     bool in_seconds;
 };
 
-static void put_cluster_labelled(const struct sums *s, const struct labelled *f, struct buf *b)
+#define CLUSTER(member)  offsetof(struct ledger_cluster_sum, member)
+#define ENDPOINT(member) offsetof(struct ledger_endpoint_sum, member)
+
+static const char *const failure_words[] = {"connect", "other"};
+
+static const struct row cluster_rows[] = {
+    {"cluster_requests_total", "counter",
+     "Requests that ended, by class of the status sent; none: no answer was sent.", CLUSTER(status_class),
+     "class", survey_classes, 6, false},
+    {"cluster_failures_total", "counter", "Requests that failed, by where.", CLUSTER(failures), "reason",
+     survey_failures, LEDGER_FAILURES, false},
+    {"cluster_in_flight", "gauge",
+     "Requests in flight; held ones wait for an endpoint, of finishing ones only the client still reads.",
+     CLUSTER(count), "state", survey_counts, LEDGER_COUNTS, false},
+    {"cluster_in_flight_seconds_total", "counter",
+     "Time integral of the requests in flight: its rate is their exact average.", CLUSTER(integral_ns),
+     "state", survey_counts, LEDGER_COUNTS, true},
+    {"cluster_arrivals_total", "counter", "Requests routed to the cluster.", CLUSTER(requests), NULL, NULL, 1,
+     false},
+    {"cluster_retries_total", "counter", "Further attempts after a failed one.", CLUSTER(retries), NULL, NULL,
+     1, false},
+    {"cluster_received_bytes_total", "counter", "Bytes from clients.", CLUSTER(rx_bytes), NULL, NULL, 1,
+     false},
+    {"cluster_sent_bytes_total", "counter", "Bytes to clients.", CLUSTER(tx_bytes), NULL, NULL, 1, false},
+};
+
+static const struct row endpoint_rows[] = {
+    {"endpoint_in_flight", "gauge", "Attempts in flight.", ENDPOINT(attempts), NULL, NULL, 1, false},
+    {"endpoint_tunnels", "gauge", "Tunnels open.", ENDPOINT(tunnels), NULL, NULL, 1, false},
+    {"endpoint_in_flight_seconds_total", "counter", "Time integral of the attempts in flight.",
+     ENDPOINT(integral_ns), NULL, NULL, 1, true},
+    {"endpoint_requests_total", "counter", "Requests sent to the endpoint.", ENDPOINT(requests), NULL, NULL,
+     1, false},
+    {"endpoint_received_bytes_total", "counter", "Bytes from the server.", ENDPOINT(rx_bytes), NULL, NULL, 1,
+     false},
+    {"endpoint_sent_bytes_total", "counter", "Bytes to the server.", ENDPOINT(tx_bytes), NULL, NULL, 1,
+     false},
+    {"endpoint_failures_total", "counter", "Attempts that failed: no connection, or anything after it.",
+     ENDPOINT(connect_failures), "reason", failure_words, 2, false},
+};
+
+static void begin_row(const struct row *r, struct buf *b)
 {
-    family(b, f->name, f->type, f->help);
-    for (uint32_t i = 0; i < s->topology->cluster_count; i++)
-        for (int k = 0; k < f->count; k++) {
-            uint64_t value = word_at(&s->clusters[i], f->at + (size_t)k * sizeof(uint64_t));
-            open_cluster(b, f->name, s->topology->clusters[i]);
-            put_label(b, f->label, f->words[k]);
-            if (f->in_seconds)
-                close_seconds(b, value);
-            else
-                close_number(b, value);
-        }
+    metrics_family(b, r->name, r->type, r->help);
 }
 
-static void put_clusters(const struct sums *s, struct buf *b)
+static void begin_cluster_row(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    const struct labelled rows[] = {
-        {"cluster_requests_total", "counter",
-         "Requests that ended, by class of the status sent; none: no answer was sent.", "class",
-         survey_classes, 6, offsetof(struct ledger_cluster_sum, status_class), false},
-        {"cluster_failures_total", "counter", "Requests that failed, by where.", "reason", survey_failures,
-         LEDGER_FAILURES, offsetof(struct ledger_cluster_sum, failures), false},
-        {"cluster_in_flight", "gauge",
-         "Requests in flight; held ones wait for an endpoint, of finishing ones only the client still reads.",
-         "state", survey_counts, LEDGER_COUNTS, offsetof(struct ledger_cluster_sum, count), false},
-        {"cluster_in_flight_seconds_total", "counter",
-         "Time integral of the requests in flight: its rate is their exact average.", "state", survey_counts,
-         LEDGER_COUNTS, offsetof(struct ledger_cluster_sum, integral_ns), true},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        put_cluster_labelled(s, &rows[i], b);
-    put_cluster_counters(s, b);
+    (void)v;
+    begin_row(&cluster_rows[m->row], b);
 }
 
-static void put_histogram(const struct cluster *c, const uint64_t *buckets, uint64_t sum_ns, struct buf *b)
+static void begin_endpoint_row(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    (void)v;
+    begin_row(&endpoint_rows[m->row], b);
+}
+
+static void close_row(const struct row *r, const void *sum, int k, struct buf *b)
+{
+    uint64_t value = word_at(sum, r->at + (size_t)k * sizeof(uint64_t));
+    if (r->label)
+        metrics_put_label(b, r->label, r->words[k]);
+    if (r->in_seconds)
+        metrics_close_seconds(b, value);
+    else
+        metrics_close_number(b, value);
+}
+
+static void put_cluster_row(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    const struct row *r = &cluster_rows[m->row];
+    (void)v;
+    for (int k = 0; k < r->count; k++) {
+        metrics_open_cluster(b, r->name, cluster_at(m));
+        close_row(r, &m->clusters[m->cluster], k, b);
+    }
+}
+
+static void put_endpoint_row(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    const struct row *r = &endpoint_rows[m->row];
+    (void)v;
+    for (int k = 0; k < r->count; k++) {
+        metrics_open_endpoint(b, r->name, cluster_at(m), endpoint_at(m));
+        close_row(r, &m->endpoints[m->flat], k, b);
+    }
+}
+
+/* ---- latency ---- */
+
+static void put_buckets(const struct cluster *c, const uint64_t *buckets, uint64_t sum_ns, struct buf *b)
 {
     static const char name[] = "cluster_request_duration_seconds";
     uint64_t seen = 0;
@@ -261,56 +216,70 @@ static void put_histogram(const struct cluster *c, const uint64_t *buckets, uint
     for (int bit = METRICS_LE_FIRST; bit <= METRICS_LE_LAST; bit++) {
         for (uint32_t end = ledger_hist_bucket(1ull << bit); at < end; at++)
             seen += buckets[at];
-        open_cluster(b, "cluster_request_duration_seconds_bucket", c);
+        metrics_open_cluster(b, "cluster_request_duration_seconds_bucket", c);
         buf_printf(b, ",le=\"%.9g\"", (double)(1ull << bit) / (double)NS_PER_S);
-        close_number(b, seen);
+        metrics_close_number(b, seen);
     }
     for (; at < LEDGER_HIST_BUCKETS; at++)
         seen += buckets[at];
-    open_cluster(b, "cluster_request_duration_seconds_bucket", c);
-    put_label(b, "le", "+Inf");
-    close_number(b, seen);
+    metrics_open_cluster(b, "cluster_request_duration_seconds_bucket", c);
+    metrics_put_label(b, "le", "+Inf");
+    metrics_close_number(b, seen);
     buf_printf(b, "coxswain_%s_sum{cluster=\"", name);
-    put_escaped(b, c->id);
+    metrics_put_escaped(b, c->id);
     buf_printf(b, "\"");
-    close_seconds(b, sum_ns);
+    metrics_close_seconds(b, sum_ns);
     buf_printf(b, "coxswain_%s_count{cluster=\"", name);
-    put_escaped(b, c->id);
+    metrics_put_escaped(b, c->id);
     buf_printf(b, "\"");
-    close_number(b, seen);
+    metrics_close_number(b, seen);
 }
 
-static void put_histograms(const struct survey *v, const struct sums *s, struct buf *b)
+static void begin_histogram(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    uint64_t buckets[LEDGER_HIST_BUCKETS];
-    family(b, "cluster_request_duration_seconds", "histogram", "Time from route to the end of the exchange.");
-    for (uint32_t i = 0; i < s->topology->cluster_count; i++) {
-        memset(buckets, 0, sizeof buckets);
-        if (s->clusters[i].completed) /* else reading would make pages of the sparse segment real */
-            survey_hist(v, s->topology->clusters[i]->slot, buckets);
-        put_histogram(s->topology->clusters[i], buckets, s->clusters[i].latency_sum_ns, b);
-    }
+    (void)m, (void)v;
+    metrics_family(b, "cluster_request_duration_seconds", "histogram",
+                   "Time from route to the end of the exchange.");
 }
 
-/* ---- reasons ---- */
+static void put_histogram(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    uint64_t buckets[LEDGER_HIST_BUCKETS] = {0};
+    const struct ledger_cluster_sum *sum = &m->clusters[m->cluster];
+    if (sum->completed) /* else reading would make pages of the sparse segment real */
+        survey_hist(v, cluster_at(m)->slot, buckets);
+    put_buckets(cluster_at(m), buckets, sum->latency_sum_ns, b);
+}
 
-/* Only what has happened: nearly all of the pairs never do. */
-static void put_reasons(const struct survey *v, struct buf *b)
+/* ---- reasons: only what has happened, for nearly all of the pairs never do ---- */
+
+static void begin_reasons(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    (void)m, (void)v;
+    metrics_family(b, "cluster_reasons_total", "counter",
+                   "Requests of the cluster that did not end well, by the id of the reason.");
+}
+
+static void put_reasons(struct metrics *m, const struct survey *v, struct buf *b)
 {
     uint64_t counts[REASON_COUNT];
-    family(b, "cluster_reasons_total", "counter",
-           "Requests of the cluster that did not end well, by the id of the reason.");
-    for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
-        survey_reasons(v, v->topology->clusters[i]->slot, counts);
-        for (unsigned k = 1; k < REASON_COUNT; k++)
-            if (counts[k]) {
-                open_cluster(b, "cluster_reasons_total", v->topology->clusters[i]);
-                put_label(b, "reason", reason_id((enum reason)k));
-                close_number(b, counts[k]);
-            }
-    }
-    family(b, "unrouted_reasons_total", "counter",
-           "Requests that came to no cluster, by the id of the reason.");
+    if (!m->clusters[m->cluster].completed)
+        return;
+    survey_reasons(v, cluster_at(m)->slot, counts);
+    for (unsigned k = 1; k < REASON_COUNT; k++)
+        if (counts[k]) {
+            metrics_open_cluster(b, "cluster_reasons_total", cluster_at(m));
+            metrics_put_label(b, "reason", reason_id((enum reason)k));
+            metrics_close_number(b, counts[k]);
+        }
+}
+
+static void put_unrouted(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    uint64_t counts[REASON_COUNT];
+    (void)m;
+    metrics_family(b, "unrouted_reasons_total", "counter",
+                   "Requests that came to no cluster, by the id of the reason.");
     survey_reasons(v, LEDGER_NO_SLOT, counts);
     for (unsigned k = 1; k < REASON_COUNT; k++)
         if (counts[k])
@@ -318,94 +287,32 @@ static void put_reasons(const struct survey *v, struct buf *b)
                        (unsigned long long)counts[k]);
 }
 
-/* ---- endpoints and members ---- */
+/* ---- states of endpoints ---- */
 
-static void put_endpoint_counts(const struct sums *s, struct buf *b)
+static const struct {
+    const char *name, *help;
+} state_rows[] = {
+    {"endpoint_up", "1 when the endpoint serves; 0 when it is off, unhealthy or draining."},
+    {"endpoint_healthy", "0 when probes say that the endpoint is down, else 1."},
+    {"endpoint_weight", "Weight of the endpoint."},
+};
+
+static void begin_state(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    static const struct {
-        struct plain p;
-        const char *type;
-        bool in_seconds;
-    } rows[] = {
-        {{"endpoint_in_flight", "Attempts in flight.", offsetof(struct ledger_endpoint_sum, attempts)},
-         "gauge",
-         false},
-        {{"endpoint_tunnels", "Tunnels open.", offsetof(struct ledger_endpoint_sum, tunnels)},
-         "gauge",
-         false},
-        {{"endpoint_in_flight_seconds_total", "Time integral of the attempts in flight.",
-          offsetof(struct ledger_endpoint_sum, integral_ns)},
-         "counter",
-         true},
-        {{"endpoint_requests_total", "Requests sent to the endpoint.",
-          offsetof(struct ledger_endpoint_sum, requests)},
-         "counter",
-         false},
-        {{"endpoint_received_bytes_total", "Bytes from the server.",
-          offsetof(struct ledger_endpoint_sum, rx_bytes)},
-         "counter",
-         false},
-        {{"endpoint_sent_bytes_total", "Bytes to the server.",
-          offsetof(struct ledger_endpoint_sum, tx_bytes)},
-         "counter",
-         false},
-    };
-    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-        size_t at = 0;
-        family(b, rows[r].p.name, rows[r].type, rows[r].p.help);
-        for (uint32_t i = 0; i < s->topology->cluster_count; i++) {
-            const struct cluster *c = s->topology->clusters[i];
-            for (uint32_t k = 0; k < c->endpoint_count; k++, at++) {
-                open_endpoint(b, rows[r].p.name, c, &c->endpoints[k]);
-                uint64_t value = word_at(&s->endpoints[at], rows[r].p.at);
-                if (rows[r].in_seconds)
-                    close_seconds(b, value);
-                else
-                    close_number(b, value);
-            }
-        }
-    }
+    (void)v;
+    metrics_family(b, state_rows[m->row].name, "gauge", state_rows[m->row].help);
 }
 
-static void put_endpoint_failures(const struct sums *s, struct buf *b)
+static void put_state(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    static const char name[] = "endpoint_failures_total";
-    size_t at = 0;
-    family(b, name, "counter", "Attempts that failed: no connection, or anything after it.");
-    for (uint32_t i = 0; i < s->topology->cluster_count; i++) {
-        const struct cluster *c = s->topology->clusters[i];
-        for (uint32_t k = 0; k < c->endpoint_count; k++, at++) {
-            open_endpoint(b, name, c, &c->endpoints[k]);
-            put_label(b, "reason", "connect");
-            close_number(b, s->endpoints[at].connect_failures);
-            open_endpoint(b, name, c, &c->endpoints[k]);
-            put_label(b, "reason", "other");
-            close_number(b, s->endpoints[at].other_failures);
-        }
-    }
+    const struct endpoint *e = endpoint_at(m);
+    const uint64_t values[] = {e->service == SERVICE_ON, e->health != HEALTH_DOWN, e->weight};
+    (void)v;
+    metrics_open_endpoint(b, state_rows[m->row].name, cluster_at(m), e);
+    metrics_close_number(b, values[m->row]);
 }
 
-static void put_endpoint_states(const struct topology *t, struct buf *b)
-{
-    family(b, "endpoint_up", "gauge", "1 when the endpoint serves; 0 when it is off, unhealthy or draining.");
-    for (uint32_t i = 0; i < t->cluster_count; i++)
-        for (uint32_t k = 0; k < t->clusters[i]->endpoint_count; k++) {
-            open_endpoint(b, "endpoint_up", t->clusters[i], &t->clusters[i]->endpoints[k]);
-            close_number(b, t->clusters[i]->endpoints[k].service == SERVICE_ON);
-        }
-    family(b, "endpoint_healthy", "gauge", "0 when probes say that the endpoint is down, else 1.");
-    for (uint32_t i = 0; i < t->cluster_count; i++)
-        for (uint32_t k = 0; k < t->clusters[i]->endpoint_count; k++) {
-            open_endpoint(b, "endpoint_healthy", t->clusters[i], &t->clusters[i]->endpoints[k]);
-            close_number(b, t->clusters[i]->endpoints[k].health != HEALTH_DOWN);
-        }
-    family(b, "endpoint_weight", "gauge", "Weight of the endpoint.");
-    for (uint32_t i = 0; i < t->cluster_count; i++)
-        for (uint32_t k = 0; k < t->clusters[i]->endpoint_count; k++) {
-            open_endpoint(b, "endpoint_weight", t->clusters[i], &t->clusters[i]->endpoints[k]);
-            close_number(b, t->clusters[i]->endpoints[k].weight);
-        }
-}
+/* ---- members ---- */
 
 enum { STATES = MEMBER_SUSPENDED + 1 };
 
@@ -422,16 +329,18 @@ static void put_set(struct str set, const uint64_t *counts, struct buf *b)
 {
     for (unsigned i = 0; i < STATES; i++) {
         buf_printf(b, "coxswain_members{set=\"");
-        put_escaped(b, set);
+        metrics_put_escaped(b, set);
         buf_printf(b, "\"");
-        put_label(b, "state", survey_member_state(i));
-        close_number(b, counts[i]);
+        metrics_put_label(b, "state", survey_member_state(i));
+        metrics_close_number(b, counts[i]);
     }
 }
 
-static void put_members(const struct topology *t, struct buf *b)
+static void put_members(struct metrics *m, const struct survey *v, struct buf *b)
 {
-    family(b, "members", "gauge", "Members of a set by state.");
+    const struct topology *t = m->topology;
+    (void)v;
+    metrics_family(b, "members", "gauge", "Members of a set by state.");
     if (!t->member_count)
         return;
     const struct member_info **all = must(calloc(t->member_count, sizeof *all));
@@ -447,20 +356,125 @@ static void put_members(const struct topology *t, struct buf *b)
     free(all);
 }
 
+/* ---- one after the other ---- */
+
+enum scope { ONCE, PER_CLUSTER, PER_ENDPOINT };
+
+typedef void step_fn(struct metrics *m, const struct survey *v, struct buf *b);
+
+#define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+
+/* Each phase goes through all that its scope has, row by row; what the first two put needs no topology. */
+static const struct phase {
+    enum scope scope;
+    unsigned rows;
+    step_fn *begin; /* of a row; may be NULL */
+    step_fn *item;
+} phases[] = {
+    {ONCE, 1, NULL, put_program},
+    {ONCE, 1, NULL, put_rows},
+    {PER_CLUSTER, 1, NULL, sum_cluster},
+    {PER_ENDPOINT, 1, NULL, sum_endpoint},
+    {PER_CLUSTER, COUNT(cluster_rows), begin_cluster_row, put_cluster_row},
+    {PER_CLUSTER, 1, begin_histogram, put_histogram},
+    {PER_CLUSTER, 1, begin_reasons, put_reasons},
+    {ONCE, 1, NULL, put_unrouted},
+    {PER_ENDPOINT, COUNT(endpoint_rows), begin_endpoint_row, put_endpoint_row},
+    {PER_ENDPOINT, COUNT(state_rows), begin_state, put_state},
+    {ONCE, 1, NULL, put_members},
+};
+
+enum { PHASES_WITHOUT_TOPOLOGY = 2 };
+
+static bool is_done(const struct metrics *m)
+{
+    return m->phase == (m->topology ? COUNT(phases) : PHASES_WITHOUT_TOPOLOGY);
+}
+
+static void next_row(struct metrics *m)
+{
+    m->has_begun = false;
+    m->cluster = m->endpoint = 0;
+    m->flat = 0;
+    if (++m->row == phases[m->phase].rows) {
+        m->row = 0;
+        m->phase++;
+    }
+}
+
+/* False: this row has no more. */
+static bool find_item(struct metrics *m, enum scope scope)
+{
+    if (scope == ONCE)
+        return m->cluster == 0;
+    while (scope == PER_ENDPOINT && m->cluster < m->topology->cluster_count &&
+           m->endpoint == cluster_at(m)->endpoint_count) {
+        m->cluster++;
+        m->endpoint = 0;
+    }
+    return m->cluster < m->topology->cluster_count;
+}
+
+static void put_one(struct metrics *m, const struct survey *v, struct buf *out)
+{
+    const struct phase *p = &phases[m->phase];
+    if (!m->has_begun && p->begin)
+        p->begin(m, v, out);
+    m->has_begun = true;
+    if (!find_item(m, p->scope)) {
+        next_row(m);
+        return;
+    }
+    p->item(m, v, out);
+    if (p->scope == PER_ENDPOINT) {
+        m->endpoint++;
+        m->flat++;
+    } else {
+        m->cluster++;
+    }
+}
+
+struct metrics *metrics_begin(struct topology *t, const char *version)
+{
+    struct metrics *m = must(calloc(1, sizeof *m));
+    size_t count = 0;
+    *m = (struct metrics){.topology = t, .version = version};
+    if (!t)
+        return m;
+    topology_ref(t);
+    for (uint32_t i = 0; i < t->cluster_count; i++)
+        count += t->clusters[i]->endpoint_count;
+    m->clusters = must(calloc(t->cluster_count + 1u, sizeof *m->clusters));
+    m->endpoints = must(calloc(count + 1, sizeof *m->endpoints));
+    return m;
+}
+
+bool metrics_step(struct metrics *m, const struct survey *v, uint64_t until_ns, size_t bytes_max,
+                  struct buf *out)
+{
+    for (unsigned n = 1; !is_done(m); n++) {
+        if (out->len >= bytes_max || (n % CLOCK_EVERY == 0 && clock_now_ns() >= until_ns))
+            return true;
+        put_one(m, v, out);
+    }
+    return false;
+}
+
+void metrics_end(struct metrics **m)
+{
+    if (!*m)
+        return;
+    topology_unref(&(*m)->topology);
+    free((*m)->clusters);
+    free((*m)->endpoints);
+    free(*m);
+    *m = NULL;
+}
+
 void metrics_put(const struct survey *v, const char *version, struct buf *out)
 {
-    struct sums s;
-    put_program(v, version, out);
-    put_rows(v, out);
-    if (!v->topology)
-        return;
-    sums_init(&s, v);
-    put_clusters(&s, out);
-    put_histograms(v, &s, out);
-    put_reasons(v, out);
-    put_endpoint_counts(&s, out);
-    put_endpoint_failures(&s, out);
-    put_endpoint_states(v->topology, out);
-    put_members(v->topology, out);
-    sums_fini(&s);
+    struct metrics *m = metrics_begin(v->topology, version);
+    while (metrics_step(m, v, UINT64_MAX, SIZE_MAX, out))
+        ;
+    metrics_end(&m);
 }

@@ -31,8 +31,12 @@ struct conn {
     struct watch watch;
     uint64_t deadline_ms;
     size_t in_len, used;   /* used: what the request at the front takes, once it is answered */
-    struct buf head, body; /* of the answer */
+    struct buf head, body; /* of the answer, or of the piece that is sent: then head is its size line */
     size_t sent;           /* of both */
+    bool (*more)(void *ctx, struct buf *out); /* NULL: there are no further pieces */
+    void (*ended)(void *ctx);                 /* not called yet; may be NULL */
+    void *ctx;
+    bool is_chunked;
     struct field fields[SERVER_FIELDS_MAX];
     char in[SERVER_INPUT_MAX];
 };
@@ -57,9 +61,19 @@ static void forget_answer(struct conn *c)
     c->sent = 0;
 }
 
+static void end_pieces(struct conn *c)
+{
+    void (*ended)(void *ctx) = c->ended;
+    c->more = NULL;
+    c->ended = NULL;
+    if (ended)
+        ended(c->ctx);
+}
+
 static void conn_destroy(struct conn *c)
 {
     struct server *s = c->server;
+    end_pieces(c);
     watch_stop(&c->watch);
     close(c->fd);
     forget_answer(c);
@@ -201,6 +215,25 @@ static void on_written(struct conn *c)
         wait_for(c, EV_READ, SERVER_IDLE_MS);
 }
 
+/* Of bounded size, so that the memory of the one before serves it too. */
+static void make_piece(struct conn *c)
+{
+    c->server->buffered -= c->head.len + c->body.len;
+    c->head.len = c->body.len = c->sent = 0;
+    bool more = c->more(c->ctx, &c->body);
+    size_t n = c->body.len;
+    if (c->is_chunked && n) {
+        buf_printf(&c->head, "%zx\r\n", n);
+        buf_put(&c->body, "\r\n", 2);
+    }
+    if (!more) {
+        if (c->is_chunked)
+            buf_printf(&c->body, "0\r\n\r\n");
+        end_pieces(c);
+    }
+    c->server->buffered += c->head.len + c->body.len;
+}
+
 static struct str unsent(const struct conn *c)
 {
     if (c->sent < c->head.len)
@@ -226,7 +259,10 @@ static void write_on(struct conn *c)
             return;
         }
     }
-    if (c->sent == c->head.len + c->body.len)
+    if (c->sent == c->head.len + c->body.len && c->more) {
+        c->state = CONN_WRITE;
+        wait_for(c, EV_WRITE, SERVER_WRITE_MS); /* the next piece in another turn of the loop */
+    } else if (c->sent == c->head.len + c->body.len)
         on_written(c);
     else if (c->state != CONN_WRITE || moved) {
         c->state = CONN_WRITE;
@@ -251,10 +287,27 @@ static void put_head(struct conn *c, const struct server_answer *a, size_t body)
     writer_field(&w, STR("Referrer-Policy"), STR("no-referrer"));
     writer_field(&w, STR("Connection"), c->keep ? STR("keep-alive") : STR("close"));
     writer_str(&w, buf_str(&a->fields));
-    h1_write_framing(&w, BODY_LENGTH, body);
+    if (!a->more)
+        h1_write_framing(&w, BODY_LENGTH, body);
+    else if (c->is_chunked)
+        h1_write_framing(&w, BODY_CHUNKED, 0);
     writer_str(&w, STR("\r\n"));
     ASSERT(!w.overflow);
     buf_put(&c->head, w.p, w.len);
+}
+
+/* What makes the body in pieces is asked for none when nobody is to have them. */
+static void take_pieces(struct conn *c, struct server_answer *a, const struct message *m)
+{
+    c->ctx = a->ctx;
+    c->ended = a->ended;
+    c->is_chunked = a->more && m->version >= 11;
+    if (a->more && !c->is_chunked)
+        c->keep = false;
+    if (a->more && m->method != METHOD_HEAD)
+        c->more = a->more;
+    else
+        end_pieces(c);
 }
 
 static void send_answer(struct conn *c, struct server_answer *a, bool is_head)
@@ -262,6 +315,8 @@ static void send_answer(struct conn *c, struct server_answer *a, bool is_head)
     if (c->server->buffered + a->body.len > SERVER_BUFFERED_MAX) {
         a->status = 503;
         a->body.len = 0;
+        a->more = NULL;
+        end_pieces(c);
         c->keep = false;
     }
     put_head(c, a, a->body.len);
@@ -303,6 +358,7 @@ static void answer(struct conn *c, const struct message *m, struct str body)
     c->keep = (m->flags & MSG_KEEP_ALIVE) != 0;
     answer_init(&a);
     c->server->answer(c->server->ctx, &r, &a);
+    take_pieces(c, &a, m);
     send_answer(c, &a, m->method == METHOD_HEAD);
 }
 
@@ -373,9 +429,11 @@ static void on_ready(int fd, short events, void *ctx)
         go_on(c);
     } else if (c->state == CONN_READ)
         read_on(c);
-    else if (c->state == CONN_WRITE)
+    else if (c->state == CONN_WRITE) {
+        if (c->more && c->sent == c->head.len + c->body.len)
+            make_piece(c);
         write_on(c);
-    else
+    } else
         drop_input(c);
 }
 

@@ -4,9 +4,11 @@
  * (keep-alive) └─ malformed, too large, too late: error ────┴─► LINGER ─► closed
  *
  * Owned by whoever made it, on one thread. An answer is made whole in memory by the owner's function and then
- * sent as the client takes it. Bounded: SERVER_CONNS_MAX connections (an idle one makes room for a new one),
- * SERVER_INPUT_MAX bytes of head and body, SERVER_BUFFERED_MAX bytes of answers that clients have not taken
- * (503 beyond), and a time-out for every state. Strict parsing is lb/http's. */
+ * sent as the client takes it; or its body piece by piece, each in a turn of the loop of its own and when the
+ * one before has been taken (chunked; until the end of the connection for HTTP/1.0). Bounded:
+ * SERVER_CONNS_MAX connections (an idle one makes room for a new one), SERVER_INPUT_MAX bytes of head and
+ * body, SERVER_BUFFERED_MAX bytes of answers that clients have not taken (503 beyond), and a time-out for
+ * every state. Strict parsing is lb/http's. */
 #ifndef COX_ADMIN_SERVER_H
 #define COX_ADMIN_SERVER_H
 
@@ -37,6 +39,11 @@ struct server_answer {
     const char *type;  /* Content-Type; static */
     struct buf body;   /* filled by the owner's function */
     struct buf fields; /* further field lines, each ending in CRLF; checked text only */
+    /* NULL, or what makes the body, which is then left empty: called until it returns false. `ended` is
+     * called once in any case, all made or not. */
+    bool (*more)(void *ctx, struct buf *out);
+    void (*ended)(void *ctx);
+    void *ctx;
 };
 
 typedef void server_fn(void *ctx, const struct server_request *r, struct server_answer *out);

@@ -104,12 +104,16 @@ void survey_endpoint(const struct survey *v, uint32_t slot, struct ledger_endpoi
 
 void survey_hist(const struct survey *v, uint32_t slot, uint64_t *buckets)
 {
-    memset(buckets, 0, sizeof *buckets * LEDGER_HIST_BUCKETS);
-    if (v->has_past && slot < v->past.max_clusters)
-        ledger_past_hist(&v->past, slot, buckets);
-    for (int i = 0; i < v->ledger_count; i++)
-        if (has_cluster(&v->ledgers[i], slot) && is_living(v, i))
-            ledger_sum_hist(&v->ledgers[i], slot, buckets);
+    uint64_t turn;
+    do {
+        turn = turn_of(v);
+        memset(buckets, 0, sizeof *buckets * LEDGER_HIST_BUCKETS);
+        if (v->has_past && slot < v->past.max_clusters)
+            ledger_past_hist(&v->past, slot, buckets);
+        for (int i = 0; i < v->ledger_count; i++)
+            if (has_cluster(&v->ledgers[i], slot) && is_living(v, i))
+                ledger_sum_hist(&v->ledgers[i], slot, buckets);
+    } while (turn_of(v) != turn);
 }
 
 void survey_reasons(const struct survey *v, uint32_t slot, uint64_t *counts)

@@ -86,6 +86,78 @@ static void values_are_those_of_the_ledger(void **state)
     close_fixture(&f);
 }
 
+/* However small the pieces, they are the whole; none is longer than it may be, but for its last item. */
+static void pieces_are_the_whole(void **state)
+{
+    enum { ITEM = 2048 }; /* of the histogram */
+    struct fixture f;
+    struct buf pieces;
+    char id[32];
+    (void)state;
+    open_fixture(&f);
+    assert_true(put_cluster(f.model, "empty") && put_cluster(f.model, "api"));
+    for (int i = 0; i < 5; i++) {
+        snprintf(id, sizeof id, "10.0.0.%d:80", i);
+        assert_true(put_endpoint(f.model, i < 3 ? "web" : "api", id));
+    }
+    one_request(&f, 200, 3000000);
+    const char *whole = text_of(&f);
+    for (size_t max = 1; max < 5000; max += 1111) {
+        struct metrics *m = metrics_begin(f.survey.topology, "1.2");
+        bool more = true;
+        buf_init(&pieces);
+        while (more) {
+            struct buf one;
+            buf_init(&one);
+            more = metrics_step(m, &f.survey, UINT64_MAX, max, &one);
+            assert_true(one.len < max + ITEM);
+            buf_put(&pieces, one.p, one.len);
+            buf_fini(&one);
+        }
+        metrics_end(&m);
+        assert_null(m);
+        buf_put(&pieces, "", 1);
+        assert_string_equal(pieces.p, whole);
+        buf_fini(&pieces);
+    }
+    close_fixture(&f);
+}
+
+/* The time that it was given is over: it says so soon, and goes on where it was. */
+static void a_step_ends_in_time(void **state)
+{
+    struct fixture f;
+    struct buf out;
+    int steps = 1;
+    (void)state;
+    open_fixture(&f);
+    assert_true(put_endpoint(f.model, "web", "10.0.0.1:80"));
+    const char *whole = text_of(&f);
+    struct metrics *m = metrics_begin(f.survey.topology, "1.2");
+    buf_init(&out);
+    while (metrics_step(m, &f.survey, 0, SIZE_MAX, &out))
+        steps++;
+    assert_in_range(steps, 2, 100);
+    buf_put(&out, "", 1);
+    assert_string_equal(out.p, whole);
+    buf_fini(&out);
+    metrics_end(&m);
+    close_fixture(&f);
+}
+
+static void without_a_topology(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f);
+    survey_begin(&f.survey);
+    metrics_put(&f.survey, "1.2", &f.out);
+    buf_put(&f.out, "", 1);
+    assert_line(f.out.p, "coxswain_build_info{version=\"1.2\"} 1");
+    assert_null(strstr(f.out.p, "cluster_"));
+    close_fixture(&f);
+}
+
 /* What lies at or above a bound does not count below it, whatever octave it falls into. */
 static void buckets_split_at_their_bounds(void **state)
 {
@@ -147,6 +219,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_those_of_the_ledger),
+        cmocka_unit_test(pieces_are_the_whole),
+        cmocka_unit_test(a_step_ends_in_time),
+        cmocka_unit_test(without_a_topology),
         cmocka_unit_test(buckets_split_at_their_bounds),
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(members_are_counted_by_set),
