@@ -172,6 +172,7 @@ void api_status(struct admin *a, const struct survey *v, struct buf *out)
     put_member("accepted", json_number(r.accepted), out);
     put_member("uplinks", json_number(r.uplinks), out);
     put_member("unrouted", json_number(r.unrouted), out);
+    put_member("unrouted_reasons", json_reasons(v, LEDGER_NO_SLOT), out);
     put_member("log_dropped", json_number(r.log_dropped), out);
     put_member("last_event", json_number(a->events.count), out);
     put_clusters(v, out);

@@ -73,6 +73,17 @@ static json_t *status_classes(const struct ledger_cluster_sum *s)
     return o;
 }
 
+json_t *json_reasons(const struct survey *v, uint32_t slot)
+{
+    uint64_t counts[REASON_COUNT];
+    json_t *o = must(json_object());
+    survey_reasons(v, slot, counts);
+    for (unsigned i = 1; i < REASON_COUNT; i++)
+        if (counts[i])
+            json_set(o, reason_id((enum reason)i), json_number(counts[i]));
+    return o;
+}
+
 static json_t *failures(const struct ledger_cluster_sum *s)
 {
     json_t *o = must(json_object());
@@ -104,6 +115,7 @@ json_t *json_cluster(const struct survey *v, const struct cluster *c)
     json_set(o, "completed", json_number(s.completed));
     json_set(o, "status", status_classes(&s));
     json_set(o, "failures", failures(&s));
+    json_set(o, "reasons", s.completed ? json_reasons(v, c->slot) : must(json_object()));
     json_set(o, "retries", json_number(s.retries));
     json_set(o, "rx_bytes", json_number(s.rx_bytes));
     json_set(o, "tx_bytes", json_number(s.tx_bytes));

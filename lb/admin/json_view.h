@@ -18,6 +18,9 @@ void json_set(json_t *object, const char *key, json_t *value);
 void json_append(json_t *array, json_t *value);
 
 json_t *json_cluster(const struct survey *v, const struct cluster *c);
+/* How often each reason ended a request, by its id; without those that never did. LEDGER_NO_SLOT: of no
+ * cluster. */
+json_t *json_reasons(const struct survey *v, uint32_t slot);
 json_t *json_members(const struct survey *v);
 json_t *json_routes(const struct topology *t);
 json_t *json_sequence(const struct topology *t); /* t may be NULL */

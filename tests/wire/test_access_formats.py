@@ -146,6 +146,10 @@ def test_reasons_are_counted(door, origin):
     after = poll(lambda: counts().get(lost, 0) == before.get(lost, 0) + 3 and counts(), 3)
     assert after[refused] == before.get(refused, 0) + 3
     assert not any('cluster="web"' in k for k in after)
+    status = json.loads(fetch(int(door.config["admin"]["address"].rpartition(":")[2]), target="/v1/status", host="localhost").body)
+    assert status["unrouted_reasons"]["no_route"] == after[lost]
+    assert [c["reasons"]["connect_failed"] for c in status["clusters"] if c["id"] == "dead"] == [after[refused]]
+    assert door.cluster("dead")["reasons"]["connect_failed"] == after[refused]
     assert door.reload().returncode == 0
     assert poll(lambda: counts() == after and after, 5)[refused] == after[refused]
 

@@ -152,10 +152,11 @@ def valid(x, rule, where="$"):
     if isinstance(x, (int, float)) and "minimum" in rule:
         assert x >= rule["minimum"], (where, x)
     if isinstance(x, dict):
-        assert not set(rule["required"]) - set(x), (where, "lacks", set(rule["required"]) - set(x))
-        assert not set(x) - set(rule["properties"]), (where, "not in the schema", set(x) - set(rule["properties"]))
+        known, others = rule.get("properties", {}), rule.get("additionalProperties", True)
+        assert not set(rule.get("required", [])) - set(x), (where, "lacks", set(rule["required"]) - set(x))
+        assert isinstance(others, dict) or not set(x) - set(known), (where, "not in the schema", set(x) - set(known))
         for k, v in x.items():
-            valid(v, rule["properties"][k], where + "." + k)
+            valid(v, known.get(k, others), where + "." + k)
     if isinstance(x, list):
         for i, v in enumerate(x):
             valid(v, rule["prefixItems"][i] if "prefixItems" in rule else rule["items"], "%s[%d]" % (where, i))
