@@ -66,7 +66,8 @@ static const struct option listener_rows[] = {
              "\"required\": every connection begins with a header of the PROXY protocol, version 1 or 2, before TLS and HTTP, "
              "and the client's address is the one that it names: in logs, in Forwarded and X-Forwarded-For, for trusted "
              "and for all limits. A connection without it is closed, and so is one from elsewhere than proxy_protocol_from: "
-             "nothing is guessed. The header has client_header_timeout to arrive."),
+             "nothing is guessed. The header has client_header_timeout to arrive. When it says that the client used TLS, "
+             "X-Forwarded-Proto is https."),
     ROW_NETS("proxy_protocol_from", L(proxy_from), NULL,
              "Networks of the load balancers that may connect when proxy_protocol is \"required\", such as "
              "[ \"10.0.0.0/8\" ]; needed unless the listener is a unix socket. Not the same as trusted, which is about "

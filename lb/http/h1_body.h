@@ -37,6 +37,17 @@ void h1_body_init(struct h1_body *b, const struct message *m);
 ssize_t h1_body_step(struct h1_body *b, const char *p, size_t n, struct str *out_data)
     __attribute__((warn_unused_result));
 
+/* Puts a run of payload behind another one that lies before it in the same writable buffer. */
+static inline void h1_body_join(struct str *data, struct str run)
+{
+    if (!data->n)
+        *data = run;
+    else if (run.n) {
+        memmove((char *)(uintptr_t)data->p + data->n, run.p, run.n);
+        data->n += run.n;
+    }
+}
+
 /* After h1_parse_fields took the trailer section: the body is done. */
 void h1_body_trailers_done(struct h1_body *b);
 

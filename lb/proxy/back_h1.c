@@ -6,7 +6,8 @@
 #include "proxy/proxy.h"
 #include "proxy/rewrite.h"
 
-#define TURN_READS 4 /* of one uplink in one turn of the loop */
+#define TURN_READS   4     /* of one uplink in one turn of the loop */
+#define GATHER_BYTES 16384 /* payload of small chunks that is handed on in one run */
 
 static struct uplink *uplink_of(struct exchange *x)
 {
@@ -258,7 +259,9 @@ static void take_body(struct uplink *u, struct str in)
             return;
         }
         in = str_make(in.p + used, in.n - (size_t)used);
-        if (data.n) {
+        if (data.n && pending.n + data.n <= GATHER_BYTES && u->body.framing == BODY_CHUNKED)
+            h1_body_join(&pending, data); /* small chunks go on as one: all of this came in one read */
+        else if (data.n) {
             if (pending.n)
                 exchange_response_data(x, pending.p, pending.n, false);
             if (x->back_state != u)

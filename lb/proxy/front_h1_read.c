@@ -7,6 +7,8 @@
 #define TURN_EXCHANGES 8
 /* What is read and thrown away to keep a connection whose request was answered early (H20). */
 #define DRAIN_BYTES_MAX (256u << 10)
+/* Payload of small chunks that is handed on in one run. */
+#define GATHER_BYTES 16384
 
 static struct session *session_of_conn(struct conn *c)
 {
@@ -62,7 +64,7 @@ static void start_exchange(struct session *s, const char *p, size_t head_bytes)
     session_set_state(s, s->body.done ? SESSION_WAIT : SESSION_BODY);
     if (s->body.done)
         x->request_ended = true; /* known before the answer: decides about keep-alive */
-    if (conn_is_secure(&s->conn))
+    if (session_is_secure(s))
         x->req.flags |= MSG_SECURE;
     exchange_start(x);
     if (s->x == x && x->state != EXCHANGE_DONE && s->state == SESSION_WAIT)
@@ -135,19 +137,36 @@ static bool is_over_limit(const struct session *s, size_t more)
            (s->body.left > limit || s->x->rx_bytes + more > limit - s->body.left);
 }
 
-/* One run of payload. In SESSION_DRAIN it goes nowhere. */
+/* One run of payload, or that of many small chunks moved together in the scratch buffer, so that a client
+ * cannot make us write a byte at a time (H7). Returns the bytes used, or -(enum reason). */
+static ssize_t gather(struct session *s, const char *p, size_t n, struct str *out_data)
+{
+    size_t used = 0;
+    *out_data = STR_NULL;
+    for (;;) {
+        struct str run;
+        ssize_t step = h1_body_step(&s->body, p + used, n - used, &run);
+        if (step < 0)
+            return step;
+        used += (size_t)step;
+        h1_body_join(out_data, run);
+        if (is_over_limit(s, out_data->n))
+            return -REASON_BODY_LIMIT;
+        if (step == 0 || used == n || s->body.done || s->body.in_trailers ||
+            s->body.framing != BODY_CHUNKED || out_data->n >= GATHER_BYTES)
+            return (ssize_t)used;
+    }
+}
+
+/* In SESSION_DRAIN payload goes nowhere. */
 static size_t take_body(struct session *s, const char *p, size_t n)
 {
     struct str data;
     if (s->body.in_trailers)
         return take_trailers(s, p, n);
-    ssize_t used = h1_body_step(&s->body, p, n, &data);
+    ssize_t used = gather(s, p, n, &data);
     if (used < 0) {
         body_failed(s, (enum reason) - used);
-        return n;
-    }
-    if (is_over_limit(s, data.n)) {
-        body_failed(s, REASON_BODY_LIMIT);
         return n;
     }
     s->body_bytes += data.n;

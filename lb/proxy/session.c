@@ -176,6 +176,7 @@ static bool set_origin(struct session *s, const struct addr *peer, const struct 
     struct addr local = {.len = sizeof local.un};
     if (said && !said->is_local) {
         set_peer(s, &said->from, &said->to, true);
+        s->secure_before = said->has_tls && (said->tls_client & PROXYPROTO_TLS);
         return intro_keep(said, &s->proxied);
     }
     if (getsockname(s->conn.fd, &local.sa, &local.len) < 0)

@@ -11,6 +11,7 @@
 #include "http/h1_body.h"
 #include "http/h1_parse.h"
 #include "net/sink.h"
+#include "net/tls.h"
 #include "proxy/exchange.h"
 
 #define SESSION_MAGIC 0x73657373u
@@ -43,6 +44,7 @@ struct session {
     uint8_t family;          /* AF_INET, AF_INET6, AF_UNIX */
     bool trusted;            /* the peer is in listener.trusted */
     bool limited;            /* counted in proxy.clients */
+    bool secure_before;      /* a PROXY header says that the client used TLS */
     uint16_t port;           /* of the client */
     uint16_t local_port;     /* that it connected to */
     uint8_t ip[16];          /* of the client, v4-mapped */
@@ -74,6 +76,12 @@ struct session_proxied {
     uint8_t tls_client;
     bool has_tls;
 };
+
+/* Did the client come over TLS, to us or to the proxy that introduced it? */
+static inline bool session_is_secure(const struct session *s)
+{
+    return conn_is_secure(&s->conn) || s->secure_before;
+}
 
 struct proxyproto;
 

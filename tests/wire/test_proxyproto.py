@@ -4,6 +4,7 @@ are not shared, and real HAProxy and nginx at both ends."""
 import os
 import re
 import socket
+import ssl
 import subprocess
 import time
 
@@ -13,7 +14,8 @@ from harness.door import COXSWAIN, Door, cluster, config_text, route
 from harness.net import SLOW, Client, build, fetch, free_port, poll
 from harness.origin import Origin
 from harness.peers import HAPROXY, NGINX, haproxy, nginx
-from harness.pp import LOCAL, Header, ssl_tlv, tlv, v1, v2
+from harness.pp import LOCAL, Header, ssl_tlv, tlv, tlvs_of, v1, v2
+from harness.tls import Authority, TlsClient
 
 HERE = ["127.0.0.0/8"]
 REQUIRED = {"proxy_protocol": "required", "proxy_protocol_from": HERE}
@@ -512,3 +514,112 @@ def test_nginx_behind(make_door, tmp_path, version):
                 assert c.response().body == b"192.0.2.98 9 443"
     finally:
         peer.stop()
+
+
+# ---- with TLS: the header stands before it, and v2 tells about it ----
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def tls_door(tmp_path_factory, origin, servers, authority):
+    pair = authority.issue("web.test", "v2.test")
+    tls = {"certificates": [pair.config()], "client_auth": {"mode": "optional", "ca": authority.cert}}
+    d = Door(
+        tmp_path_factory.mktemp("pptls"),
+        listeners={"tls": {"tls": tls}, "in": dict(REQUIRED, tls=tls), "clear": dict(REQUIRED)},
+        clusters=[cluster("web", origin.address), cluster("v2", servers[1].address, send_proxy="v2"), cluster("v1", servers[0].address, send_proxy="v1")],
+        routes=[route("*", "web"), route("v2.test", "v2"), route("v1.test", "v1")],
+    ).start()
+    yield d
+    d.stop()
+
+
+@pytest.mark.parametrize("header", [v1(), v2(crc=True)], ids=["v1", "v2"])
+def test_header_before_tls(tls_door, origin, authority, header):
+    with TlsClient(tls_door.ports["in"], authority.client_context(), before=header) as c:
+        for _ in range(3):
+            c.send(build())
+            assert c.response().status == 200
+    seen = origin.wait(3)
+    assert {r.get("x-forwarded-for") for r in seen} == {"192.0.2.7"} and {r.get("x-forwarded-proto") for r in seen} == {"https"}
+
+
+def test_P1_tls_without_its_header(tls_door, origin, authority):
+    with pytest.raises((OSError, ssl.SSLError)):
+        TlsClient(tls_door.ports["in"], authority.client_context())
+    assert origin.bytes == b""
+
+
+def test_header_inside_tls_is_no_header(tls_door, origin, authority):
+    with TlsClient(tls_door.ports["tls"], authority.client_context()) as c:
+        c.send(v1() + build())
+        assert c.response().status == 400
+    assert origin.bytes == b""
+
+
+@pytest.mark.parametrize("certificate", [False, True], ids=["anonymous", "certificate"])
+def test_out_tells_about_tls(tls_door, servers, authority, certificate):
+    own = authority.issue("client.test", name="J. Doe") if certificate else None
+    with TlsClient(tls_door.ports["tls"], authority.client_context(own, alpn=["http/1.1"]), host="v2.test") as c:
+        c.send(build(host="v2.test"))
+        assert c.response().status == 200
+        version, cipher = c.sock.version(), c.sock.cipher()[0]
+    h = servers[1].headers[0]
+    assert h.source == "127.0.0.1" and h.dport == tls_door.ports["tls"]
+    assert h.tlvs[1] == b"http/1.1" and h.tlvs[2] == b"v2.test"
+    ssl_part = h.tlvs[0x20]
+    inner = tlvs_of(ssl_part[5:])
+    assert ssl_part[0] == (7 if certificate else 1) and (ssl_part[1:5] == b"\0\0\0\0") == certificate
+    assert inner[0x21].decode() == version and inner[0x23].decode() == cipher
+    assert inner.get(0x22) == (b"J. Doe" if certificate else None)
+    assert servers[1].one().get("x-forwarded-proto") == "https"
+
+
+def test_tls_at_the_proxy_in_front_is_https(tls_door, origin):
+    """A proxy that ends TLS says so in its header: the server is told https, though no byte here was encrypted."""
+    for client, want in ((1, "https"), (0, "http")):
+        origin.forget()
+        assert ask(tls_door.ports["clear"], v2(tlvs=ssl_tlv(client))).status == 200
+        assert origin.one().get("x-forwarded-proto") == want
+
+
+def test_header_before_tls_to_the_server(make_door, authority):
+    """send_proxy and tls together: the header in clear, then the handshake, then the request."""
+    pair = authority.issue("back.test")
+    context = authority.server_context(pair)
+
+    def serve(conn):
+        conn.header = Header(conn)
+        server.headers.append(conn.header)
+        assert not conn.buf  # nothing of TLS was read along
+        with context.wrap_socket(conn.sock, server_side=True) as t:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += t.recv(65536)
+            t.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntls")
+
+    class Exact(Listener):
+        """Takes a v1 line byte by byte, so that the ClientHello behind it stays in the socket."""
+
+        def clear(self):
+            super().clear()
+            self.whole = self.by_hand
+
+        def by_hand(self, conn):
+            line = b""
+            while not line.endswith(b"\r\n"):
+                line += conn.sock.recv(1)
+            conn.buf += line
+            serve(conn)
+
+    server = Exact()
+    try:
+        door = make_door(listeners={"in": REQUIRED}, routes=[route("*", "a")],
+                         clusters=[cluster("a", server.address, send_proxy="v1", tls={"enabled": True, "ca": authority.cert, "hostname": "back.test"})])
+        assert ask(door.port, v1("192.0.2.77")).body == b"tls"
+        assert server.headers[0].source == "192.0.2.77"
+    finally:
+        server.stop()

@@ -1,0 +1,222 @@
+"""Attacks on an HTTP/1 door from many connections at a stated rate. A program of its own, so that it runs on another core than
+the client whose answers are measured:
+
+    attacker.py NAME PORT CONNECTIONS RATE SECONDS       RATE: actions a second over all connections
+
+Prints one line of JSON: how often it acted, connected, and was answered."""
+
+import asyncio
+import json
+import os
+import random
+import socket
+import ssl
+import struct
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "fuzz"))
+
+
+CARELESS = ssl.create_default_context()
+CARELESS.check_hostname, CARELESS.verify_mode = False, ssl.CERT_NONE
+
+
+def hello():
+    """The first record of a client."""
+    out = ssl.MemoryBIO()
+    try:
+        CARELESS.wrap_bio(ssl.MemoryBIO(), out, server_hostname="web.test").do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return out.read()
+
+
+HELLO = hello()
+
+
+class Attacker:
+    def __init__(self, port, connections, rate, seconds):
+        self.port, self.connections, self.seconds = port, connections, seconds
+        self.pause = connections / rate
+        self.end = time.monotonic() + seconds
+        self.actions = self.connects = self.answered = self.failed = 0
+
+    def running(self):
+        return time.monotonic() < self.end
+
+    async def tick(self):
+        """One action's share of the time of one connection."""
+        self.actions += 1
+        await asyncio.sleep(self.pause * random.uniform(0.5, 1.5))
+
+    async def open(self, rcvbuf=0):
+        s = socket.socket()
+        s.setblocking(False)
+        if rcvbuf:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        await asyncio.get_running_loop().sock_connect(s, ("127.0.0.1", self.port))
+        self.connects += 1
+        return s
+
+    async def put(self, s, data):
+        """What the kernel takes now; an attacker does not wait."""
+        try:
+            return s.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    async def get(self, s, n=65536):
+        try:
+            data = s.recv(n)
+            self.answered += bool(data)
+            return data
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    async def drip(self, first, piece, rcvbuf=0):
+        """A connection that says `first`, then `piece` again and again, until the proxy has enough."""
+        s = await self.open(rcvbuf)
+        try:
+            await self.put(s, first)
+            while self.running():
+                await self.tick()
+                await self.put(s, piece)
+                if await self.get(s) == b"":
+                    return
+        finally:
+            s.close()
+
+    async def shoot(self, data, reset=False, wait=True):
+        """A connection for one thing; then it is closed or reset."""
+        s = await self.open()
+        try:
+            await self.put(s, data)
+            if wait:
+                for _ in range(20):
+                    await asyncio.sleep(0.002)
+                    if await self.get(s) == b"":
+                        break
+            if reset:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        finally:
+            s.close()
+        await self.tick()
+
+    # ---- the attacks, by the rows of the hostile input ----
+
+    async def h32_slow_heads(self):
+        await self.drip(b"GET / HTTP/1.1\r\nHost: web.test\r\n", b"X-a: b\r\n")
+
+    async def h32_slow_bodies(self):
+        await self.drip(b"POST / HTTP/1.1\r\nHost: web.test\r\nContent-Length: 1000000\r\n\r\n", b"x")
+
+    async def h32_slow_readers(self):
+        s = await self.open(rcvbuf=2048)
+        try:
+            await self.put(s, b"GET /big HTTP/1.1\r\nHost: web.test\r\n\r\n")
+            while self.running():
+                await self.tick()
+                if await self.get(s, 16) == b"":
+                    return
+        finally:
+            s.close()
+
+    async def h1_two_framings(self):
+        await self.shoot(b"POST / HTTP/1.1\r\nHost: web.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX")
+
+    async def h1_to_h19_mutants(self):
+        import grammar
+        await self.shoot(grammar.make(random, b"m%d" % random.randrange(10 ** 9))[0])
+
+    async def h7_tiny_chunks(self):
+        await self.drip(b"POST / HTTP/1.1\r\nHost: web.test\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 200)
+
+    async def h7_chunk_extensions(self):
+        await self.shoot(b"POST / HTTP/1.1\r\nHost: web.test\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"e" * 20000 + b"\r\nx\r\n0\r\n\r\n")
+
+    async def h20_unwanted_bodies(self):
+        await self.drip(b"POST / HTTP/1.1\r\nHost: nobody.example\r\nContent-Length: 100000000\r\n\r\n", b"x" * 20000)
+
+    async def h22_upgrades_without_answer(self):
+        await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + b"x" * 5000)
+
+    async def h30_pipelines(self):
+        s = await self.open(rcvbuf=2048)
+        try:
+            while self.running():
+                await self.put(s, b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n" * 20)
+                await self.tick()
+        finally:
+            s.close()
+
+    async def h31_big_heads(self):
+        await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"v" * 300) for i in range(200)) + b"\r\n")
+
+    async def h33_connections(self):
+        await self.shoot(b"", wait=False)
+
+    async def h33_resets(self):
+        await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n", reset=True, wait=False)
+
+    # To a listener with TLS.
+
+    async def h33_tls_slow_handshakes(self):
+        await self.drip(HELLO[:20], HELLO[20:21])
+
+    async def h33_tls_half_handshakes(self):
+        await self.shoot(HELLO, wait=False)
+
+    async def h33_tls_garbage(self):
+        await self.shoot(random.choice([b"GET / HTTP/1.1\r\n\r\n", HELLO[:5] + b"\0" * 500, b"\x16\x03\x01\x40\x00" + b"x" * 16384, b"\x15\x03\x01\x00\x02\x02\x28"]))
+
+    async def h33_tls_handshakes(self):
+        """Whole ones, one after the other, and nothing asked."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=CARELESS, server_hostname="web.test")
+        self.connects += 1
+        writer.close()
+        await self.tick()
+
+    async def h18_bad_targets(self):
+        await self.shoot(random.choice([b"GET /%00 HTTP/1.1\r\nHost: web.test\r\n\r\n", b"GET /a/../../x HTTP/1.1\r\nHost: web.test\r\n\r\n",
+                                        b"GET /" + b"%2e/" * 2000 + b" HTTP/1.1\r\nHost: web.test\r\n\r\n", b"\0" * 8000, b"\n" * 8000]))
+
+    async def p1_no_proxy_header(self):
+        await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
+
+    async def p1_slow_proxy_headers(self):
+        await self.drip(b"PROXY UNKNOWN ", b"x")
+
+    async def p2_big_proxy_headers(self):
+        await self.drip(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x0f\xe0", b"x" * 50)
+
+    # ----
+
+    async def connection(self, attack):
+        while self.running():
+            try:
+                await attack()
+            except OSError:
+                self.failed += 1
+                await self.tick()
+
+    async def run(self, name):
+        attack = getattr(self, name)
+        await asyncio.gather(*(self.connection(attack) for _ in range(self.connections)))
+
+
+ATTACKS = [n for n in vars(Attacker) if n[0] in "hp" and n[1].isdigit()]
+
+
+def main():
+    name, port, connections, rate, seconds = sys.argv[1], *map(float, sys.argv[2:6])
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[-1:])
+    a = Attacker(int(port), int(connections), rate, seconds)
+    asyncio.run(a.run(name))
+    print(json.dumps({"actions": a.actions, "connects": a.connects, "answered": a.answered, "failed": a.failed}))
+
+
+if __name__ == "__main__":
+    main()
