@@ -138,7 +138,7 @@ static void start(struct flip *f, char **argv)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* SIGUSR1 forgets what was measured so far. True: SIGTERM, leave. */
+/* SIGUSR1 forgets what was measured so far, and the change that is under way. True: SIGTERM, leave. */
 static bool on_signal(struct flip *f)
 {
     struct signalfd_siginfo s;
@@ -148,6 +148,7 @@ static bool on_signal(struct flip *f)
         return true;
     memset(&f->times, 0, sizeof(f->times));
     f->late = 0;
+    f->waiting = false;
     return false;
 }
 

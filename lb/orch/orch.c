@@ -21,6 +21,7 @@ static void publish(struct orch *o)
     if (before)
         topology_ref(before);
     struct topology *t = model_publish(o->model);
+    o->published_ms = clock_now_ns() / 1000000;
     if (t) {
         proxies_publish(o->proxies, t);
         probes_follow(o->probes, t);
@@ -42,8 +43,9 @@ static void on_publish(void *ctx)
 
 void orch_touch(struct orch *o)
 {
+    const uint64_t now_ms = clock_now_ns() / 1000000, next_ms = o->published_ms + ORCH_PUBLISH_MS;
     if (!timer_is_armed(&o->publish))
-        timer_arm(&o->publish, ORCH_PUBLISH_MS);
+        timer_arm(&o->publish, next_ms > now_ms ? next_ms - now_ms : 0);
 }
 
 static void on_tick(void *ctx)

@@ -54,12 +54,14 @@ struct orch {
     struct proxies *proxies;
     struct state state;
     struct timer publish, tick, beat, retry;
+    uint64_t published_ms; /* monotonic */
     uint64_t beats;
     void *admin; /* of role->admin; NULL: none */
     int exit_code;
 };
 
-/* The model was edited: publishes within 5 ms. */
+/* The model was edited: publishes when this turn of the loop is over, but at most every 5 ms, so that a storm
+ * of changes costs no storm of topologies. */
 void orch_touch(struct orch *o);
 /* members_tick soon. */
 void orch_wake(struct orch *o);

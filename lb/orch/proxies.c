@@ -9,7 +9,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "topo/topology_file.h"
+#include "orch/seal.h"
 
 #define PROXY_MAGIC      0x63787078u
 #define SEAL_INTERVAL_MS 1000
@@ -35,8 +35,9 @@ struct proxies {
     int count;
     struct topology *current; /* counted */
     struct timer seal_timer;
-    const char *dir; /* borrowed, or NULL */
-    bool has_sealed, is_seal_due;
+    const char *dir;   /* borrowed, or NULL */
+    struct seal *seal; /* owned */
+    bool is_seal_due;
 };
 
 /* ---- sending ---- */
@@ -83,33 +84,29 @@ static void send_current(struct proxy_link *l)
         send_whole(l, t);
 }
 
-/* On disk for the next start of everything. Nothing waits for it, and nothing fails without it. */
-static void keep_copy(const struct proxies *p, struct str bytes)
-{
-    if (p->dir && *p->dir && !topology_file_write(p->dir, bytes))
-        LOG_LIMITED(LOG_WARN, 1, "cannot keep the topology in %s: %s", p->dir, strerror(errno));
-}
-
 void proxies_keep_in(struct proxies *p, const char *dir)
 {
     p->dir = dir;
 }
 
+/* The copy on disk is for the next start of everything. Nothing waits for it, and nothing fails without it.
+ */
+static void on_sealed(void *ctx, int fd, int error, int keep_error)
+{
+    struct proxies *p = ctx;
+    if (fd < 0)
+        log_error("the topology could not be handed to the master: %s", strerror(error));
+    else if (!channel_send(p->master, CHANNEL_PUBLISHED, STR_NULL, &fd, 1))
+        log_error("the topology could not be handed to the master: %s", strerror(errno));
+    if (keep_error)
+        LOG_LIMITED(LOG_WARN, 1, "cannot keep the topology in %s: %s", p->dir, strerror(keep_error));
+    timer_arm(&p->seal_timer, SEAL_INTERVAL_MS);
+}
+
 static void seal_now(struct proxies *p)
 {
-    struct buf bytes;
-    buf_init(&bytes);
-    topology_encode(p->current, &bytes);
-    const int fd = sealed_memfd("topology", buf_str(&bytes));
-    if (fd < 0 || !channel_send(p->master, CHANNEL_PUBLISHED, STR_NULL, &fd, 1))
-        log_error("the topology could not be handed to the master: %s", strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    keep_copy(p, buf_str(&bytes));
-    buf_fini(&bytes);
     p->is_seal_due = false;
-    p->has_sealed = true;
-    timer_arm(&p->seal_timer, SEAL_INTERVAL_MS);
+    seal_start(p->seal, p->current, p->dir);
 }
 
 static void on_seal_timer(void *ctx)
@@ -127,14 +124,17 @@ void proxies_publish(struct proxies *p, struct topology *t)
     for (struct list *n = p->links.next; n != &p->links; n = n->next)
         send_current(CONTAINER_OF(n, struct proxy_link, node));
     p->is_seal_due = true;
-    if (!timer_is_armed(&p->seal_timer))
+    if (!timer_is_armed(&p->seal_timer) && !seal_is_busy(p->seal))
         seal_now(p);
 }
 
 void proxies_flush(struct proxies *p)
 {
-    if (p->is_seal_due && p->current)
+    seal_finish(p->seal);
+    if (p->is_seal_due && p->current) {
         seal_now(p);
+        seal_finish(p->seal);
+    }
 }
 
 /* ---- receiving ---- */
@@ -265,6 +265,7 @@ struct proxies *proxies_create(struct loop *loop, struct channel *master, const 
     p->ctx = ctx;
     list_init(&p->links);
     timer_init(&p->seal_timer, loop, on_seal_timer, p);
+    p->seal = must(seal_create(loop, on_sealed, p));
     return p;
 }
 
@@ -276,6 +277,7 @@ void proxies_destroy(struct proxies **pp)
         return;
     while (!list_is_empty(&p->links))
         link_destroy(CONTAINER_OF(p->links.next, struct proxy_link, node));
+    seal_destroy(&p->seal);
     timer_stop(&p->seal_timer);
     topology_unref(&p->current);
     free(p);

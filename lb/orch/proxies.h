@@ -3,7 +3,8 @@
  * A new one is given the whole topology, then differences; one that asks, or whose backlog was cut, the whole
  * again. What they acknowledge tells when slots may be used again and when a drained member is really alone.
  * The last topology goes to the master as a sealed memfd, the first at once, later ones at most once a
- * second. Owned by the orchestrator, on its thread. The ledger is mapped read-only. */
+ * second, made by another thread (seal.h). Owned by the orchestrator, on its thread. The ledger is mapped
+ * read-only. */
 #ifndef COX_ORCH_PROXIES_H
 #define COX_ORCH_PROXIES_H
 
