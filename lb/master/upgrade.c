@@ -333,6 +333,10 @@ void upgrade_failed(struct master *m)
 {
     if (m->upgrade.old_exe_fd < 0)
         return;
+    if (is_stopping(m)) { /* told to stop in the middle of it: the former executable would not know */
+        upgrade_settled(m);
+        return;
+    }
     log_error("upgrade: no proxy of the new executable became ready; going back to the former one");
     exec_with(m, NULL, m->upgrade.old_exe_fd, -1);
     log_error("upgrade: cannot go back: %m");

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness.door import COXSWAIN, cluster, route, title
+from harness.door import COXSWAIN, cluster, is_zombie, route, title
 from harness.load import Load
 from harness.net import SLOW, Client, build, fetch, poll
 from harness.origin import OK
@@ -289,3 +289,17 @@ def test_unknown_user_is_refused(make_door, tmp_path):
     d.write()
     done = subprocess.run([COXSWAIN, "-c", d.file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20 * SLOW)
     assert done.returncode == 2 and "no-such-user-here" in done.stderr
+
+
+def test_a_stop_in_the_middle_of_an_upgrade(make_door, origin):
+    """Whenever it comes, the program leaves; it does not go back to the former executable and forget."""
+    door = make_door(clusters=[cluster("web", origin.address)], routes=[route("web.test", "web")])
+    assert fetch(door.port).status == 200
+    door.process.send_signal(signal.SIGUSR2)
+    poll(lambda: "took over" in door.log(), 10, "the new executable")
+    family = door.family()
+    door.process.send_signal(signal.SIGTERM)
+    assert door.process.wait(10 * SLOW) == 0
+    door.stop(check=False)  # a proxy that never served may have been killed for it, and the log says so
+    assert "going back" not in door.log() and "info: stopped" in door.log()
+    assert not [p for p in family if os.path.exists("/proc/%d" % p) and not is_zombie(p)]
