@@ -26,7 +26,7 @@ def start(make_door, dns):
     def make(*endpoints, resolver=(), **options):
         return make_door(
             workers=1, clusters=[cluster("web", *endpoints, **options)], routes=[route("web.test", "web")],
-            resolver=dict({"servers": [dns.address], "timeout": "500ms", "tries": 2, "min_ttl": "100ms", "retry": "100ms"}, **dict(resolver)),
+            resolver=dict({"servers": [dns.address], "timeout": "5s", "tries": 2, "min_ttl": "100ms", "retry": "100ms"}, **dict(resolver)),
         )
 
     return make
@@ -99,7 +99,7 @@ def test_the_ttl_of_an_alias_counts(start, dns):
 @pytest.mark.parametrize("how", ["silent", "servfail"])
 def test_the_last_answer_stays_while_the_server_fails(start, dns, origin, how):
     dns.set("app.test", "127.0.0.1", ttl=0)
-    door = start("app.test:%d" % origin.port)
+    door = start("app.test:%d" % origin.port, resolver={"timeout": "300ms"})
     becomes(door, "127.0.0.1:%d" % origin.port)
     dns.broken = how
     poll(lambda: "its last addresses stay" in door.log(), 20, "the failure in the log")
@@ -170,7 +170,7 @@ def test_a_name_of_the_hosts_file(start, dns, origin):
 def test_a_new_orchestrator_withdraws_nothing(start, dns, origin):
     """It is killed while the name server is silent: requests go on, and so they do after a reload."""
     dns.set("app.test", "127.0.0.1", ttl=1)
-    door = start("app.test:%d" % origin.port)
+    door = start("app.test:%d" % origin.port, resolver={"timeout": "300ms"})
     becomes(door, "127.0.0.1:%d" % origin.port)
     time.sleep(1.1)  # the master is handed the topology once a second
     dns.broken = "silent"
