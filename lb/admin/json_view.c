@@ -60,6 +60,8 @@ static json_t *endpoint(const struct survey *v, const struct endpoint *e)
     json_set(o, "requests", json_number(s.requests));
     json_set(o, "connect_failures", json_number(s.connect_failures));
     json_set(o, "other_failures", json_number(s.other_failures));
+    json_set(o, "ejections", json_number(s.ejections));
+    json_set(o, "ejected", json_boolean(s.ejected != 0));
     json_set(o, "rx_bytes", json_number(s.rx_bytes));
     json_set(o, "tx_bytes", json_number(s.tx_bytes));
     return o;
@@ -92,6 +94,14 @@ static json_t *failures(const struct ledger_cluster_sum *s)
     return o;
 }
 
+static json_t *guard(const struct ledger_cluster_sum *s)
+{
+    json_t *o = must(json_object());
+    for (int i = 0; i < LEDGER_GUARDS; i++)
+        json_set(o, survey_guards[i], json_number(s->guard[i]));
+    return o;
+}
+
 static void put_counts(const struct ledger_cluster_sum *s, json_t *o)
 {
     json_t *seconds = must(json_object());
@@ -116,6 +126,7 @@ json_t *json_cluster(const struct survey *v, const struct cluster *c)
     json_set(o, "status", status_classes(&s));
     json_set(o, "failures", failures(&s));
     json_set(o, "reasons", s.completed ? json_reasons(v, c->slot) : must(json_object()));
+    json_set(o, "guard", guard(&s));
     json_set(o, "retries", json_number(s.retries));
     json_set(o, "rx_bytes", json_number(s.rx_bytes));
     json_set(o, "tx_bytes", json_number(s.tx_bytes));

@@ -114,16 +114,18 @@ static void show_endpoint(const struct survey *v, const struct endpoint *e, int 
     char id[TEXT_BYTES], address[ADDR_TEXT_BYTES], member[TEXT_BYTES];
     survey_endpoint(v, e->slot, &s);
     addr_print(&e->addr, address);
-    printf("  %-*s %-21s %-10s %-8s %9" PRIu64 " %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %9" PRIu64 "  %s\n",
-           width - 2, clean(e->id, id), address, survey_service(e->service), survey_health(e->health),
-           s.attempts, s.tunnels, s.requests, s.connect_failures, s.other_failures, clean(e->member, member));
+    printf("  %-*s %-21s %-10s %-8s %9" PRIu64 " %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %9" PRIu64
+           " %9" PRIu64 "  %s\n",
+           width - 2, clean(e->id, id), address, s.ejected ? "ejected" : survey_service(e->service),
+           survey_health(e->health), s.attempts, s.tunnels, s.requests, s.connect_failures, s.other_failures,
+           s.ejections, clean(e->member, member));
 }
 
 static void show_endpoints(const struct survey *v, int width)
 {
     char name[TEXT_BYTES];
-    printf("\n%-*s %-21s %-10s %-8s %9s %8s %10s %9s %9s  %s\n", width, "ENDPOINT", "ADDRESS", "SERVICE",
-           "HEALTH", "IN FLIGHT", "TUNNELS", "REQUESTS", "CONN.FAIL", "OTH.FAIL", "MEMBER");
+    printf("\n%-*s %-21s %-10s %-8s %9s %8s %10s %9s %9s %9s  %s\n", width, "ENDPOINT", "ADDRESS", "SERVICE",
+           "HEALTH", "IN FLIGHT", "TUNNELS", "REQUESTS", "CONN.FAIL", "OTH.FAIL", "EJECTIONS", "MEMBER");
     for (uint32_t i = 0; i < v->topology->cluster_count; i++) {
         const struct cluster *c = v->topology->clusters[i];
         if (c->endpoint_count)

@@ -201,4 +201,5 @@ const char *survey_protocol(int protocol)
 const char *const survey_counts[LEDGER_COUNTS] = {"held", "serving", "finishing", "tunnels"};
 const char *const survey_failures[LEDGER_FAILURES] = {"connect", "server",  "timeout",
                                                       "client",  "refused", "internal"};
+const char *const survey_guards[LEDGER_GUARDS] = {"denied", "limited", "auth", "dry_run"};
 const char *const survey_classes[6] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};

@@ -88,7 +88,7 @@ const char *survey_member_state(unsigned state);
 const char *survey_service(unsigned service);
 const char *survey_health(unsigned health);
 const char *survey_protocol(int protocol);
-extern const char *const survey_counts[LEDGER_COUNTS], *const survey_failures[LEDGER_FAILURES],
-                                                           *const survey_classes[6];
+extern const char *const survey_counts[LEDGER_COUNTS],
+    *const survey_failures[LEDGER_FAILURES], *const survey_classes[6], *const survey_guards[LEDGER_GUARDS];
 
 #endif

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define PAGE_BYTES 4096ull
 /* Bounds that keep every product of sizes far below 2^64. */
 #define WORKERS_MAX 1024u
@@ -19,8 +21,11 @@
 #define SPIN_TRIES  64
 #define YIELD_TRIES 64
 
+#define EJECTIONS_BITS 24
+#define EJECTIONS_MASK ((1ull << EJECTIONS_BITS) - 1)
+
 #define ROW_GAP                                                                                              \
-    (LEDGER_VERSION > 1 ? PAGE_BYTES : 0) /* nobody may know where cells begin but by the header */
+    (COX_LEDGER_LAYOUT > 2 ? PAGE_BYTES : 0) /* nobody may know where cells begin but by the header */
 
 _Static_assert(sizeof(struct ledger_endpoint) % 64 == 0, "an endpoint cell is whole cache lines");
 _Static_assert(LEDGER_CLUSTER_FROZEN == 11 * 8 && LEDGER_ENDPOINT_FROZEN == 4 * 8, "frozen for ever");
@@ -309,7 +314,7 @@ struct cluster_words { /* struct ledger_cluster without the atomics; same order 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS], since_ns, requests, completed, status_class[6];
     uint64_t failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes, latency_sum_ns, service_sum_ns,
         service_count;
-    uint64_t spare[4 + LEDGER_SPARE_WORDS];
+    uint64_t guard[LEDGER_GUARDS], spare[LEDGER_SPARE_WORDS];
 };
 _Static_assert(sizeof(struct cluster_words) == sizeof(struct ledger_cluster), "copied word by word");
 
@@ -325,6 +330,8 @@ static void add_cluster(const struct cluster_words *c, bool alive, uint64_t now_
         sum->status_class[i] += c->status_class[i];
     for (int i = 0; i < LEDGER_FAILURES; i++)
         sum->failures[i] += c->failures[i];
+    for (int i = 0; i < LEDGER_GUARDS; i++)
+        sum->guard[i] += c->guard[i];
     sum->requests += c->requests;
     sum->completed += c->completed;
     sum->retries += c->retries;
@@ -353,6 +360,7 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
                          struct ledger_endpoint_sum *sum)
 {
     const struct ledger_header *h = l->header;
+    bool is_ejected = false;
     if (slot >= h->max_endpoints)
         return;
     for (uint32_t i = 0; i < h->workers; i++) {
@@ -369,7 +377,19 @@ void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint
         sum->other_failures += w[4] >> 32;
         sum->rx_bytes += w[5];
         sum->tx_bytes += w[6];
+        sum->ejections += w[7] & EJECTIONS_MASK;
+        is_ejected |= alive && w[7] >> EJECTIONS_BITS > now_ns / NS_PER_MS;
     }
+    sum->ejected += is_ejected;
+}
+
+void ledger_endpoint_ejected(struct ledger_writer *w, uint32_t slot, uint64_t until_ms)
+{
+    if (slot >= w->max_endpoints)
+        return;
+    ledger_u64 *cell = &w->endpoints[slot].ejections;
+    uint64_t count = (ledger_get(cell) + 1) & EJECTIONS_MASK;
+    ledger_set(cell, until_ms << EJECTIONS_BITS | count);
 }
 
 void ledger_sum_hist(const struct ledger *l, uint32_t slot, uint64_t *buckets)

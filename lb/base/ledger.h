@@ -45,11 +45,11 @@
 /* The layout of cells and totals. A build with another one exists for the tests of the upgrade: it has words
  * added at the end of cells and totals, and a gap before the cells. */
 #ifndef COX_LEDGER_LAYOUT
-#define COX_LEDGER_LAYOUT 1
+#define COX_LEDGER_LAYOUT 2
 #endif
 #define LEDGER_VERSION     COX_LEDGER_LAYOUT
 #define LEDGER_GROWN_FROM  1 /* the oldest version whose cells ours begin with */
-#define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 1 ? 4 : 0)
+#define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 2 ? 4 : 0)
 #define LEDGER_NO_SLOT     UINT32_MAX
 
 /* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative
@@ -70,6 +70,15 @@ enum ledger_failure {
     LEDGER_FAILURES
 };
 
+/* What the guard of a request decided; none of these but the last reached ROUTE's counts. */
+enum ledger_guard {
+    LEDGER_GUARD_DENIED,  /* address, maintenance */
+    LEDGER_GUARD_LIMITED, /* rate or number at a time */
+    LEDGER_GUARD_AUTH,    /* not who it says, or nobody could tell */
+    LEDGER_GUARD_DRY,     /* would have been limited; passed */
+    LEDGER_GUARDS
+};
+
 typedef _Atomic uint64_t ledger_u64; /* the one typedef: a cell is always atomic */
 
 struct ledger_cluster {
@@ -85,7 +94,8 @@ struct ledger_cluster {
     ledger_u64 latency_sum_ns;     /* of completed, ROUTE to END */
     ledger_u64 service_sum_ns;     /* PICK to last byte from the server, successful attempts */
     ledger_u64 service_count;
-    ledger_u64 spare[4 + LEDGER_SPARE_WORDS];
+    ledger_u64 guard[LEDGER_GUARDS]; /* since layout 2, where spare words were */
+    ledger_u64 spare[LEDGER_SPARE_WORDS];
 };
 #define LEDGER_CLUSTER_FROZEN offsetof(struct ledger_cluster, status_class)
 
@@ -97,7 +107,9 @@ struct ledger_endpoint {    /* one cache line */
     ledger_u64 failures; /* connect (low 32), other (high 32) */
     ledger_u64 rx_bytes; /* from the server */
     ledger_u64 tx_bytes;
-    ledger_u64 spare[1 + 2 * LEDGER_SPARE_WORDS];
+    ledger_u64 ejections; /* since layout 2: until when by this worker's last one, ms (high 40), and how many
+                             (low 24) */
+    ledger_u64 spare[2 * LEDGER_SPARE_WORDS];
 };
 #define LEDGER_ENDPOINT_FROZEN offsetof(struct ledger_endpoint, failures)
 
@@ -268,6 +280,8 @@ static inline void ledger_endpoint_attempt(struct ledger_writer *w, uint32_t slo
     ledger_row_end(w);
 }
 
+/* It was ejected by this worker, until a moment of the monotonic clock. */
+void ledger_endpoint_ejected(struct ledger_writer *w, uint32_t slot, uint64_t until_ms);
 /* An attempt in flight becomes a tunnel (+1), or a tunnel ends (-1). */
 void ledger_endpoint_tunnel(struct ledger_writer *w, uint32_t slot, int delta, uint64_t now_ns);
 
@@ -284,11 +298,14 @@ struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
     uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
     uint64_t latency_sum_ns, service_sum_ns, service_count;
+    uint64_t guard[LEDGER_GUARDS];
     uint64_t
         spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
 };
 struct ledger_endpoint_sum {
     uint64_t attempts, tunnels, integral_ns, requests, connect_failures, other_failures, rx_bytes, tx_bytes;
+    uint64_t ejections;
+    uint64_t ejected; /* generations in which it is ejected now; of a dead one: none */
     uint64_t spare[LEDGER_SPARE_WORDS];
 };
 

@@ -51,6 +51,20 @@
     REASON(SATURATED, "saturated", 503, "every server has max_in_flight requests")                           \
     REASON(HOLD_FULL, "hold_full", 503, "the cluster's waiting room is full")                                \
     REASON(HOLD_TIMEOUT, "hold_timeout", 503, "waited too long for an endpoint")                             \
+    /* guards */                                                                                             \
+    REASON(MAINTENANCE, "maintenance", 503, "closed for maintenance")                                        \
+    REASON(DENIED, "denied", 403, "the client's address may not pass")                                       \
+    REASON(CLIENT_RATE, "client_rate", 429, "too many requests of this client")                              \
+    REASON(CLIENT_IN_FLIGHT, "client_in_flight", 429, "too many requests of this client at a time")          \
+    REASON(GUARD_RATE, "guard_rate", 429, "too many requests")                                               \
+    REASON(GUARD_IN_FLIGHT, "guard_in_flight", 429, "too many requests at a time")                           \
+    REASON(AUTH_REQUIRED, "auth_required", 401, "no user and password")                                      \
+    REASON(AUTH_WRONG, "auth_wrong", 401, "unknown user or wrong password")                                  \
+    REASON(AUTH_ATTEMPTS, "auth_attempts", 429, "too many passwords tried")                                  \
+    REASON(AUTH_BUSY, "auth_busy", 503, "too many passwords wait to be checked")                             \
+    REASON(AUTH_REFUSED, "auth_refused", 403, "the authentication server said no")                           \
+    REASON(AUTH_FAILED, "auth_failed", 503, "the authentication server gave no usable answer")               \
+    REASON(GUARD_UNKNOWN, "guard_unknown", 503, "a guard that this generation does not know")                \
     /* the server's fault */                                                                                 \
     REASON(CONNECT_FAILED, "connect_failed", 502, "connection to the server failed")                         \
     REASON(CONNECT_TIMEOUT, "connect_timeout", 504, "connection to the server timed out")                    \

@@ -17,13 +17,13 @@ static const struct {
 #undef LOG_VAR_ROW
 };
 
-/* The NCSA format as Apache and nginx write it; we know no user, and never ask identd. */
+/* The NCSA format as Apache and nginx write it; we never ask identd. */
 static const char combined[] =
-    "$client_ip - - [$time_local] \"$request\" $status $bytes_sent \"$referer\" \"$user_agent\"";
+    "$client_ip - $user [$time_local] \"$request\" $status $bytes_sent \"$referer\" \"$user_agent\"";
 
 /* Times that were not reached are null. */
 static const char json_lines[] =
-    "{\"time\":\"$time_iso8601\",\"client_ip\":\"$client_ip\",\"client_port\":$client_port,\"listener\":\"$"
+    "{\"time\":\"$time_iso8601\",\"client_ip\":\"$client_ip\",\"client_port\":$client_port,\"user\":\"$user\",\"listener\":\"$"
     "listener\","
     "\"scheme\":\"$scheme\",\"method\":\"$method\",\"host\":\"$host\",\"target\":\"$target\","
     "\"protocol\":\"$protocol\",\"status\":$status,\"bytes_sent\":$bytes_sent,\"bytes_received\":$bytes_"

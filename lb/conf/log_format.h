@@ -20,6 +20,7 @@
     VAR(CLIENT_IP, "client_ip", TEXT,                                                                        \
         "address of the client, behind trusted proxies the one that they name")                              \
     VAR(CLIENT_PORT, "client_port", FIXED, "port that the connection came from")                             \
+    VAR(USER, "user", TEXT, "user whose password was right, or whom an external server named")               \
     VAR(LISTENER, "listener", TEXT, "name of the listener")                                                  \
     VAR(METHOD, "method", TEXT, "method of the request")                                                     \
     VAR(TARGET, "target", TEXT, "request target as it was received, query included")                         \

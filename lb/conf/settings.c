@@ -9,6 +9,7 @@
 #include "conf/options_row.h"
 #include "conf/reader.h"
 #include "conf/settings_check.h"
+#include "conf/settings_guard.h"
 
 #ifndef PLUGIN_DIR /* the build says where make install puts them */
 #define PLUGIN_DIR "/usr/local/lib/coxswain"
@@ -199,6 +200,7 @@ static struct settings *finish(struct settings *s, struct reader *r, bool ok)
         settle(s, r);
         settle_secret(s, r);
         settle_formats(s, r);
+        settings_guard_load(s, r);
         settings_check(s, r);
         ok = ok && r->error_count == 0;
     }
@@ -237,6 +239,7 @@ void settings_free(struct settings **s)
         free(SETTINGS_AT((*s)->plugins, struct plugin_settings, i)->file);
     for (size_t i = 0; i < (*s)->listeners.count; i++)
         log_format_destroy(&SETTINGS_AT((*s)->listeners, struct listener_settings, i)->log_format);
+    settings_guard_free(*s);
     options_free(&settings_table, *s);
     free(*s);
     *s = NULL;

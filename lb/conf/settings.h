@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf/guard_settings.h"
 #include "conf/log_format.h"
 #include "conf/options.h"
 #include "conf/settings_tls.h"
@@ -57,6 +58,7 @@ struct listener_settings {
     char *access_format;           /* NULL: that of log */
     struct log_format *log_format; /* compiled from it by settings_load; owned; NULL: the default line */
     struct tls_listener_settings tls;
+    char *guard;                   /* name of a guard, or NULL */
 };
 
 struct probe_settings {
@@ -138,6 +140,7 @@ struct cluster_options {
     int upgrade;            /* enum upgrade_policy */
     int send_proxy;         /* enum send_proxy: uplinks begin with a PROXY header */
     char *host;             /* Host sent to the servers; NULL: the client's */
+    char *guard;            /* name of a guard, or NULL */
     struct fcgi_settings fastcgi;
     struct files_settings files;
     struct compress_settings compress;
@@ -258,16 +261,21 @@ struct settings {
     struct option_list plugins;          /* struct plugin_settings */
     struct option_list cartridges;       /* struct cartridge_settings */
     struct option_list applications;     /* struct application_settings */
+    struct option_list guards;           /* struct guard_settings */
+    int64_t max_limited_clients;         /* addresses whose limits are kept at a time */
 };
 
 extern const struct option_table settings_table, cluster_table, cluster_options_table, listener_table;
 extern const struct option_table endpoint_table, route_table, plugin_table, port_table, cartridge_table;
-extern const struct option_table application_table, alias_table;
+extern const struct option_table application_table, alias_table, guard_table;
 
 /* Reads and checks a file with its @include's. Every error goes to `errors` as "file:line: what, what was
  * expected\n"; NULL is returned when there was one. The caller frees. */
 struct settings *settings_load(const char *file, struct buf *errors) __attribute__((warn_unused_result));
 void settings_free(struct settings **s);
+/* Overwrites the hashes of passwords: for a process that has no use for them (and its own copy, after a
+ * fork). */
+void settings_guard_forget(struct settings *s);
 
 /* The same from text in memory, without @include. For fuzzing and tests; messages name the file "text". */
 struct settings *settings_load_text(const char *text, size_t n, struct buf *errors)

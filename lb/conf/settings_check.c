@@ -1,5 +1,7 @@
 #include "conf/settings_check.h"
 
+#include "conf/settings_guard.h"
+
 #include <stdlib.h>
 #include <sys/un.h>
 
@@ -555,6 +557,7 @@ void settings_check(const struct settings *s, struct reader *r)
     close_names(&clusters, r, "cluster");
     check_routes(s, r, &clusters, &routes);
     close_names(&routes, r, "route");
+    settings_guard_check(s, r);
     free_names(&clusters);
     free_names(&routes);
 }

@@ -92,6 +92,8 @@ static const struct option listener_rows[] = {
      .verbatim = true,
      .help = "Layout of the access log's lines of this listener, in the words of access_format in log; \"off\" for "
              "one that only health checks use. Unset: that of log."},
+    ROW_STRING("guard", L(guard), NULL,
+               "Name of a guard that all requests of this listener must pass, those without a route too."),
     ROW_GROUP("tls", L(tls), &tls_listener_table, "TLS toward clients."),
 };
 const struct option_table listener_table = {
@@ -369,6 +371,10 @@ static const struct option settings_rows[] = {
     ROW_LIST("plugins", S(plugins), &plugin_table, "Plugins of the orchestrator."),
     ROW_LIST("cartridges", S(cartridges), &cartridge_table, "Templates of members."),
     ROW_LIST("applications", S(applications), &application_table, "Members that belong together."),
+    ROW_LIST("guards", S(guards), &guard_table, "Who may pass, how often, and what those are told who may not."),
+    ROW_INT("max_limited_clients", S(max_limited_clients), "65536", 1024, 16777216,
+            "Client addresses that the limits of guards are kept for at a time. An entry takes 32 bytes, and memory only "
+            "once it is used. When more are busy at once, limits per address become lenient."),
     ROW_RESERVED("groups", "Groups of cartridges."),
     ROW_RESERVED("dependencies", "Order and dependence between the parts of a group."),
     ROW_RESERVED("application_policies", "Where applications run."),

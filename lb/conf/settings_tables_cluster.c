@@ -290,6 +290,7 @@ static const struct option cluster_option_rows[] = {
              "send a header that says they are our own. For protocol = \"http\"."),
     ROW_STRING("host", O(host), NULL,
                "Host sent to the servers. Unset: what the client sent, which is what applications expect."),
+    ROW_STRING("guard", O(guard), NULL, "Name of a guard that all requests of this cluster must pass."),
     ROW_GROUP("fastcgi", O(fastcgi), &fcgi_table, "For protocol = \"fastcgi\"."),
     ROW_GROUP("files", O(files), &files_table, "Static files."),
     ROW_GROUP("compress", O(compress), &compress_table, "Compression of answers."),

@@ -2,6 +2,7 @@ lb_conf_sources = \
 	lb/conf/address.c lb/conf/address.h lb/conf/log_format.c lb/conf/log_format.h \
 	lb/conf/options.c lb/conf/options.h lb/conf/options_row.h \
 	lb/conf/options_text.c lb/conf/options_format.c lb/conf/options_wire.c lb/conf/options_manual.c \
+	lb/conf/guard_settings.h lb/conf/settings_guard.c lb/conf/settings_guard.h lb/conf/settings_tables_guard.c \
 	lb/conf/source.c lb/conf/source.h \
 	lb/conf/reader.c lb/conf/reader_places.c lb/conf/reader.h \
 	lb/conf/settings.c lb/conf/settings.h \

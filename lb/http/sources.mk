@@ -1,4 +1,5 @@
 lb_http_sources = \
+	lb/http/basic.c lb/http/basic.h \
 	lb/http/cgi.c lb/http/cgi.h \
 	lb/http/coding.c lb/http/coding.h lb/http/gzip.c lb/http/gzip.h \
 	lb/http/fcgi_codec.c lb/http/fcgi_codec.h \

@@ -2,7 +2,7 @@
  * thread, so that no disk ever makes a request wait. Buffers come back by mail; when all are away lines are
  * dropped and counted.
  *
- * client - - [date] "METHOD target HTTP/x.y" status bytes "referer" "user agent" cluster endpoint reason
+ * client - user [date] "METHOD target HTTP/x.y" status bytes "referer" "user agent" cluster endpoint reason
  *     hold connect first total request-id          times in microseconds, - when not reached */
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,8 +15,8 @@
 /* Texts are cut, and escaping makes four bytes of one at most: so a line has room by construction, and
  * nothing below looks for the end of the buffer. */
 #define TEXT_MAX_BYTES  1024 /* of one field that the client chose */
-#define LABEL_MAX_BYTES 256  /* of a name: address, method, cluster, endpoint, request id */
-#define LINE_MAX_BYTES  (4 * (3 * TEXT_MAX_BYTES + 5 * LABEL_MAX_BYTES) + 512)
+#define LABEL_MAX_BYTES 256  /* of a name: address, user, method, cluster, endpoint, request id */
+#define LINE_MAX_BYTES  (4 * (3 * TEXT_MAX_BYTES + 6 * LABEL_MAX_BYTES) + 512)
 
 _Static_assert(LINE_MAX_BYTES < ACCESS_BUFFER_BYTES / 2, "a buffer holds some of the longest lines");
 
@@ -38,8 +38,9 @@ static char *put_span(char *to, uint64_t from_ns, uint64_t to_ns)
     return to + 1;
 }
 
-static char *put_date(struct pworker *pw, char *to)
+static char *put_date(struct exchange *x, char *to)
 {
+    struct pworker *pw = x->pw;
     uint64_t second = worker_wall_ns(&pw->w) / NS_PER_S;
     if (second != pw->log_second) {
         time_t t = (time_t)second;
@@ -49,7 +50,13 @@ static char *put_date(struct pworker *pw, char *to)
             (uint32_t)strftime(pw->date_text, sizeof pw->date_text, " - - [%d/%b/%Y:%H:%M:%S +0000] \"", &tm);
         pw->log_second = second;
     }
-    return text_put(to, str_make(pw->date_text, pw->date_len));
+    struct str text = str_make(pw->date_text, pw->date_len);
+    if (x->pass && x->pass->user.n) { /* in the place of the second dash */
+        to = text_put(to, STR(" - "));
+        to = put_text(to, x->pass->user, LABEL_MAX_BYTES);
+        text = str_make(text.p + 4, text.n - 4);
+    }
+    return text_put(to, text);
 }
 
 static char *put_request(const struct exchange *x, char *to)
@@ -77,7 +84,7 @@ static char *put_line(struct exchange *x, char *to)
     const struct message *m = &x->req;
     bool has_head = m->head_len > 0;
     to = put_text(to, x->client_ip, LABEL_MAX_BYTES);
-    to = put_date(x->pw, to);
+    to = put_date(x, to);
     to = put_request(x, to);
     to = text_put(to, STR("\" "));
     to = text_put_u64(to, x->status);

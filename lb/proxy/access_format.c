@@ -283,6 +283,9 @@ static void put_segment(struct line *l, struct exchange *x, const struct log_seg
     case LOG_VAR_REQUEST_ID:
         put_text(l, x->request_id);
         break;
+    case LOG_VAR_USER:
+        put_text(l, x->pass ? x->pass->user : STR_NULL);
+        break;
     case LOG_VAR_TIME_LOCAL:
         put_local(l, x);
         break;

@@ -109,9 +109,12 @@ void choose_failed(struct exchange *x)
         return;
     if (x->opt->balance == BALANCE_PEAK_EWMA)
         balance_ewma_feed(&x->pw->ewma[x->endpoint->slot], BALANCE_EWMA_FAILED_NS, x->pw->w.now_ns);
-    if (gate_failed(&x->pw->proxy->gates, x->cluster, x->endpoint, x->pw->w.now_ms))
-        log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row",
-                 STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id));
+    uint64_t until_ms = gate_failed(&x->pw->proxy->gates, x->cluster, x->endpoint, x->pw->w.now_ms);
+    if (!until_ms)
+        return;
+    ledger_endpoint_ejected(&x->pw->ledger, x->endpoint->slot, until_ms);
+    log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row", STR_ARG(x->cluster->id),
+             STR_ARG(x->endpoint->id));
 }
 
 bool choose_may_retry(struct exchange *x)

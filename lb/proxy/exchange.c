@@ -5,6 +5,7 @@
 #include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
+#include "proxy/guard.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
@@ -141,20 +142,24 @@ static void begin_collect(struct exchange *x)
     send_continue(x);
 }
 
-void exchange_start(struct exchange *x)
+/* While it waited for its guard no more of the body was taken than a retry may keep. */
+static void collect(struct exchange *x)
 {
-    x->route_ns = x->pw->w.now_ns;
-    enum reason why = check_request(x);
-    if (why == REASON_OK && reply_probe(x))
+    x->req_body.keep |= !x->req_body.taken_bytes;
+    begin_collect(x);
+    if (!x->request_paused)
         return;
-    if (why == REASON_OK)
-        why = route(x);
+    x->request_paused = false;
+    x->front->want_request(x);
+}
+
+void exchange_admit(struct exchange *x, enum reason why)
+{
     if (why != REASON_OK) {
         ledger_add(&x->pw->ledger.row->unrouted, 1);
         exchange_reply(x, why);
         return;
     }
-    setup_pipes(x);
     x->back = exchange_back_of(x);
     if (x->opt->files.root || x->opt->protocol == PROTOCOL_FILES) {
         enum files_found found = files_try(x);
@@ -166,10 +171,35 @@ void exchange_start(struct exchange *x)
         if (found == FILES_SERVE)
             x->back = &back_files;
     }
-    if (x->back != &back_files && must_collect(x))
-        begin_collect(x);
+    if (x->back != &back_files && !x->req_body.ended && must_collect(x))
+        collect(x);
     else
         pick(x);
+}
+
+void exchange_start(struct exchange *x)
+{
+    x->route_ns = x->pw->w.now_ns;
+    enum reason why = check_request(x);
+    if (why == REASON_OK && reply_probe(x))
+        return;
+    bool is_sound = why == REASON_OK;
+    if (is_sound)
+        why = route(x);
+    if (why == REASON_OK)
+        setup_pipes(x);
+    if (!x->pw->proxy->guards || !is_sound || guard_enter(x, why))
+        exchange_admit(x, why);
+}
+
+void exchange_start_in(struct exchange *x, struct cluster *c)
+{
+    x->route_ns = x->pw->w.now_ns;
+    x->view = view_ref(x->pw);
+    x->cluster = c;
+    x->opt = &c->options;
+    setup_pipes(x);
+    exchange_admit(x, REASON_OK);
 }
 
 static enum ledger_failure failure_kind(enum reason why)

@@ -2,7 +2,7 @@
  *
  *  client ─► session ─► front (h1 …) ─► exchange ─► back (h1 | fastcgi | files …) ─► uplink ─► endpoint
  *                                         │  ▲
- *        ROUTE ─► [COLLECT] ─► PICK ─► ATTEMPT (connect, send, await) ─► RELAY ─► FINISH ─► DONE
+ *        ROUTE ─► [GUARD] ─► [COLLECT] ─► PICK ─► ATTEMPT (connect, send, await) ─► RELAY ─► FINISH ─► DONE
  *                               │ ▲         │                    │
  *                               └HOLD       └─ RETRY (PICK again) └─► TUNNEL ─► DONE
  *                                    any failure before the answer's head went out: RETRY or local reply
@@ -36,12 +36,14 @@ struct pworker;
 struct session;
 struct exchange;
 struct view;
+struct guard_pass;
 
 #define EXCHANGE_MAGIC       0x65786368u
 #define EXCHANGE_BLOCK_BYTES 4096 /* the object and the first block of its arena */
 
 enum exchange_state {
     EXCHANGE_HEAD,    /* the front still reads the request head */
+    EXCHANGE_GUARD,   /* who is who: a password is being checked, an external server asked */
     EXCHANGE_COLLECT, /* request_buffer: the whole body comes first */
     EXCHANGE_HOLD,    /* nothing can serve it now */
     EXCHANGE_ATTEMPT, /* an endpoint is picked: connecting, sending, awaiting the answer's head */
@@ -121,6 +123,7 @@ struct exchange {
     bool buffered_response; /* x->rsp_body takes all at server speed */
     bool redirected;        /* X-Accel-Redirect was followed */
     bool is_tunnel;
+    bool is_question; /* asked by ourselves about another exchange: not in the access log */
 
     struct pworker *pw;      /* for life */
     struct session *session; /* borrowed; owner */
@@ -155,6 +158,8 @@ struct exchange {
     struct message *rsp_trailers; /* likewise: those that came while some of the answer still waits */
     uint64_t tunnel_seen_ms;      /* when the client last sent something */
     struct compress *compress;    /* the answer is compressed; owned, see compress.h */
+    struct guard_pass *pass;      /* proxy/guard.h; in the arena; NULL: no guard is in its way */
+    const char *route_guard;      /* name; borrowed from view; NULL: the route has none */
 
     struct arena arena; /* first block: the rest of this object's own */
 };

@@ -5,6 +5,7 @@
 #include "base/panic.h"
 #include "proxy/compress.h"
 #include "proxy/exchange_priv.h"
+#include "proxy/guard.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
@@ -42,15 +43,18 @@ void exchange_finish(struct exchange *x, bool cut)
     CHECK_MAGIC(x, EXCHANGE_MAGIC);
     ASSERT(x->state != EXCHANGE_DONE);
     hold_remove(x);
+    if (x->pass)
+        guard_leave(x);
     if (x->back_state)
         x->back->abort(x);
     ASSERT(!x->back_state);
     account(x);
     if (x->reason == REASON_OK && cut)
         x->reason = x->last_failure ? x->last_failure : REASON_CLIENT_GONE;
-    if (x->reason)
+    if (x->reason && !x->is_question)
         ledger_reason(&x->pw->ledger, x->cluster ? x->cluster->slot : LEDGER_NO_SLOT, (enum reason)x->reason);
-    access_log(x);
+    if (!x->is_question)
+        access_log(x);
     exchange_set_state(x, EXCHANGE_DONE);
     compress_fini(x);
     pipe_fini(&x->req_body);

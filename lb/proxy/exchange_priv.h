@@ -5,6 +5,11 @@
 
 #include "proxy/exchange.h"
 
+/* It may pass: on to its cluster, or to the answer that routing ended with. */
+void exchange_admit(struct exchange *x, enum reason why);
+/* Starts an exchange of our own, complete in x->req, at a cluster of the current view: no routing, no guard.
+ */
+void exchange_start_in(struct exchange *x, struct cluster *c);
 /* COLLECT is over: the whole request is in the pipe. */
 void exchange_collected(struct exchange *x);
 /* The back that its cluster's protocol asks for. */

@@ -180,7 +180,7 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     }
     p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
     p->clients = clients_create();
-    if (!p->holding || !p->clients ||
+    if (!p->holding || !p->clients || !guards_create(p->settings, &p->guards) ||
         !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
     set_session_limit(p);
@@ -194,6 +194,7 @@ static void tear_down(struct proxy *p)
 {
     for (int i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].w.thread, NULL);
+    guards_stop(p->guards);
     mailbox_run(&p->mailbox, NULL); /* the last lines of the access log */
     for (int i = 0; i < p->worker_count; i++)
         mailbox_run(&p->workers[i].w.mailbox,
@@ -204,6 +205,7 @@ static void tear_down(struct proxy *p)
     free(p->workers);
     free(p->holding);
     free(p->clients);
+    guards_destroy(&p->guards);
     gates_fini(&p->gates);
     if (p->topology)
         topology_unref(&p->topology);

@@ -14,10 +14,12 @@
 #include "proxy/choose.h"
 #include "proxy/clients.h"
 #include "proxy/exchange.h"
+#include "proxy/guard.h"
 #include "proxy/hold.h"
 #include "proxy/secure.h"
 #include "proxy/session.h"
 #include "proxy/uplink.h"
+#include "proxy/verified.h"
 #include "run/role.h"
 #include "run/worker.h"
 
@@ -106,6 +108,7 @@ struct pworker {
     char http_date[48];
     struct str via_line; /* owned; "Via: 1.1 NAME\r\n" */
     uint64_t wake_sent_ms;
+    struct verified *verified; /* owned; NULL: no guard has passwords */
     struct deadline tick; /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
@@ -133,6 +136,7 @@ struct proxy {
     _Atomic int access_fd;      /* -1: off; the control thread writes it, workers look whether there is one */
     struct secure_files secure; /* certificates; the control thread's */
     struct clients *clients;    /* owned; connections per client address */
+    struct guards *guards;      /* owned; NULL: the config has none */
     _Atomic uint32_t *holding;  /* owned; requests in hold per cluster slot, all workers (a line is written
                                    only when something has to wait) */
     struct gates gates;         /* max_in_flight and ejection, shared by the workers */

@@ -163,11 +163,15 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     bool has_rooms = hold_init(pw, p->ledger.header->max_clusters);
     pw->origins = calloc(ORIGIN_ENTRIES, sizeof *pw->origins);
     pw->via_line = via_line(p->settings);
+    bool has_passwords = p->guards && p->guards->hasher;
+    if (has_passwords)
+        pw->verified = verified_create();
     ledger_writer_init(&pw->ledger, &p->ledger, (uint32_t)index);
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
     return secure_init(pw) && pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms &&
-           pw->origins && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+           pw->origins && (!has_passwords || pw->verified) &&
+           uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)
@@ -182,6 +186,7 @@ void pworker_fini(struct pworker *pw)
     free(pw->cursors);
     free(pw->ewma);
     free(pw->budgets);
+    verified_destroy(&pw->verified);
     hold_fini(pw);
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);

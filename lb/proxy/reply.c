@@ -4,6 +4,7 @@
 
 #include "base/panic.h"
 #include "proxy/exchange_priv.h"
+#include "proxy/guard.h"
 #include "proxy/proxy.h"
 
 #define REPLY_HEAD_BYTES 512
@@ -35,11 +36,21 @@ void reply_hide_reason(struct message *m)
             m->fields[i].flags |= FIELD_FLAG_DROP;
 }
 
+/* Seconds; 0: none is sent. */
+static uint64_t retry_after_of(const struct exchange *x, uint16_t status)
+{
+    if (x->pass && x->pass->retry_after_s)
+        return x->pass->retry_after_s;
+    if (status != 503 || x->reason == REASON_MAINTENANCE)
+        return 0;
+    return x->opt ? x->opt->retry_after_s : 5;
+}
+
 static void put_special(struct exchange *x, uint16_t status, struct message *m, struct writer *w)
 {
     char text[24];
-    if (status == 503) {
-        uint64_t after = x->opt ? x->opt->retry_after_s : 5;
+    uint64_t after = retry_after_of(x, status);
+    if (after) {
         int n = snprintf(text, sizeof text, "%llu", (unsigned long long)after);
         reply_field(m, w, STR("Retry-After"), str_make(text, (size_t)n));
     }
@@ -47,46 +58,95 @@ static void put_special(struct exchange *x, uint16_t status, struct message *m, 
         reply_field(m, w, STR("Allow"), STR("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
 }
 
-void reply_send(struct exchange *x, uint16_t status)
+/* Lines that its guard wants in the answer; room for them is there. */
+static void put_lines(struct str lines, struct message *m, struct writer *w)
 {
-    char body[64];
-    struct str phrase = status_phrase(status);
-    int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
-    reply_text(x, status, str_make(body, (size_t)n));
+    struct str line;
+    while (lines.n && str_next(&lines, '\n', &line)) {
+        ptrdiff_t colon = str_find(line, ':');
+        struct str value = colon > 0 ? str_make(line.p + colon + 1, line.n - (size_t)colon - 1) : STR_NULL;
+        if (value.n && value.p[value.n - 1] == '\r')
+            value.n--;
+        if (colon > 0)
+            reply_field(m, w, str_make(line.p, (size_t)colon), str_trim(value));
+    }
 }
 
-void reply_text(struct exchange *x, uint16_t status, struct str text)
+static void send_head_and_body(struct exchange *x, struct message *m, struct str body)
 {
-    char head[REPLY_HEAD_BYTES];
-    struct field fields[REPLY_FIELDS_MAX];
-    struct message m;
-    struct writer w;
-    message_init(&m, fields, REPLY_FIELDS_MAX);
-    writer_init(&w, head, sizeof head);
-    reply_field(&m, &w, STR("Date"), pworker_http_date(x->pw));
-    reply_field(&m, &w, STR("Content-Type"), STR("text/plain; charset=utf-8"));
-    reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
-    put_special(x, status, &m, &w);
-    if (x->pw->settings->reason_header && x->reason)
-        reply_field(&m, &w, REASON_FIELD, str_of(reason_id((enum reason)x->reason)));
-    ASSERT(!w.overflow);
-    m.base = head;
-    m.status = x->status = status;
-    m.version = 11;
-    m.framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
-    m.content_length = text.n;
-    m.flags = MSG_HAS_LENGTH;
+    m->version = 11;
+    m->framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
+    m->content_length = body.n;
+    m->flags = MSG_HAS_LENGTH;
+    x->status = m->status;
     x->pick_ns = 0; /* whatever a server did is not the service of this answer */
     exchange_set_state(x, EXCHANGE_RELAY);
     x->head_forwarded = true;
     pipe_forget(&x->req_body);
-    if (!x->front->head(x, &m)) {
+    if (!x->front->head(x, m)) {
         exchange_finish(x, true);
         return;
     }
-    if (m.framing == BODY_LENGTH)
-        exchange_response_data(x, text.p, text.n, true);
+    if (m->framing == BODY_LENGTH && body.n)
+        exchange_response_data(x, body.p, body.n, true);
     exchange_response_end(x, NULL);
+}
+
+/* extra: field lines, or empty. */
+static void reply_body(struct exchange *x, uint16_t status, struct str type, struct str body,
+                       struct str extra)
+{
+    char head[REPLY_HEAD_BYTES], *text = head;
+    struct field few[REPLY_FIELDS_MAX], *fields = few;
+    struct message m;
+    struct writer w;
+    size_t count = REPLY_FIELDS_MAX, bytes = sizeof head;
+    for (size_t i = 0; i < extra.n; i++)
+        count += extra.p[i] == '\n';
+    if (extra.n) {
+        bytes += extra.n;
+        text = arena_alloc(&x->arena, bytes);
+        fields = arena_alloc(&x->arena, count * sizeof *fields);
+    }
+    if (!text || !fields) {
+        exchange_finish(x, true);
+        return;
+    }
+    message_init(&m, fields, (uint16_t)count);
+    writer_init(&w, text, bytes);
+    reply_field(&m, &w, STR("Date"), pworker_http_date(x->pw));
+    reply_field(&m, &w, STR("Content-Type"), type);
+    reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
+    put_special(x, status, &m, &w);
+    if (x->pw->settings->reason_header && x->reason)
+        reply_field(&m, &w, REASON_FIELD, str_of(reason_id((enum reason)x->reason)));
+    put_lines(extra, &m, &w);
+    ASSERT(!w.overflow);
+    m.base = text;
+    m.head_len = (uint32_t)w.len;
+    m.status = status;
+    send_head_and_body(x, &m, body);
+}
+
+void reply_send(struct exchange *x, uint16_t status)
+{
+    char body[64];
+    if (x->pass && x->pass->status)
+        status = x->pass->status; /* an external server's own no */
+    const struct page_settings *page = guard_page(x, status);
+    struct str extra = x->pass ? x->pass->fields : STR_NULL;
+    if (page) {
+        reply_body(x, status, str_of(page->type), page->body, extra);
+        return;
+    }
+    struct str phrase = status_phrase(status);
+    int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
+    reply_body(x, status, STR("text/plain; charset=utf-8"), str_make(body, (size_t)n), extra);
+}
+
+void reply_text(struct exchange *x, uint16_t status, struct str text)
+{
+    reply_body(x, status, STR("text/plain; charset=utf-8"), text, STR_NULL);
 }
 
 /* Draining after a reload is no reason to fail: others of us serve. Draining for good is. */

@@ -2,7 +2,9 @@ lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c 
 	lb/proxy/choose.c lb/proxy/compress.c lb/proxy/compress.h lb/proxy/choose.h lb/proxy/clients.c lb/proxy/clients.h lb/proxy/exchange.c lb/proxy/exchange.h lb/proxy/exchange_body.c lb/proxy/exchange_end.c \
 	lb/proxy/exchange_priv.h lb/proxy/fcgi_params.c lb/proxy/fcgi_send.c lb/proxy/fcgi_send.h lb/proxy/fcgi_params.h lb/proxy/files.h \
 	lb/proxy/files_answer.h lb/proxy/files_find.c lb/proxy/files_types.h lb/proxy/files_open.c lb/proxy/files_open.h lb/proxy/files_range.c lb/proxy/files_range.h \
-	lb/proxy/files_types.c lb/proxy/front_h1.c lb/proxy/front_h1_read.c lb/proxy/hold.c lb/proxy/hold.h lb/proxy/pipe.c lb/proxy/pipe.h \
+	lb/proxy/files_types.c lb/proxy/front_h1.c lb/proxy/front_h1_read.c \
+	lb/proxy/guard.c lb/proxy/guard.h lb/proxy/guard_basic.c lb/proxy/guard_external.c lb/proxy/hasher.c lb/proxy/hasher.h \
+	lb/proxy/verified.c lb/proxy/verified.h lb/proxy/hold.c lb/proxy/hold.h lb/proxy/pipe.c lb/proxy/pipe.h \
 	lb/proxy/proxy.c lb/proxy/proxy.h lb/proxy/proxy_topology.c lb/proxy/pworker.c lb/proxy/reply.c lb/proxy/reply.h \
 	lb/proxy/rewrite.c lb/proxy/rewrite.h lb/proxy/secure.c lb/proxy/secure.h lb/proxy/session.c lb/proxy/session.h lb/proxy/uplink.c \
 	lb/proxy/uplink.h lb/proxy/uplink_pool.c lb/proxy/view.c \

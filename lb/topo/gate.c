@@ -62,7 +62,7 @@ static bool has_room(const struct gates *g, const struct cluster *c, uint64_t no
     return (out + 1) * 100 <= (uint64_t)c->options.eject_max_percent * c->candidate_count;
 }
 
-static void shut(struct gates *g, const struct cluster *c, struct gate *gate, uint64_t now_ms)
+static uint64_t shut(struct gates *g, const struct cluster *c, struct gate *gate, uint64_t now_ms)
 {
     struct gate_cluster *all = &g->clusters[c->slot];
     uint32_t times = atomic_load_explicit(&gate->times, memory_order_relaxed);
@@ -74,27 +74,26 @@ static void shut(struct gates *g, const struct cluster *c, struct gate *gate, ui
     atomic_store_explicit(&gate->until_ms, until_ms, memory_order_relaxed);
     if (atomic_load_explicit(&all->until_ms, memory_order_relaxed) < until_ms)
         atomic_store_explicit(&all->until_ms, until_ms, memory_order_relaxed);
+    return until_ms;
 }
 
-bool gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms)
+uint64_t gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms)
 {
     struct gate *gate = &g->endpoints[e->slot];
     struct gate_cluster *all = &g->clusters[c->slot];
-    bool is_out = false;
+    uint64_t until_ms = 0;
     if (!c->options.eject_failures)
-        return false;
+        return 0;
     adopt(gate, e->mark);
     uint32_t failures = atomic_fetch_add_explicit(&gate->failures, 1, memory_order_relaxed) + 1;
     if (failures < c->options.eject_failures || gate_is_ejected(gate, e->mark, now_ms))
-        return false; /* what was in flight when it was ejected makes it no worse */
+        return 0; /* what was in flight when it was ejected makes it no worse */
     if (atomic_exchange_explicit(&all->busy, true, memory_order_acquire))
-        return false; /* another worker decides; the next failure asks again */
-    if (has_room(g, c, now_ms) && !gate_is_ejected(gate, e->mark, now_ms)) {
-        shut(g, c, gate, now_ms);
-        is_out = true;
-    }
+        return 0; /* another worker decides; the next failure asks again */
+    if (has_room(g, c, now_ms) && !gate_is_ejected(gate, e->mark, now_ms))
+        until_ms = shut(g, c, gate, now_ms);
     atomic_store_explicit(&all->busy, false, memory_order_release);
-    return is_out;
+    return until_ms;
 }
 
 void gate_recovered(struct gate *g, uint64_t eject_ms, uint64_t now_ms)

@@ -61,9 +61,9 @@ bool gate_take(struct gate *g, int64_t max) __attribute__((warn_unused_result));
 /* Sequentially consistent: whoever looks for waiting requests afterwards misses none (see proxy/hold.h). */
 void gate_give(struct gate *g);
 
-/* An attempt on this endpoint of the cluster failed by the server's or the network's fault. True: it was
- * ejected now. */
-bool gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
+/* An attempt on this endpoint of the cluster failed by the server's or the network's fault. Not 0: it was
+ * ejected now, until then. */
+uint64_t gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
 void gate_recovered(struct gate *g, uint64_t eject_ms, uint64_t now_ms); /* the slow road of gate_worked */
 
 /* It answered. Reads only, unless there were failures. */
