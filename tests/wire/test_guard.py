@@ -1,10 +1,9 @@
 """Guards: addresses, limits, passwords, external authentication, own pages, maintenance."""
 
 import base64
-import crypt
+import ctypes
 import json
 import os
-import socket
 import threading
 import time
 
@@ -35,14 +34,17 @@ def from_ip(ip, **kw):
     return dict(kw, headers=list(kw.get("headers", [])) + [("X-Forwarded-For", ip)])
 
 
-HASHES = {}
+LIBCRYPT = ctypes.CDLL("libcrypt.so.1")
+LIBCRYPT.crypt.restype = ctypes.c_char_p
 
 
-def hashed(password, kind="sha"):
-    if (password, kind) not in HASHES:
-        salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16) if kind == "bcrypt" else crypt.mksalt(crypt.METHOD_SHA512, rounds=1000)
-        HASHES[password, kind] = crypt.crypt(password, salt)
-    return HASHES[password, kind]
+def hashed(password, salt="$6$rounds=1000$sel$"):
+    out = LIBCRYPT.crypt(password.encode(), salt.encode()).decode()
+    assert len(out) > len(salt)
+    return out
+
+
+BCRYPT = "$2y$04$abcdefghijklmnopqrstuu"
 
 
 def basic(user, password):
@@ -61,7 +63,7 @@ def judge():
 def door(tmp_path_factory, origin, judge):
     folder = tmp_path_factory.mktemp("guard")
     users = folder / "users"
-    users.write_text("# who may\nalice:%s\r\nbob:%s:with a remark\n\n" % (hashed("wonder:land", "bcrypt"), hashed("builder")))
+    users.write_text("# who may\nalice:%s\r\nbob:%s:with a remark\n\n" % (hashed("wonder:land", BCRYPT), hashed("builder")))
     users.chmod(0o600)
     page = folder / "gone.html"
     page.write_text("<h1>own 403</h1>")
@@ -200,7 +202,7 @@ def test_rate_of_all_over_all_workers(door, origin):
     for t in threads:
         t.join()
     assert len(got) == 24 and set(got) == {200, 429}
-    assert 4 <= got.count(200) <= 4 + (time.monotonic() - begin) / 2 == len(origin.requests) or got.count(200) == len(origin.requests)
+    assert 4 <= got.count(200) <= 5 + (time.monotonic() - begin) / 2 and got.count(200) == len(origin.requests)
 
 
 def hang(conn, request):
@@ -218,11 +220,11 @@ def test_in_flight(door, origin, host, listener, limit, reason):
     r = ask(door, host, listener)
     assert r.status == 429 and r.get("retry-after") == "1"
     last_reason(door, reason)
-    clients.pop().close()  # a client that goes away gives its place back
+    clients.pop().reset()  # a client that goes away gives its place back
     origin.script(lambda conn, request: conn.send(OK))
     poll(lambda: ask(door, host, listener).status == 200, 5, "a place")
     for c in clients:
-        c.close()
+        c.reset()
 
 
 def test_in_flight_comes_back_after_every_end(door, origin):
@@ -424,8 +426,7 @@ def test_password_and_external(door, origin, judge):
 # ---- pages and maintenance ----
 
 
-def test_own_page(door, origin):
-    origin.stop_accepting = None
+def test_maintenance(door, origin):
     r = ask(door, "shut")
     assert r.status == 503 and r.get("retry-after") == "77"
     last_reason(door, "maintenance")
