@@ -125,6 +125,9 @@ struct cluster_options {
     int64_t retry_budget;        /* percent of the requests */
     int64_t eject_failures;      /* in a row; 0: never ejected */
     uint64_t eject_time_ms;
+    int64_t eject_rate;        /* points above the others' failure rate; 0: not compared (topo/outlier.h) */
+    int64_t eject_min_requests;
+    uint64_t eject_interval_ms;
     int64_t eject_max_percent; /* of the endpoints may be ejected at a time */
     uint64_t replay_limit_bytes;
     bool request_buffer_set, request_buffer; /* whole body before PICK; default on for fastcgi */

@@ -237,6 +237,13 @@ static const struct option cluster_option_rows[] = {
     ROW_INT("eject_failures", O(eject_failures), "5", 0, 1000,
             "After so many failed attempts in a row (no connection, no answer, a broken one; a 5xx is an answer) an "
             "endpoint is left out for eject_time. 0: never."),
+    ROW_INT("eject_rate", O(eject_rate), "0", 0, 100,
+            "Percentage points by which the failures of an endpoint (those above, and any status from 500 on) must exceed "
+            "those of all others together within eject_interval for it to be left out, provided that chance does not "
+            "explain it (three standard errors). 0: failures are not compared. Try 20."),
+    ROW_INT("eject_min_requests", O(eject_min_requests), "20", 1, 1000000,
+            "Requests in the interval below which an endpoint, or all others together, are not judged."),
+    ROW_DURATION("eject_interval", O(eject_interval_ms), "10s", SEC(1), SEC(3600), "How long failures are counted for it."),
     ROW_DURATION("eject_time", O(eject_time_ms), "10s", MS(1), DAY,
                  "How long. When it fails again at once it is left out for twice, then three times as long, up to ten."),
     ROW_INT("eject_max_percent", O(eject_max_percent), "50", 0, 100,

@@ -4,6 +4,7 @@
 #include "proxy/affinity.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
+#include "topo/outlier.h"
 
 #define RACES_MAX       64 /* lost against other workers in one pick; then it is full for us */
 #define HUNDREDTHS_A_MS 1  /* ten retries a second, whatever the requests */
@@ -90,10 +91,51 @@ bool choose_has_room(struct exchange *x)
 
 /* ---- what attempts teach ---- */
 
+/* Over all workers. Attempts are counted when they are sent, so those that found no connection are added. */
+static void count_outcomes(void *ctx, uint32_t slot, struct outlier_count *out)
+{
+    const struct pworker *pw = ctx;
+    const struct proxy *p = pw->proxy;
+    for (int i = 0; i < p->worker_count; i++) {
+        const struct pworker *other = &p->workers[i];
+        const struct ledger_endpoint *cell = &other->ledger.endpoints[slot];
+        uint64_t failures = ledger_get(&cell->failures), none = failures & UINT32_MAX;
+        out->attempts += ledger_get(&cell->requests) + none;
+        out->failures +=
+            none + (failures >> 32) + atomic_load_explicit(&other->server_errors[slot], memory_order_relaxed);
+    }
+}
+
+static void note_ejected(void *ctx, const struct endpoint *e, uint64_t until_ms, unsigned mine,
+                         unsigned others)
+{
+    struct pworker *pw = ctx;
+    ledger_endpoint_ejected(&pw->ledger, e->slot, until_ms);
+    log_warn("endpoint %.*s is ejected: %u.%u %% of its requests failed, of the others' %u.%u %%",
+             STR_ARG(e->id), mine / 10, mine % 10, others / 10, others % 10);
+}
+
+static const struct outlier_ops outlier_ops = {.count = count_outcomes, .ejected = note_ejected};
+
+static void look_for_outliers(struct exchange *x)
+{
+    outlier_look(&x->pw->proxy->gates, x->cluster, x->pw->w.now_ms, &outlier_ops, x->pw);
+}
+
+static void note_server_error(struct exchange *x)
+{
+    _Atomic uint32_t *n = &x->pw->server_errors[x->endpoint->slot]; /* ours alone to write */
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+    look_for_outliers(x);
+}
+
 void choose_answered(struct exchange *x)
 {
-    if (x->endpoint && x->back != &back_files)
-        gate_worked(gate_of(x), x->opt->eject_time_ms, x->pw->w.now_ms);
+    if (!x->endpoint || x->back == &back_files)
+        return;
+    gate_worked(gate_of(x), x->opt->eject_time_ms, x->pw->w.now_ms);
+    if (x->status >= 500 && x->opt->eject_rate)
+        note_server_error(x);
 }
 
 void choose_completed(struct exchange *x)
@@ -110,11 +152,12 @@ void choose_failed(struct exchange *x)
     if (x->opt->balance == BALANCE_PEAK_EWMA)
         balance_ewma_feed(&x->pw->ewma[x->endpoint->slot], BALANCE_EWMA_FAILED_NS, x->pw->w.now_ns);
     uint64_t until_ms = gate_failed(&x->pw->proxy->gates, x->cluster, x->endpoint, x->pw->w.now_ms);
-    if (!until_ms)
-        return;
-    ledger_endpoint_ejected(&x->pw->ledger, x->endpoint->slot, until_ms);
-    log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row", STR_ARG(x->cluster->id),
-             STR_ARG(x->endpoint->id));
+    if (until_ms) {
+        ledger_endpoint_ejected(&x->pw->ledger, x->endpoint->slot, until_ms);
+        log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row",
+                 STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id));
+    }
+    look_for_outliers(x);
 }
 
 bool choose_may_retry(struct exchange *x)

@@ -108,8 +108,10 @@ struct pworker {
     char http_date[48];
     struct str via_line; /* owned; "Via: 1.1 NAME\r\n" */
     uint64_t wake_sent_ms;
-    struct verified *verified; /* owned; NULL: no guard has passwords */
-    struct deadline tick; /* once a second: log flush, end of the drain */
+    _Atomic uint32_t *server_errors; /* owned; answers from 500 on per endpoint slot, with eject_rate; read by
+                                        all workers */
+    struct verified *verified;       /* owned; NULL: no guard has passwords */
+    struct deadline tick;            /* once a second: log flush, end of the drain */
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
         _Alignas(64) _Atomic uint32_t sessions; /* written by the worker alone */

@@ -159,6 +159,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
         pw->random = clock_now_ns() | 1;
     pw->ewma = calloc(p->ledger.header->max_endpoints, sizeof *pw->ewma);
+    pw->server_errors = calloc(p->ledger.header->max_endpoints, sizeof *pw->server_errors);
     pw->budgets = calloc(p->ledger.header->max_clusters, sizeof *pw->budgets);
     bool has_rooms = hold_init(pw, p->ledger.header->max_clusters);
     pw->origins = calloc(ORIGIN_ENTRIES, sizeof *pw->origins);
@@ -170,7 +171,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
     return secure_init(pw) && pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms &&
-           pw->origins && (!has_passwords || pw->verified) &&
+           pw->origins && pw->server_errors && (!has_passwords || pw->verified) &&
            uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
@@ -187,6 +188,7 @@ void pworker_fini(struct pworker *pw)
     free(pw->ewma);
     free(pw->budgets);
     verified_destroy(&pw->verified);
+    free(pw->server_errors);
     hold_fini(pw);
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);

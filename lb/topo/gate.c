@@ -40,15 +40,15 @@ void gate_give(struct gate *g)
 
 /* ---- ejection: off the usual path; a lost update between workers costs one failure more or less ---- */
 
-/* The slot may have been another endpoint's before. */
-static void adopt(struct gate *g, uint32_t mark)
+bool gate_adopt(struct gate *g, uint32_t mark)
 {
     if (atomic_load_explicit(&g->mark, memory_order_relaxed) == mark)
-        return;
+        return false;
     atomic_store_explicit(&g->until_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&g->failures, 0, memory_order_relaxed);
     atomic_store_explicit(&g->times, 0, memory_order_relaxed);
     atomic_store_explicit(&g->mark, mark, memory_order_relaxed);
+    return true;
 }
 
 /* Would one more still be within the share that may be out? */
@@ -69,12 +69,19 @@ static uint64_t shut(struct gates *g, const struct cluster *c, struct gate *gate
     times += times < GATE_GROWTH_MAX;
     uint64_t until_ms = now_ms + c->options.eject_time_ms * times;
     atomic_store_explicit(&gate->times, times, memory_order_relaxed);
-    /* When it comes back one more failure is enough. */
-    atomic_store_explicit(&gate->failures, (uint32_t)c->options.eject_failures - 1, memory_order_relaxed);
     atomic_store_explicit(&gate->until_ms, until_ms, memory_order_relaxed);
     if (atomic_load_explicit(&all->until_ms, memory_order_relaxed) < until_ms)
         atomic_store_explicit(&all->until_ms, until_ms, memory_order_relaxed);
     return until_ms;
+}
+
+uint64_t gate_eject(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms)
+{
+    struct gate *gate = &g->endpoints[e->slot];
+    if (gate_is_ejected(gate, e->mark, now_ms) || !has_room(g, c, now_ms))
+        return 0;
+    gate_adopt(gate, e->mark);
+    return shut(g, c, gate, now_ms);
 }
 
 uint64_t gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms)
@@ -84,14 +91,15 @@ uint64_t gate_failed(struct gates *g, const struct cluster *c, const struct endp
     uint64_t until_ms = 0;
     if (!c->options.eject_failures)
         return 0;
-    adopt(gate, e->mark);
+    gate_adopt(gate, e->mark);
     uint32_t failures = atomic_fetch_add_explicit(&gate->failures, 1, memory_order_relaxed) + 1;
     if (failures < c->options.eject_failures || gate_is_ejected(gate, e->mark, now_ms))
         return 0; /* what was in flight when it was ejected makes it no worse */
     if (atomic_exchange_explicit(&all->busy, true, memory_order_acquire))
         return 0; /* another worker decides; the next failure asks again */
-    if (has_room(g, c, now_ms) && !gate_is_ejected(gate, e->mark, now_ms))
-        until_ms = shut(g, c, gate, now_ms);
+    until_ms = gate_eject(g, c, e, now_ms);
+    if (until_ms) /* when it comes back one more failure is enough */
+        atomic_store_explicit(&gate->failures, (uint32_t)c->options.eject_failures - 1, memory_order_relaxed);
     atomic_store_explicit(&all->busy, false, memory_order_release);
     return until_ms;
 }

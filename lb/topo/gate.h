@@ -26,10 +26,14 @@ struct gate {
     _Atomic uint32_t times;              /* ejections in a row */
     _Atomic uint32_t mark;               /* endpoint.mark of the last three and the next */
     _Atomic uint64_t until_ms;           /* monotonic; ejected until then */
+    /* outlier.c's, under gate_cluster.busy: counts at the last look, and since */
+    uint64_t seen_attempts, seen_failures;
+    uint32_t look_attempts, look_failures;
 };
 
 struct gate_cluster {
     _Alignas(64) _Atomic uint64_t until_ms; /* none of its endpoints is ejected after this */
+    _Atomic uint64_t judge_ms;              /* when failures are compared next (outlier.h) */
     _Atomic bool busy;                      /* a worker is deciding on an ejection */
 };
 
@@ -64,6 +68,10 @@ void gate_give(struct gate *g);
 /* An attempt on this endpoint of the cluster failed by the server's or the network's fault. Not 0: it was
  * ejected now, until then. */
 uint64_t gate_failed(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
+/* For a reason of the caller's, who holds `busy`. 0: it is out already, or no more may go. */
+uint64_t gate_eject(struct gates *g, const struct cluster *c, const struct endpoint *e, uint64_t now_ms);
+/* The slot may have been another endpoint's before: then it starts anew, and this is true. */
+bool gate_adopt(struct gate *g, uint32_t mark);
 void gate_recovered(struct gate *g, uint64_t eject_ms, uint64_t now_ms); /* the slow road of gate_worked */
 
 /* It answered. Reads only, unless there were failures. */

@@ -55,7 +55,9 @@ static void test_words(void **state)
     f = compile("combined");
     assert_false(f->json);
     expect(f, 0, LOG_VAR_CLIENT_IP, NULL);
-    expect(f, 1, LOG_VAR_LITERAL, " - - [");
+    expect(f, 1, LOG_VAR_LITERAL, " - ");
+    expect(f, 2, LOG_VAR_USER, NULL);
+    expect(f, 3, LOG_VAR_LITERAL, " [");
     log_format_destroy(&f);
 }
 

@@ -137,7 +137,7 @@ static void test_json(void **state)
     fill(d);
     assert_string_equal(
         line_of(d, "json", false),
-        "{\"time\":\"2026-11-22T16:23:22.007Z\",\"client_ip\":\"192.0.2.7\",\"client_port\":4711,"
+        "{\"time\":\"2026-11-22T16:23:22.007Z\",\"client_ip\":\"192.0.2.7\",\"client_port\":4711,\"user\":\"\","
         "\"listener\":\"web\","
         "\"scheme\":\"http\",\"method\":\"GET\",\"host\":\"shop.test\",\"target\":\"/a//b?c=\\\"d\\\"\","
         "\"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes_sent\":13,\"bytes_received\":4,\"referer\":\"\","
