@@ -1,4 +1,4 @@
 unit_tests += tests/unit/base/test_text
 tests_unit_base_test_text_SOURCES = tests/unit/base/test_text.c
 unit_tests += tests/unit/base/test_limit
-tests_unit_conf_test_limit_SOURCES = tests/unit/base/test_limit.c
+tests_unit_base_test_limit_SOURCES = tests/unit/base/test_limit.c
