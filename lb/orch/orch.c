@@ -353,6 +353,7 @@ int orch_main(struct orch_role *role)
     o->magic = ORCH_MAGIC;
     o->role = role;
     o->settings = role->settings;
+    settings_guard_forget((struct settings *)(uintptr_t)role->settings); /* our copy since the fork */
     if (!loop_init(&o->loop)) {
         log_error("no event loop: %s", strerror(errno));
         free(o);

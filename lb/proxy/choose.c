@@ -21,6 +21,9 @@ static void prepare(struct exchange *x)
     struct pworker *pw = x->pw;
     r->ledger = &pw->proxy->ledger;
     r->gates = &pw->proxy->gates;
+    r->own = &pw->ledger;
+    r->loads = pw->loads;
+    r->cluster_load = pw->cluster_loads ? &pw->cluster_loads[x->cluster->slot] : NULL;
     r->ewma = pw->ewma;
     r->random = &pw->random;
     r->cursor = &pw->cursors[x->cluster->slot];

@@ -83,11 +83,12 @@ struct pworker {
     struct list rooms, rooms_due; /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
     struct uplink_pool pool;
-    struct secure secure;         /* TLS */
-    struct field *fields;         /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
-    uint32_t *cursors;            /* round robin, one per cluster slot */
-    struct balance_ewma *ewma;    /* owned; one per endpoint slot; touched by peak_ewma only */
-    struct retry_budget *budgets; /* owned; one per cluster slot */
+    struct secure secure;                       /* TLS */
+    struct field *fields;                       /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */
+    uint32_t *cursors;                          /* round robin, one per cluster slot */
+    struct balance_load *loads, *cluster_loads; /* owned; by endpoint and cluster slot; NULL: few workers */
+    struct balance_ewma *ewma;                  /* owned; one per endpoint slot; touched by peak_ewma only */
+    struct retry_budget *budgets;               /* owned; one per cluster slot */
     uint64_t random;
     struct acceptor *acceptors; /* owned */
     int acceptor_count;

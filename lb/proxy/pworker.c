@@ -159,6 +159,11 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     if (getrandom(&pw->random, sizeof pw->random, 0) != sizeof pw->random || !pw->random)
         pw->random = clock_now_ns() | 1;
     pw->ewma = calloc(p->ledger.header->max_endpoints, sizeof *pw->ewma);
+    bool has_many = p->worker_count > BALANCE_READ_WORKERS;
+    if (has_many) {
+        pw->loads = calloc(p->ledger.header->max_endpoints, sizeof *pw->loads);
+        pw->cluster_loads = calloc(p->ledger.header->max_clusters, sizeof *pw->cluster_loads);
+    }
     pw->server_errors = calloc(p->ledger.header->max_endpoints, sizeof *pw->server_errors);
     pw->budgets = calloc(p->ledger.header->max_clusters, sizeof *pw->budgets);
     bool has_rooms = hold_init(pw, p->ledger.header->max_clusters);
@@ -171,8 +176,8 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     deadline_init(&pw->tick, on_tick);
     worker_deadline(&pw->w, &pw->tick, TICK_MS);
     return secure_init(pw) && pw->fields && pw->cursors && pw->ewma && pw->budgets && has_rooms &&
-           pw->origins && pw->server_errors && (!has_passwords || pw->verified) &&
-           uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
+           pw->origins && pw->server_errors && ((pw->loads && pw->cluster_loads) || !has_many) &&
+           (!has_passwords || pw->verified) && uplink_pool_init(&pw->pool, p->ledger.header->max_endpoints);
 }
 
 void pworker_fini(struct pworker *pw)
@@ -189,6 +194,8 @@ void pworker_fini(struct pworker *pw)
     free(pw->budgets);
     verified_destroy(&pw->verified);
     free(pw->server_errors);
+    free(pw->loads);
+    free(pw->cluster_loads);
     hold_fini(pw);
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);

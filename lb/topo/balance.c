@@ -82,6 +82,35 @@ uint32_t balance_scan(const struct cluster *c, struct balance_request *r, uint32
     return BALANCE_NONE;
 }
 
+static uint64_t keep(struct balance_load *l, uint64_t now_ns, uint64_t own, uint64_t all)
+{
+    l->others = (uint32_t)(all > own ? all - own : 0);
+    l->at_ns = now_ns;
+    return own + l->others;
+}
+
+uint64_t balance_kept_load(const struct balance_request *r, uint32_t slot)
+{
+    struct balance_load *l = &r->loads[slot];
+    uint64_t own = ledger_get(&r->own->endpoints[slot].count);
+    own = (own & UINT32_MAX) + (own >> 32);
+    return l->at_ns == r->now_ns ? own + l->others
+                                 : keep(l, r->now_ns, own, ledger_endpoint_in_flight(r->ledger, slot));
+}
+
+uint64_t balance_cluster_load(const struct balance_request *r, uint32_t slot)
+{
+    struct balance_load *l = r->cluster_load;
+    if (!r->ledger)
+        return 0;
+    if (!l)
+        return ledger_cluster_in_flight(r->ledger, slot);
+    const struct ledger_cluster *cell = &r->own->clusters[slot];
+    uint64_t own = ledger_get(&cell->count[LEDGER_SERVING]) + ledger_get(&cell->count[LEDGER_TUNNEL]);
+    return l->at_ns == r->now_ns ? own + l->others
+                                 : keep(l, r->now_ns, own, ledger_cluster_in_flight(r->ledger, slot));
+}
+
 static uint32_t checks_of(const struct cluster *c, struct balance_request *r)
 {
     uint32_t checks = 0;

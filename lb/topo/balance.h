@@ -23,11 +23,23 @@ struct balance_ewma {
     double value_ns;
 };
 
+/* Sums over many workers, kept for as long as one reading of the clock is valid: what the other workers have
+ * in flight at an endpoint. With few workers reading their cells is cheaper. A worker's own, by endpoint
+ * slot. */
+struct balance_load {
+    uint64_t at_ns; /* 0: none yet */
+    uint32_t others;
+};
+#define BALANCE_READ_WORKERS 8 /* up to so many are read directly */
+
 /* What the policies may look at. Made on the stack for each pick, or kept over the attempts of one request.
  */
 struct balance_request {
     const struct ledger *ledger;
     const struct gates *gates;         /* NULL: neither limits nor ejection */
+    const struct ledger_writer *own;   /* the worker's own cells; with loads */
+    struct balance_load *loads;        /* the worker's; NULL: the cells of all workers are read each time */
+    struct balance_load *cluster_load; /* with loads: of this cluster */
     const struct balance_ewma *ewma;   /* the worker's, by endpoint slot; for peak_ewma */
     uint64_t *random;                  /* the worker's xorshift state */
     uint32_t *cursor;                  /* the worker's round-robin cursor of this cluster */

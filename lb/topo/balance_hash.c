@@ -69,7 +69,7 @@ static bool is_above(const struct cluster *c, const struct balance_request *r, u
 uint32_t balance_consistent_hash(const struct cluster *c, struct balance_request *r)
 {
     uint32_t at = place_of(c, (uint32_t)(r->hash >> 32)), first = c->ring[at].candidate;
-    uint64_t all = r->ledger ? ledger_cluster_in_flight(r->ledger, c->slot) : 0;
+    uint64_t all = balance_cluster_load(r, c->slot);
     for (uint32_t i = 0; i < c->ring_count; i++) {
         uint32_t candidate = c->ring[at].candidate;
         if (!balance_is_passed_over(c, r, candidate) && !is_above(c, r, candidate, all))

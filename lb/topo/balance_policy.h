@@ -34,6 +34,11 @@ uint32_t balance_at(const struct cluster *c, uint32_t position);
  */
 uint32_t balance_scan(const struct cluster *c, struct balance_request *r, uint32_t from, uint32_t other);
 
+/* Of others as of this reading of the clock, of our own as of now. */
+uint64_t balance_kept_load(const struct balance_request *r, uint32_t slot);
+/* In flight of the whole cluster. */
+uint64_t balance_cluster_load(const struct balance_request *r, uint32_t slot);
+
 /* Not to be picked: tried, at its limit, or ejected. */
 static inline bool balance_is_out(const struct cluster *c, struct balance_request *r, uint32_t candidate)
 {
@@ -52,6 +57,8 @@ static inline uint64_t balance_load(const struct cluster *c, const struct balanc
                                     uint32_t candidate)
 {
     uint32_t slot = c->endpoints[c->candidates[candidate]].slot;
+    if (r->loads)
+        return balance_kept_load(r, slot);
     return r->ledger ? ledger_endpoint_in_flight(r->ledger, slot) : 0;
 }
 

@@ -6,3 +6,7 @@ sim_tests += tests/sim/test_balance
 tests_sim_test_balance_SOURCES = tests/sim/test_balance.c
 sim_tests += tests/sim/test_hold
 tests_sim_test_hold_SOURCES = tests/sim/test_hold.c tests/sim/stage.c tests/sim/stage.h
+sim_tests += tests/sim/test_guard
+tests_sim_test_guard_SOURCES = tests/sim/test_guard.c tests/sim/stage.c tests/sim/stage.h
+sim_tests += tests/sim/test_outlier
+tests_sim_test_outlier_SOURCES = tests/sim/test_outlier.c tests/sim/stage.c tests/sim/stage.h

@@ -88,6 +88,7 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     assert_non_null(st->proxy.holding);
     assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters,
                            st->proxy.ledger.header->max_endpoints));
+    assert_true(guards_create(st->settings, &st->proxy.guards));
     assert_true(pworker_init(&st->pw, &st->proxy, 0));
     deadline_stop(&st->pw.w.wheel, &st->pw.tick);
     set_clock(st, T0_NS);
@@ -206,6 +207,7 @@ void stage_end(struct stage *st)
     pworker_fini(&st->pw);
     free(st->proxy.holding);
     gates_fini(&st->proxy.gates);
+    guards_destroy(&st->proxy.guards);
     model_destroy(&st->model);
     ledger_close(&st->proxy.ledger);
     mailbox_fini(&st->proxy.mailbox);
@@ -342,6 +344,11 @@ static void parse_request(struct exchange *x, const char *head)
     assert_true(message_keep(&x->req, &x->arena));
 }
 
+void stage_set_client(struct stage *st, const char *ip)
+{
+    assert_true(cidr_ip_parse(str_of(ip), st->client_ip));
+}
+
 struct client *client_send(struct stage *st, const char *head)
 {
     assert_true(st->client_count < CLIENTS_MAX);
@@ -350,6 +357,7 @@ struct client *client_send(struct stage *st, const char *head)
     c->writes_left = FOR_EVER;
     c->session.magic = SESSION_MAGIC;
     c->session.family = AF_INET;
+    memcpy(c->session.ip, st->client_ip, 16);
     c->session.conn.fd = -1;
     c->session.pw = &st->pw;
     c->session.listener = SETTINGS_AT(st->settings->listeners, struct listener_settings, 0);

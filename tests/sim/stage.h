@@ -20,8 +20,8 @@
 #include "proxy/proxy.h"
 #include "topo/model.h"
 
-#define ATTEMPTS_MAX 32
-#define CLIENTS_MAX  16
+#define ATTEMPTS_MAX 512
+#define CLIENTS_MAX  512
 #define FOR_EVER     (-1)
 
 struct stage;
@@ -70,6 +70,7 @@ struct stage {
     struct pworker pw; /* first: aligned */
     struct proxy proxy;
     struct settings *settings;
+    uint8_t client_ip[16];
     struct model *model;
     struct attempt attempts[ATTEMPTS_MAX];
     int attempt_count;
@@ -96,6 +97,8 @@ struct ledger_cluster_sum stage_counts(struct stage *st);
 /* The pattern that every body has: the byte at this offset. */
 char stage_byte(uint64_t at);
 
+/* Requests come from this address from now on; at first from none. */
+void stage_set_client(struct stage *st, const char *ip);
 /* A request; head is its request line and further fields, lines ended by \r\n. */
 struct client *client_send(struct stage *st, const char *head);
 /* As many of n bytes of body as may be sent; returns how many. */

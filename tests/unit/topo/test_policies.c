@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "topo/balance_hash.h"
+#include "topo/balance_policy.h"
 #include "topo/token.h"
 
 #define MAX    64
@@ -248,6 +249,49 @@ static void full_endpoints_are_skipped(void **state)
         assert_int_equal(balance_pick(f->c, &r), BALANCE_FULL);
         drop(f);
     }
+}
+
+/* With many workers: what the others have is read once in a turn, our own each time. */
+static void sums_over_many_workers_are_kept_for_a_turn(void **state)
+{
+    (void)state;
+    struct fixture *f = make(BALANCE_LEAST_IN_FLIGHT, 2);
+    struct balance_load loads[MAX] = {{0}}, cluster_load = {0};
+    struct ledger many;
+    struct ledger_writer own, other;
+    int fd = ledger_create(1, 12, 1, MAX);
+    assert_true(ledger_open(&many, fd, true));
+    close(fd);
+    ledger_writer_init(&own, &many, 3);
+    ledger_writer_init(&other, &many, 11);
+    struct balance_request r = request(f);
+    r.ledger = &many;
+    r.own = &own;
+    r.loads = loads;
+    r.cluster_load = &cluster_load;
+    ledger_endpoint_attempt(&other, 0, 1, f->now_ms);
+    ledger_cluster_move(&other, 0, LEDGER_COUNTS, LEDGER_SERVING, f->now_ms);
+    assert_int_equal(balance_pick(f->c, &r), 1);
+    assert_int_equal(balance_cluster_load(&r, 0), 1);
+    ledger_endpoint_attempt(&other, 1, 1, f->now_ms); /* not seen before the next turn */
+    ledger_endpoint_attempt(&other, 1, 1, f->now_ms);
+    ledger_cluster_move(&other, 0, LEDGER_COUNTS, LEDGER_TUNNEL, f->now_ms);
+    assert_int_equal(balance_pick(f->c, &r), 1);
+    assert_int_equal(balance_cluster_load(&r, 0), 1);
+    for (int i = 0; i < 2; i++)
+        ledger_endpoint_attempt(&own, 1, 1, f->now_ms); /* our own at once */
+    ledger_cluster_move(&own, 0, LEDGER_COUNTS, LEDGER_SERVING, f->now_ms);
+    assert_int_equal(balance_pick(f->c, &r), 0);
+    assert_int_equal(balance_cluster_load(&r, 0), 2);
+    for (int i = 0; i < 4; i++)
+        ledger_endpoint_attempt(&own, 0, 1, f->now_ms);
+    r.now_ns++;
+    assert_int_equal(balance_pick(f->c, &r), 1); /* 5 against 4 */
+    assert_int_equal(balance_kept_load(&r, 0), 5);
+    assert_int_equal(balance_kept_load(&r, 1), 4);
+    assert_int_equal(balance_cluster_load(&r, 0), 3);
+    ledger_close(&many);
+    drop(f);
 }
 
 static bool break_down(struct fixture *f, uint32_t endpoint, int times)
@@ -503,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_hash_is_the_same_in_every_build),
         cmocka_unit_test(bounded_load_is_never_exceeded),
         cmocka_unit_test(full_endpoints_are_skipped),
+        cmocka_unit_test(sums_over_many_workers_are_kept_for_a_turn),
         cmocka_unit_test(failures_in_a_row_eject),
         cmocka_unit_test(no_more_than_the_share_is_ejected),
         cmocka_unit_test(the_ejected_are_the_last_resort),
