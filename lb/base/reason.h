@@ -44,6 +44,8 @@
     REASON(CLIENT_WRITE_TIMEOUT, "client_write_timeout", 0, "client does not read its answer")               \
     REASON(CLIENT_IDLE, "client_idle", 0, "idle client connection closed")                                   \
     REASON(CLIENT_GONE, "client_gone", 0, "client went away")                                                \
+    REASON(MISDIRECTED, "misdirected", 421,                                                                  \
+           "the host wants another rule for client certificates than the name in the handshake")             \
     /* routing */                                                                                            \
     REASON(NO_ROUTE, "no_route", 404, "no route for this host and path")                                     \
     REASON(NO_CLUSTER, "no_cluster", 503, "the route's cluster does not exist")                              \

@@ -98,11 +98,22 @@ static void settle_plugin(struct plugin_settings *plugin, struct reader *r)
     plugin->file = must(str_dup(str_of(file)));
 }
 
+static bool asks_clients(const struct tls_listener_settings *t)
+{
+    bool asks = t->client_auth.mode > CLIENT_AUTH_OFF;
+    for (size_t i = 0; i < t->certificates.count; i++)
+        asks |= SETTINGS_AT(t->certificates, struct tls_certificate_settings, i)->client_auth.mode >
+                CLIENT_AUTH_OFF;
+    return asks;
+}
+
 /* Values that depend on others. */
 static void settle(struct settings *s, struct reader *r)
 {
     if (!s->plugin_dir) /* no default of the table: the manual must not depend on the prefix of a build */
         s->plugin_dir = must(str_dup(STR(PLUGIN_DIR)));
+    for (size_t i = 0; i < s->listeners.count; i++)
+        s->asks_clients |= asks_clients(&SETTINGS_AT(s->listeners, struct listener_settings, i)->tls);
     for (size_t i = 0; i < s->clusters.count; i++)
         cluster_options_settle(&SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
     for (size_t i = 0; i < s->plugins.count; i++)

@@ -105,8 +105,30 @@ static void check_cluster(struct reader *r, const struct cluster_options *o)
     check_alpn(r, &t->alpn, true);
 }
 
+/* A name of a field (RFC 9110 5.1), short enough to be sensible. */
+static void check_field(struct reader *r, char *const *name)
+{
+    struct str text = str_of(*name);
+    bool ok = text.n <= 64;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = char_lower(text.p[i]);
+        ok &= (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    }
+    if (!ok)
+        reader_error(r, name, "\"%s\" is no name of a field: expected up to 64 of A-Z a-z 0-9 - _", *name);
+}
+
+static void check_fields(struct reader *r, const struct tls_field_settings *f)
+{
+    char *const *names[] = {&f->verify, &f->subject, &f->issuer, &f->serial, &f->fingerprint, &f->cert};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (*names[i])
+            check_field(r, names[i]);
+}
+
 void settings_check_tls(const struct settings *s, struct reader *r)
 {
+    check_fields(r, &s->client_cert_fields);
     for (size_t i = 0; i < s->listeners.count; i++)
         check_listener(r, SETTINGS_AT(s->listeners, struct listener_settings, i));
     for (size_t i = 0; i < s->clusters.count; i++)

@@ -328,6 +328,15 @@ static const struct option settings_rows[] = {
         "balancer set it to the time that one takes to notice."),
     ROW_DURATION("drain_timeout", S(drain_timeout_ms), "30s", 0, 7 * DAY,
                  "How long a generation that has to go may finish what is in flight, tunnels included."),
+    ROW_DURATION("ticket_rotation", S(ticket_rotation_ms), "8h", SEC(1), 7 * DAY,
+                 "How often the keys of TLS session tickets change; a ticket is good for so long, and the key before it "
+                 "for once more. Whoever steals a key can read the sessions that it sealed, so keep it short; clients "
+                 "that come back later make a full handshake."),
+    ROW_GROUP("client_cert_fields", S(client_cert_fields), &tls_field_table,
+              "Who a client is, told to servers where client_auth is on."),
+    ROW_DURATION("tls_check_interval", S(tls_check_ms), "5s", MS(50), DAY,
+                 "How often the files of TLS are looked at. Those that have changed, and stand still since the look "
+                 "before, are read again."),
     ROW_INT(
         "generations_max", S(generations_max), "4", 1, 16,
         "Generations of the proxy that may drain at once after reloads. Further reloads wait: each one costs "

@@ -113,6 +113,30 @@ const struct option_table tls_listener_table = {
     .struct_size = sizeof(struct tls_listener_settings),
 };
 
+#define F(member) offsetof(struct tls_field_settings, member)
+static const struct option field_rows[] = {
+    ROW_STRING("verify", F(verify), "X-Client-Cert-Verify",
+               "\"SUCCESS\", or \"NONE\" for a client that showed no certificate (client_auth optional)."),
+    ROW_STRING("subject", F(subject), "X-Client-Cert-Subject", "Subject, as RFC 2253 writes it."),
+    ROW_STRING("issuer", F(issuer), "X-Client-Cert-Issuer", "Issuer, likewise."),
+    ROW_STRING("serial", F(serial), "X-Client-Cert-Serial", "Serial number in hex."),
+    ROW_STRING("fingerprint", F(fingerprint), "X-Client-Cert-Fingerprint",
+               "SHA-256 of the certificate in hex."),
+    ROW_STRING("cert", F(cert), NULL,
+               "The certificate itself; \"Client-Cert\" for the field of RFC 9440. Unset: it is not sent, "
+               "being long."),
+};
+const struct option_table tls_field_table = {
+    .name = "client_cert_fields",
+    .help = "Names of the fields that tell servers whose certificate a client showed; the empty string for "
+            "one that is "
+            "not told. As soon as any listener asks for certificates, clients' own fields of these names are "
+            "taken out "
+            "of all requests, unless they come from a peer in trusted over a listener that does not ask.",
+    ROWS(field_rows),
+    .struct_size = sizeof(struct tls_field_settings),
+};
+
 #define S(member) offsetof(struct tls_cluster_settings, member)
 static const struct option cluster_rows[] = {
     ROW_BOOL("enabled", S(enabled), "false", "Speak TLS with the servers, in health probes too."),

@@ -39,7 +39,6 @@ struct tls_listener_settings {
     bool strict_sni;
     int64_t max_key_updates; /* a minute */
     struct tls_auth_settings client_auth;
-    struct tls_field_settings fields;
     bool early_data;
     uint64_t max_early_data_bytes;
 };
@@ -55,6 +54,7 @@ struct tls_cluster_settings {
     int min_version, max_version;
 };
 
-extern const struct option_table tls_listener_table, tls_cluster_table, tls_certificate_table;
+extern const struct option_table tls_listener_table, tls_cluster_table, tls_certificate_table,
+    tls_field_table;
 
 #endif

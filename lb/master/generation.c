@@ -163,7 +163,8 @@ bool generation_start(struct master *m, const struct settings *s)
     }
     role.master_fd = ends[1];
     role.topology_fd = m->topology_fd;
-    role.tls_fd = s == m->settings ? m->tls_fd : m->reload.tls_fd;
+    role.tls_fd = s == m->settings ? m->tls.fd : m->reload.tls_fd;
+    role.tickets = &m->tls.tickets;
     role.listeners = listeners_of(&m->listeners, s);
     role.ledger_fd =
         ledger_create(role.generation, (uint32_t)role.workers, m->max_clusters, m->max_endpoints);

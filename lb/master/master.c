@@ -15,7 +15,6 @@
 #include "master/check.h"
 #include "master/processors.h"
 #include "master/sd_notify.h"
-#include "run/bundle.h"
 #include "topo/model.h"
 #include "topo/topology_file.h"
 
@@ -242,6 +241,7 @@ static void init_parts(struct master *m)
     member_table_init(m);
     reload_init(m);
     upgrade_init(m);
+    tls_files_start(m);
     stop_init(m);
 }
 
@@ -250,8 +250,7 @@ static int load(struct master *m, struct buf *error)
     m->settings = settings_load(m->config_file, error);
     if (!m->settings || !privileges_resolve(m->settings, &m->privileges, error))
         return EXIT_CONFIG;
-    m->tls_fd = bundle_make(m->settings, error);
-    if (m->tls_fd < 0)
+    if (!tls_files_load(&m->tls, m->settings, error))
         return EXIT_CONFIG;
     if (!logs_open(m->settings, &m->logs, error))
         return EXIT_OS;
@@ -323,6 +322,8 @@ static void carry_past_over(struct master *m, int old_fd)
 
 static void adopt_memory(struct master *m, const struct upgrade_state *s)
 {
+    if (s->has_tickets)
+        m->tls.tickets = s->tickets;
     m->topology_fd = s->topology_fd;
     m->past_fd = s->past_fd;
     if (ledger_past_open(&m->past, s->past_fd, true)) {
@@ -417,8 +418,7 @@ static void fini(struct master *m)
         close(m->past_fd);
     if (m->topology_fd >= 0)
         close(m->topology_fd);
-    if (m->tls_fd >= 0)
-        close(m->tls_fd);
+    tls_files_fini(&m->tls);
     loop_fini(&m->loop);
 }
 
@@ -453,7 +453,7 @@ int master_run(struct launch *launch, const struct master_options *options)
                        .logs = {2, -1},
                        .past_fd = -1,
                        .topology_fd = -1,
-                       .tls_fd = -1,
+                       .tls = {.fd = -1},
                        .reload = {.tls_fd = -1},
                        .control = {.fd = -1},
                        .daemon = {-1, -1}};

@@ -23,6 +23,7 @@
 #include "master/privileges.h"
 #include "master/reload.h"
 #include "master/stop.h"
+#include "master/tls_files.h"
 #include "master/upgrade.h"
 #include "master/watchdog.h"
 #include "run/loop.h"
@@ -44,7 +45,7 @@ struct master {
     struct ledger_past past;
     uint32_t max_clusters, max_endpoints; /* of `past`; fixed for the life of this process */
     int topology_fd;                      /* owned; sealed; the last published */
-    int tls_fd;                           /* owned; sealed: the files of TLS of `settings`, run/bundle.h */
+    struct tls_files tls;
     struct generations generations;
     struct orchestrator orchestrator;
     struct members members;

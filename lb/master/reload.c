@@ -112,8 +112,7 @@ static void succeed(struct master *m)
         m->settings = r->settings;
         r->settings = NULL;
         m->privileges = r->privileges;
-        close(m->tls_fd);
-        m->tls_fd = r->tls_fd;
+        tls_files_take(m, r->tls_fd);
         r->tls_fd = -1;
         logs_close(&m->logs);
         m->logs = r->logs;

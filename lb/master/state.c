@@ -15,7 +15,8 @@ enum state_tag {
     TAG_DESCRIPTORS,
     TAG_CONTROL_PATH,
     TAG_LIMITS,
-    TAG_EXECUTABLE
+    TAG_EXECUTABLE,
+    TAG_TICKETS
 };
 
 void state_init(struct upgrade_state *s)
@@ -135,6 +136,10 @@ static void put_singles(const struct upgrade_state *s, struct buf *b, struct buf
     buf_pack_u64(b, s->files_soft);
     buf_pack_u64(b, s->files_hard);
     put_record(out, TAG_LIMITS, b);
+    if (!s->has_tickets)
+        return;
+    buf_put(b, &s->tickets, sizeof s->tickets);
+    put_record(out, TAG_TICKETS, b);
 }
 
 void state_encode(const struct upgrade_state *s, struct buf *out)
@@ -254,6 +259,11 @@ static bool take_record(uint64_t tag, struct str in, struct upgrade_state *s)
         return take_text(&in, &s->executable);
     case TAG_LIMITS:
         return unpack_u64(&in, &s->files_soft) && unpack_u64(&in, &s->files_hard);
+    case TAG_TICKETS: /* of another size: of another version, whose tickets we could not open */
+        s->has_tickets = in.n == sizeof s->tickets;
+        if (s->has_tickets)
+            memcpy(&s->tickets, in.p, in.n);
+        return true;
     default:
         return true; /* of a later version, which knows that we may not */
     }

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "conf/options.h"
+#include "run/tickets.h"
 
 #define STATE_MAGIC     0x63787374u /* "cxst" */
 #define STATE_VERSION   1
@@ -52,7 +53,9 @@ struct upgrade_state {
     char *control_path;                              /* owned */
     char *executable;                                /* owned; the path to upgrade from */
     uint64_t files_soft, files_hard;
-    uint64_t restarts; /* executables before this one */
+    uint64_t restarts;          /* executables before this one */
+    struct ticket_keys tickets; /* secret: the memory is this process's own */
+    bool has_tickets;
 };
 
 void state_init(struct upgrade_state *s);

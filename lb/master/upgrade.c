@@ -98,6 +98,8 @@ static void collect(const struct master *m, struct upgrade_state *s)
     s->files_soft = m->launch->files.rlim_cur;
     s->files_hard = m->launch->files.rlim_max;
     s->restarts = m->upgrades + 1;
+    s->tickets = m->tls.tickets;
+    s->has_tickets = true;
 }
 
 /* ---- exec ---- */

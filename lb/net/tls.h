@@ -25,12 +25,11 @@
 #include "conf/settings.h"
 #include "net/conn.h"
 #include "run/bundle.h"
+#include "run/tickets.h"
 
 #define TLS_HANDSHAKE_NS (1000 * 1000)
 #define TLS_SNI_MAX      255
 #define TLS_RECORD_BYTES 16384
-#define TLS_TICKET_BYTES 80 /* name 16, AES-256 key 32, HMAC key 32 */
-#define TLS_TICKET_KEYS  3  /* previous, current, next */
 
 /* Why a handshake, or a connection later, failed. Frozen order: they are metrics. */
 enum tls_failure {
@@ -59,6 +58,8 @@ struct tls_client;
 
 /* NULL when memory is out. */
 struct tls_worker *tls_worker_create(struct worker *w) __attribute__((warn_unused_result));
+/* What its servers seal tickets with from now on; before the first there are none. Copied. */
+void tls_worker_set_tickets(struct tls_worker *tw, const struct ticket_keys *keys);
 /* Every conn of it must be closed. */
 void tls_worker_destroy(struct tls_worker **tw);
 
@@ -84,9 +85,11 @@ bool tls_store_certificate(const struct tls_store *s, size_t i, struct tls_certi
 
 /* ---- accepting ---- */
 
-/* NULL with a line in *errors when the settings cannot be used. Belongs to the worker; takes a reference. */
+/* NULL with a line in *errors when the settings cannot be used. Belongs to the worker; takes a reference.
+ * ticket_seconds: how long a ticket is good. */
 struct tls_server *tls_server_create(const struct tls_listener_settings *s, struct tls_store *store,
-                                     struct buf *errors) __attribute__((warn_unused_result));
+                                     uint64_t ticket_seconds, struct buf *errors)
+    __attribute__((warn_unused_result));
 void tls_server_destroy(struct tls_server **ts);
 /* From now on; handshakes that run go on with what they have. */
 void tls_server_set_store(struct tls_server *ts, struct tls_store *store);
@@ -133,9 +136,30 @@ static inline bool conn_is_secure(const struct conn *c)
 }
 bool tls_is_handshaking(const struct conn *c);
 bool tls_is_resumed(const struct conn *c);
+/* "TLSv1.3" and the name of the cipher; "" for a plain conn. Constant. */
+const char *tls_version(const struct conn *c);
+const char *tls_cipher(const struct conn *c);
 enum tls_failure tls_failure(const struct conn *c);
 /* More of it for the log: OpenSSL's words, "" when there are none. Borrowed, constant. */
 const char *tls_failure_text(const struct conn *c);
+
+/* Who a client is. Texts of printable ASCII; they live as long as the conn. */
+#define TLS_IDENTITY_TEXTS  5
+#define TLS_CERTIFICATE_MAX 8192 /* a longer one is not told whole */
+struct tls_identity {
+    struct str subject, issuer; /* RFC 2253 */
+    struct str serial;          /* hex */
+    struct str fingerprint;     /* SHA-256 of the certificate, hex */
+    struct str cert;            /* as Client-Cert has it (RFC 9440); empty when too long */
+};
+/* Whether its name made us ask for a certificate. */
+bool tls_asks_for_certificate(const struct conn *c);
+/* *out_identity is NULL for a client without one. False when memory is out. */
+bool tls_identity(struct conn *c, const struct tls_identity **out_identity)
+    __attribute__((warn_unused_result));
+/* Whether a request for this host (it may have a port) falls under the same rule for certificates as the name
+ * in the handshake; if not it is 421 (RFC 9110 15.5.20, P6). True for a plain conn. */
+bool tls_serves_host(const struct conn *c, struct str host);
 
 /* For conn.c: an event came. False: the handshake goes on, nobody is to be told. */
 bool tls_on_event(struct conn *c);

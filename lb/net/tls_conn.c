@@ -240,6 +240,7 @@ void tls_close(struct conn *c, bool in_a_hurry)
     tls_store_unref(&t->store);
     tls_client_unref(&t->client);
     t->magic = 0;
+    free(t->identity);
     free(t);
     c->tls = NULL;
     c->ops = &conn_plain;
@@ -260,6 +261,16 @@ bool tls_is_handshaking(const struct conn *c)
 bool tls_is_resumed(const struct conn *c)
 {
     return c->tls && !c->tls->handshaking && SSL_session_reused(c->tls->ssl);
+}
+
+const char *tls_version(const struct conn *c)
+{
+    return c->tls ? SSL_get_version(c->tls->ssl) : "";
+}
+
+const char *tls_cipher(const struct conn *c)
+{
+    return c->tls ? SSL_get_cipher_name(c->tls->ssl) : "";
 }
 
 enum tls_failure tls_failure(const struct conn *c)

@@ -38,12 +38,12 @@ struct tls_worker *tls_worker_create(struct worker *w)
         return NULL;
     tw->worker = w;
     tw->bio = tls_bio_method();
+    tw->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
     list_init(&tw->waiting);
     run_node_init(&tw->run, on_run);
-    if (tw->bio)
-        return tw;
-    free(tw);
-    return NULL;
+    if (!tw->bio || !tw->cipher)
+        tls_worker_destroy(&tw);
+    return tw;
 }
 
 void tls_worker_destroy(struct tls_worker **ptw)
@@ -55,7 +55,15 @@ void tls_worker_destroy(struct tls_worker **ptw)
     ASSERT(list_is_empty(&tw->waiting));
     run_queue_remove(&tw->run);
     BIO_meth_free(tw->bio);
+    EVP_CIPHER_free(tw->cipher);
+    explicit_bzero(&tw->tickets, sizeof tw->tickets);
     free(tw);
+}
+
+void tls_worker_set_tickets(struct tls_worker *tw, const struct ticket_keys *keys)
+{
+    tw->tickets = *keys;
+    tw->has_tickets = true;
 }
 
 /* ---- after the handshake ---- */
@@ -115,6 +123,7 @@ struct tls *tls_create(struct conn *c, struct tls_worker *tw, SSL_CTX *ctx)
     t->worker = tw;
     t->ssl = ssl;
     t->handshaking = true;
+    t->auth_mode = CLIENT_AUTH_OFF;
     list_init(&t->node);
     BIO_set_data(bio, t);
     SSL_set_bio(ssl, bio, bio);

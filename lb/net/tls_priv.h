@@ -76,7 +76,10 @@ struct tls_client {
 struct tls_worker {
     struct worker *worker; /* borrowed */
     BIO_METHOD *bio;       /* owned */
-    struct list waiting;   /* of struct tls: handshakes for the next turn */
+    EVP_CIPHER *cipher;    /* owned; of tickets */
+    struct ticket_keys tickets;
+    bool has_tickets;
+    struct list waiting; /* of struct tls: handshakes for the next turn */
     struct run_node run;
     uint64_t turn_ns;  /* the worker's clock when spent_ns began */
     uint64_t spent_ns; /* on handshakes in this turn */
@@ -97,16 +100,19 @@ struct tls {
     const char *failure_text;
     struct conn *conn; /* borrowed: it owns us */
     struct tls_worker *worker;
-    struct tls_server *server;   /* borrowed; NULL: a client's */
-    struct tls_store *store;     /* counted, until the handshake is over */
-    const struct tls_site *site; /* in store */
-    struct tls_client *client;   /* counted; NULL: a server's */
-    struct tls_resume *resume;   /* borrowed, or NULL */
-    struct addr to;              /* of a client */
-    struct list node;            /* in worker->waiting */
-    int64_t key_updates;         /* in this minute */
-    uint64_t key_updates_ms;     /* when it began */
-    SSL *ssl;                    /* owned */
+    struct tls_server *server;        /* borrowed; NULL: a client's */
+    struct tls_store *store;          /* counted, until the handshake is over */
+    unsigned char sid[TLS_SID_BYTES]; /* of the policy of the name in the handshake */
+    int auth_mode;                    /* enum client_auth; of that policy */
+    struct tls_identity *identity;    /* owned; NULL: not asked for yet */
+    const struct tls_site *site;      /* in store */
+    struct tls_client *client;        /* counted; NULL: a server's */
+    struct tls_resume *resume;        /* borrowed, or NULL */
+    struct addr to;                   /* of a client */
+    struct list node;                 /* in worker->waiting */
+    int64_t key_updates;              /* in this minute */
+    uint64_t key_updates_ms;          /* when it began */
+    SSL *ssl;                         /* owned */
 };
 
 extern const struct conn_ops conn_tls;
@@ -125,6 +131,10 @@ static inline struct tls *tls_of(const SSL *ssl)
 {
     return SSL_get_app_data(ssl);
 }
+
+/* tls_ticket.c: seals and opens tickets with the worker's keys; a callback of OpenSSL. */
+int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                  int is_new);
 
 /* tls_pem.c: PEM out of memory. On failure false, and a text without line end in *errors. */
 bool tls_pem_certificates(struct str pem, STACK_OF(X509) * *out_list, struct buf *errors);

@@ -69,7 +69,7 @@ static int on_status(SSL *ssl, void *arg)
 
 /* ---- the context ---- */
 
-static bool set_up(struct tls_server *ts)
+static bool set_up(struct tls_server *ts, uint64_t ticket_seconds)
 {
     const struct tls_listener_settings *s = ts->settings;
     SSL_CTX *ctx = ts->ctx;
@@ -79,6 +79,8 @@ static bool set_up(struct tls_server *ts)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* the client keeps it, in a ticket */
     if (!s->tickets)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_timeout(ctx, (long)ticket_seconds);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_on_ticket);
     SSL_CTX_set_client_hello_cb(ctx, tls_on_client_hello, ts);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, ts);
     SSL_CTX_set_tlsext_status_cb(ctx, on_status);
@@ -88,7 +90,7 @@ static bool set_up(struct tls_server *ts)
 }
 
 struct tls_server *tls_server_create(const struct tls_listener_settings *s, struct tls_store *store,
-                                     struct buf *errors)
+                                     uint64_t ticket_seconds, struct buf *errors)
 {
     struct tls_server *ts = calloc(1, sizeof *ts);
     if (!ts)
@@ -96,7 +98,7 @@ struct tls_server *tls_server_create(const struct tls_listener_settings *s, stru
     ts->settings = s;
     ts->ctx = SSL_CTX_new(TLS_server_method());
     ts->alpn_len = tls_alpn_encode(&s->alpn, ts->alpn);
-    if (!set_up(ts)) {
+    if (!set_up(ts, ticket_seconds)) {
         buf_printf(errors, "ciphers, ciphersuites, groups or versions of tls: %s\n", tls_last_error());
         tls_server_destroy(&ts);
         return NULL;

@@ -125,8 +125,10 @@ static bool show(SSL *ssl, const struct tls_site *site)
     return true;
 }
 
-static bool ask(SSL *ssl, const struct tls_policy *p)
+static bool ask(struct tls *t, SSL *ssl, const struct tls_policy *p)
 {
+    memcpy(t->sid, p->sid, sizeof t->sid);
+    t->auth_mode = p->mode;
     int mode = p->mode == CLIENT_AUTH_OFF        ? SSL_VERIFY_NONE
                : p->mode == CLIENT_AUTH_REQUIRED ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                                                  : SSL_VERIFY_PEER;
@@ -162,7 +164,7 @@ int tls_on_client_hello(SSL *ssl, int *alert, void *arg)
         tls_fail(t, TLS_FAIL_SNI);
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if ((t->site == t->store->fallback || show(ssl, t->site)) && ask(ssl, t->site->policy))
+    if ((t->site == t->store->fallback || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
         return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;

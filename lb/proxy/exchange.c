@@ -64,7 +64,13 @@ static enum reason check_request(struct exchange *x)
         return REASON_METHOD;
     if (l->max_body_bytes && m->framing == BODY_LENGTH && m->content_length > l->max_body_bytes)
         return REASON_BODY_LIMIT;
-    return rewrite_request(x);
+    enum reason why = rewrite_request(x);
+    if (why == REASON_OK && x->pw->settings->asks_clients) {
+        if (!tls_serves_host(&x->session->conn, message_str(m, m->authority)))
+            return REASON_MISDIRECTED;
+        why = secure_tell_client(x);
+    }
+    return why;
 }
 
 static enum reason route(struct exchange *x)

@@ -56,6 +56,7 @@ static void on_orchestrator_up(struct proxy *p, struct channel_message *m)
         channel_destroy(&p->orchestrator);
     p->orchestrator = channel_create(&p->loop, fd, &orch_ops, p);
     channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ASK, STR_NULL, NULL, 0);
+    secure_tell(p);
 }
 
 static void on_log_fds(struct proxy *p, struct channel_message *m)
@@ -99,6 +100,12 @@ static void on_master_message(void *owner, struct channel *c, struct channel_mes
         break;
     case CHANNEL_FAIL_READY:
         p->fail_ready = true;
+        break;
+    case CHANNEL_TLS_FILES:
+        secure_reload(p, take_fd(m, 0));
+        break;
+    case CHANNEL_TICKET_KEYS:
+        secure_set_tickets(p, m->payload);
         break;
     default:
         break; /* of a newer master: nothing that must be understood */

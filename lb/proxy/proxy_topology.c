@@ -38,6 +38,7 @@ static void on_all_taken(struct worker *none, struct mail *m)
         channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ACK, pack_result(&ack), NULL, 0);
     if (!p->ready_sent && p->master) {
         p->ready_sent = true;
+        secure_tell(p);
         channel_send(p->master, CHANNEL_READY, STR_NULL, NULL, 0);
     }
     free(pub);

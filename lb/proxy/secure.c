@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "proxy/proxy.h"
+#include "run/channel.h"
 
 /* ---- certificates of listeners ---- */
 
@@ -27,7 +28,7 @@ static struct tls_store *make_store(const struct listener_settings *l, const str
                                     const struct tls_store *old, struct buf *errors)
 {
     char who[128];
-    int kept;
+    int kept = 0;
     snprintf(who, sizeof who, "listener \"%s\"", l->name);
     return tls_store_create(&l->tls, b, who, old, errors, &kept);
 }
@@ -80,6 +81,13 @@ struct secure_client {
     bool used;
 };
 
+static struct secure_client *find_client(struct secure_client *list, struct str key)
+{
+    while (list && !str_eq(buf_str(&list->key), key))
+        list = list->next;
+    return list;
+}
+
 static void key_of(const struct cluster_options *o, struct buf *key)
 {
     options_encode(&tls_cluster_table, &o->tls, key);
@@ -92,17 +100,20 @@ static struct secure_client *client_for(struct secure_files *f, const struct clu
     struct buf key, errors;
     buf_init(&key);
     key_of(&c->options, &key);
-    for (struct secure_client *sc = f->clients; sc; sc = sc->next)
-        if (str_eq(buf_str(&sc->key), buf_str(&key))) {
-            buf_fini(&key);
-            return sc;
-        }
+    struct secure_client *sc = find_client(f->clients, buf_str(&key));
+    if (sc) {
+        buf_fini(&key);
+        return sc;
+    }
     char who[CLUSTER_ID_MAX + 64];
     snprintf(who, sizeof who, "cluster %.*s: tls", STR_ARG(c->id));
     buf_init(&errors);
-    struct secure_client *sc = must(calloc(1, sizeof *sc));
+    sc = must(calloc(1, sizeof *sc));
     sc->key = key;
     sc->client = tls_client_create(&c->options.tls, c->options.host, &f->bundle, who, &errors);
+    struct secure_client *before = sc->client ? NULL : find_client(f->former, buf_str(&key));
+    if (before && before->client)
+        sc->client = tls_client_ref(before->client);
     sc->next = f->clients;
     f->clients = sc;
     log_lines(&errors);
@@ -110,9 +121,8 @@ static struct secure_client *client_for(struct secure_files *f, const struct clu
     return sc;
 }
 
-static void drop_unused(struct secure_files *f, bool all)
+static void drop_clients(struct secure_client **at, bool all)
 {
-    struct secure_client **at = &f->clients;
     while (*at) {
         struct secure_client *sc = *at;
         if (sc->used && !all) {
@@ -149,12 +159,151 @@ void secure_sign(struct proxy *p, struct topology *t)
         c->secure_free = free_client;
     }
     if (any)
-        drop_unused(&p->secure, false);
+        drop_clients(&p->secure.clients, false);
+}
+
+/* ---- changes ---- */
+
+struct store_mail {
+    struct mail mail;
+    struct tls_store **stores; /* owned, with a reference each */
+};
+
+static void on_store_mail(struct worker *w, struct mail *m)
+{
+    struct pworker *pw = pworker_of(w);
+    struct store_mail *sm = CONTAINER_OF(m, struct store_mail, mail);
+    for (size_t i = 0; i < pw->settings->listeners.count; i++)
+        if (sm->stores[i])
+            tls_server_set_store(pw->secure.servers[i], sm->stores[i]);
+    free_stores(pw->settings, &sm->stores);
+    free(sm);
+}
+
+static void send_stores(struct proxy *p)
+{
+    size_t n = p->settings->listeners.count;
+    for (int k = 0; k < p->worker_count; k++) {
+        struct store_mail *m = must(calloc(1, sizeof *m));
+        m->mail.fn = on_store_mail;
+        m->stores = must(calloc(n + 1, sizeof *m->stores));
+        for (size_t i = 0; i < n; i++)
+            m->stores[i] = p->secure.stores[i] ? tls_store_ref(p->secure.stores[i]) : NULL;
+        mailbox_send(&p->workers[k].w.mailbox, &m->mail);
+    }
+}
+
+/* A store of which nothing can be had stays whole. */
+static void renew_stores(struct proxy *p)
+{
+    struct buf errors;
+    buf_init(&errors);
+    for (size_t i = 0; i < p->settings->listeners.count; i++) {
+        struct tls_store **at = &p->secure.stores[i], *old = *at;
+        struct tls_store *fresh =
+            old ? make_store(listener_at(p->settings, i), &p->secure.bundle, old, &errors) : NULL;
+        if (!fresh)
+            continue;
+        *at = fresh;
+        tls_store_unref(&old);
+    }
+    if (errors.len)
+        log_error("some files of TLS are no good; the former certificates stay in use:");
+    else
+        log_info("the certificates are in use");
+    log_lines(&errors);
+    buf_fini(&errors);
+}
+
+/* Clusters are shared by snapshots and read by workers: new clients need new clusters, hence a whole topology
+ * of its own. */
+static void renew_clients(struct proxy *p)
+{
+    struct secure_files *f = &p->secure;
+    struct buf bytes;
+    if (!f->clients)
+        return;
+    f->former = f->clients;
+    f->clients = NULL;
+    buf_init(&bytes);
+    topology_encode(p->topology, &bytes);
+    proxy_on_topology(p, buf_str(&bytes), false);
+    buf_fini(&bytes);
+    drop_clients(&f->former, true);
+}
+
+void secure_reload(struct proxy *p, int fd)
+{
+    struct bundle fresh;
+    if (fd < 0)
+        return;
+    if (bundle_open(&fresh, fd)) {
+        bundle_close(&p->secure.bundle);
+        p->secure.bundle = fresh;
+        renew_stores(p);
+        send_stores(p);
+        renew_clients(p);
+        secure_tell(p);
+    }
+    close(fd);
+}
+
+struct ticket_mail {
+    struct mail mail;
+    struct ticket_keys keys;
+};
+
+static void on_ticket_mail(struct worker *w, struct mail *m)
+{
+    struct ticket_mail *tm = CONTAINER_OF(m, struct ticket_mail, mail);
+    tls_worker_set_tickets(pworker_of(w)->secure.worker, &tm->keys);
+    explicit_bzero(&tm->keys, sizeof tm->keys);
+    free(tm);
+}
+
+void secure_set_tickets(struct proxy *p, struct str payload)
+{
+    if (payload.n != sizeof(struct ticket_keys))
+        return;
+    for (int k = 0; k < p->worker_count; k++) {
+        struct ticket_mail *m = must(calloc(1, sizeof *m));
+        m->mail.fn = on_ticket_mail;
+        memcpy(&m->keys, payload.p, payload.n);
+        mailbox_send(&p->workers[k].w.mailbox, &m->mail);
+    }
+}
+
+/* ---- what people ask about ---- */
+
+static void describe(const struct proxy *p, struct buf *out)
+{
+    for (size_t i = 0; i < p->settings->listeners.count; i++) {
+        struct tls_certificate_info info;
+        for (size_t k = 0; p->secure.stores[i] && tls_store_certificate(p->secure.stores[i], k, &info); k++) {
+            buf_pack_str(out, str_of(listener_at(p->settings, i)->name));
+            buf_pack_str(out, str_of(info.file));
+            buf_pack_str(out, str_of(info.subject));
+            buf_pack_u64(out, (uint64_t)info.not_after);
+            buf_pack_u64(out, info.is_kept);
+        }
+    }
+}
+
+void secure_tell(struct proxy *p)
+{
+    struct buf text;
+    buf_init(&text);
+    describe(p, &text);
+    if (p->master)
+        channel_send(p->master, CHANNEL_CERTIFICATES, buf_str(&text), NULL, 0);
+    if (p->orchestrator)
+        channel_send(p->orchestrator, CHANNEL_CERTIFICATES, buf_str(&text), NULL, 0);
+    buf_fini(&text);
 }
 
 void secure_unload(struct proxy *p)
 {
-    drop_unused(&p->secure, true);
+    drop_clients(&p->secure.clients, true);
     free_stores(p->settings, &p->secure.stores);
     bundle_close(&p->secure.bundle);
 }
@@ -171,7 +320,8 @@ static bool make_servers(struct pworker *pw)
         struct tls_store *store = pw->proxy->secure.stores ? pw->proxy->secure.stores[i] : NULL;
         if (!store)
             continue;
-        pw->secure.servers[i] = tls_server_create(&listener_at(s, i)->tls, store, &errors);
+        pw->secure.servers[i] =
+            tls_server_create(&listener_at(s, i)->tls, store, s->ticket_rotation_ms / 1000, &errors);
         ok &= pw->secure.servers[i] != NULL;
     }
     log_lines(&errors);
@@ -186,6 +336,8 @@ bool secure_init(struct pworker *pw)
     sec->servers = calloc(pw->settings->listeners.count + 1, sizeof *sec->servers);
     sec->resume_count = pw->proxy->ledger.header->max_endpoints;
     sec->resumes = calloc(sec->resume_count, sizeof *sec->resumes);
+    if (sec->worker && pw->proxy->role)
+        tls_worker_set_tickets(sec->worker, pw->proxy->role->tickets);
     return sec->worker && sec->servers && sec->resumes && make_servers(pw);
 }
 
@@ -243,7 +395,7 @@ static void check_listener(const struct listener_settings *l, const struct bundl
     if (!l->tls.certificates.count)
         return;
     struct tls_store *store = make_store(l, b, NULL, errors);
-    struct tls_server *ts = store ? tls_server_create(&l->tls, store, errors) : NULL;
+    struct tls_server *ts = store ? tls_server_create(&l->tls, store, 1, errors) : NULL;
     tls_server_destroy(&ts);
     tls_store_unref(&store);
 }

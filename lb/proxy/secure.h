@@ -12,6 +12,7 @@
 #include "net/tls.h"
 #include "topo/topology.h"
 
+struct exchange;
 struct proxy;
 struct pworker;
 struct session;
@@ -22,6 +23,7 @@ struct secure_files {
     struct bundle bundle;
     struct tls_store **stores;     /* owned; one per listener, NULL: plain */
     struct secure_client *clients; /* owned list; one per different way to connect */
+    struct secure_client *former;  /* owned list; while new ones are made: what they stand in for */
 };
 
 /* Of a worker. */
@@ -35,6 +37,14 @@ struct secure {
 /* Before the workers are made. False: said in the log. */
 bool secure_load(struct proxy *p) __attribute__((warn_unused_result));
 void secure_unload(struct proxy *p);
+/* Control thread: the files have changed; takes over fd. What is no good in them is said in the log, and what
+ * was there before stays in its place. */
+void secure_reload(struct proxy *p, int fd);
+/* Control thread: other keys for tickets, a struct ticket_keys; ignored when it is none. */
+void secure_set_tickets(struct proxy *p, struct str payload);
+/* Control thread: tells master and orchestrator about the certificates (CHANNEL_CERTIFICATES). */
+void secure_tell(struct proxy *p);
+
 bool secure_init(struct pworker *pw) __attribute__((warn_unused_result));
 void secure_fini(struct pworker *pw);
 
@@ -49,6 +59,10 @@ bool secure_connect(struct uplink *u, const struct cluster *c, const char *alpn)
     __attribute__((warn_unused_result));
 /* Whether an idle uplink is still what this cluster wants. */
 bool secure_fits(const struct uplink *u, const struct cluster *c);
+
+/* Drops what clients claim about certificates, and tells servers whose certificate came with this one; called
+ * when settings.asks_clients, before the head is written. */
+enum reason secure_tell_client(struct exchange *x);
 
 /* For a check of the configuration: what secure_load would do; a line in *errors for each thing wrong. */
 bool secure_check(const struct settings *s, struct buf *errors);

@@ -6,7 +6,7 @@ lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c 
 	lb/proxy/guard.c lb/proxy/guard.h lb/proxy/guard_basic.c lb/proxy/guard_external.c lb/proxy/hasher.c lb/proxy/hasher.h \
 	lb/proxy/verified.c lb/proxy/verified.h lb/proxy/hold.c lb/proxy/hold.h lb/proxy/pipe.c lb/proxy/pipe.h \
 	lb/proxy/proxy.c lb/proxy/proxy.h lb/proxy/proxy_topology.c lb/proxy/pworker.c lb/proxy/reply.c lb/proxy/reply.h \
-	lb/proxy/rewrite.c lb/proxy/rewrite.h lb/proxy/secure.c lb/proxy/secure.h lb/proxy/session.c lb/proxy/session.h lb/proxy/uplink.c \
+	lb/proxy/rewrite.c lb/proxy/rewrite.h lb/proxy/secure.c lb/proxy/secure.h lb/proxy/secure_client.c lb/proxy/session.c lb/proxy/session.h lb/proxy/uplink.c \
 	lb/proxy/uplink.h lb/proxy/uplink_pool.c lb/proxy/view.c \
 	lb/proxy/intro.c lb/proxy/intro.h lb/proxy/send_proxy.c lb/proxy/send_proxy.h \
 	lb/proxy/resting.c lb/proxy/resting.h

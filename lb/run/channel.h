@@ -43,12 +43,17 @@ enum channel_type {
     CHANNEL_READY = 30,      /* every worker serves a topology */
     CHANNEL_DRAINED,         /* nothing is in flight any more, about to leave */
     CHANNEL_PROXY_HEARTBEAT, /* once a second: all workers turned their loop */
+    CHANNEL_CERTIFICATES, /* also to the orchestrator: what listeners show; items to the end of the payload:
+                             (str listener, str file, str host, u64 end in seconds since 1970, u64 the file
+                             itself is broken and this is the one before) */
     /* master → proxy */
     CHANNEL_DRAIN = 40, /* stop accepting, finish, leave; u64 drain_timeout_ms, u64 final: nobody serves after
                            us, so idle client connections are closed at once */
     CHANNEL_ORCHESTRATOR_UP, /* fd: new O-P channel */
     CHANNEL_LOG_FD,          /* fds: error log, access log (reopened) */
     CHANNEL_FAIL_READY,      /* /readyz answers 503 from now on (shutdown_delay) */
+    CHANNEL_TLS_FILES,       /* fd: the files of TLS (run/bundle.h), which have changed */
+    CHANNEL_TICKET_KEYS,     /* struct ticket_keys (run/tickets.h) */
     /* master → orchestrator */
     CHANNEL_PROXY_UP = 50,  /* u64 generation; fds: O-P channel, ledger segment */
     CHANNEL_PROXY_GONE,     /* u64 generation */

@@ -11,6 +11,7 @@
 
 #include "conf/settings.h"
 #include "run/stall.h"
+#include "run/tickets.h"
 
 /* Exit codes of every role, documented in coxswain.8. */
 enum exit_code {
@@ -41,6 +42,7 @@ struct proxy_role {
     int topology_fd;                /* sealed memfd of the topology to start from */
     int access_fd;                  /* access log, -1: off */
     int tls_fd;                     /* the files of TLS (run/bundle.h); kept open by the proxy */
+    const struct ticket_keys *tickets;
 };
 
 struct orch_role {

@@ -1,9 +1,7 @@
 """TLS toward clients: handshakes, certificates, the ends of streams, and what is thrown at it."""
 
-import re
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
@@ -11,7 +9,7 @@ import pytest
 
 from harness.door import Door, cluster, route
 from harness.net import Client, Truncated, build, poll
-from harness.origin import OK, reply
+from harness.origin import reply
 from harness.tls import Authority, MemoryTls, TlsClient, fetch_tls
 
 MIB = 1 << 20

@@ -1,8 +1,6 @@
 """TLS toward servers: who they must be, what they are told, and what a cut stream is."""
 
 import socket
-import ssl
-import threading
 
 import pytest
 

@@ -62,7 +62,7 @@ class Authority:
         stem = self.path("%d" % self.count)
         names = ",".join(("IP:" if h.replace(".", "").isdigit() or ":" in h else "DNS:") + h for h in hosts)
         more = ["-addext", "subjectAltName=" + names] if names else []
-        openssl("req", "-x509", "-newkey", *KINDS[kind], "-nodes", "-keyout", stem + ".key", "-out", stem + ".pem",
+        openssl("req", "-x509", "-utf8", "-newkey", *KINDS[kind], "-nodes", "-keyout", stem + ".key", "-out", stem + ".pem",
                 "-CA", self.pair.cert, "-CAkey", self.pair.key, "-subj", "/CN=" + (name or (hosts or ["nobody"])[0]),
                 "-days", str(days), "-set_serial", str(serial or 1000 + self.count), "-addext", "basicConstraints=CA:FALSE",
                 "-addext", "extendedKeyUsage=" + usage, *more)
