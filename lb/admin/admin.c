@@ -34,6 +34,7 @@ static void look(struct admin *a, struct survey *v)
     if (a->has_past)
         survey_lend_past(v, &a->past);
     proxies_each(o->proxies, lend_ledger, v);
+    survey_lend_certificates(v, proxies_certificates(o->proxies));
 }
 
 /* One scrape. */

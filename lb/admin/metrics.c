@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "admin/metrics_text.h"
+#include "admin/metrics_tls.h"
 #include "base/clock.h"
 #include "base/panic.h"
 
@@ -78,6 +79,14 @@ static void put_rows(struct metrics *m, const struct survey *v, struct buf *b)
          offsetof(struct survey_rows, unrouted)},
         {"access_log_dropped_lines_total", "counter", "Lines of the access log that were lost.",
          offsetof(struct survey_rows, log_dropped)},
+        {"tls_handshakes_total", "counter", "TLS handshakes with clients that were completed.",
+         offsetof(struct survey_rows, tls_handshakes)},
+        {"tls_resumed_total", "counter", "Of them, those that took up an earlier session.",
+         offsetof(struct survey_rows, tls_resumed)},
+        {"tls_server_handshakes_total", "counter", "TLS handshakes with servers that were completed.",
+         offsetof(struct survey_rows, tls_out_handshakes)},
+        {"tls_server_resumed_total", "counter", "Of them, those that took up an earlier session.",
+         offsetof(struct survey_rows, tls_out_resumed)},
     };
     (void)m;
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -290,9 +299,15 @@ static void put_unrouted(struct metrics *m, const struct survey *v, struct buf *
                    "Requests that came to no cluster, by the id of the reason.");
     survey_reasons(v, LEDGER_NO_SLOT, counts);
     for (unsigned k = 1; k < REASON_COUNT; k++)
-        if (counts[k])
+        if (counts[k] && !metrics_is_of_tls(k))
             buf_printf(b, "coxswain_unrouted_reasons_total{reason=\"%s\"} %llu\n", reason_id((enum reason)k),
                        (unsigned long long)counts[k]);
+}
+
+static void put_tls(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    (void)m;
+    metrics_put_tls(v, b);
 }
 
 /* ---- states of endpoints ---- */
@@ -381,6 +396,7 @@ static const struct phase {
 } phases[] = {
     {ONCE, 1, NULL, put_program},
     {ONCE, 1, NULL, put_rows},
+    {ONCE, 1, NULL, put_tls},
     {PER_CLUSTER, 1, NULL, sum_cluster},
     {PER_ENDPOINT, 1, NULL, sum_endpoint},
     {PER_CLUSTER, COUNT(cluster_rows), begin_cluster_row, put_cluster_row},
@@ -392,7 +408,7 @@ static const struct phase {
     {ONCE, 1, NULL, put_members},
 };
 
-enum { PHASES_WITHOUT_TOPOLOGY = 2 };
+enum { PHASES_WITHOUT_TOPOLOGY = 3 };
 
 static bool is_done(const struct metrics *m)
 {

@@ -2,6 +2,7 @@
 
 #include "admin/json_view.h"
 #include "admin/show.h"
+#include "base/clock.h"
 #include "base/panic.h"
 
 static bool print(json_t *j)
@@ -57,6 +58,22 @@ static json_t *plugins(const struct survey *v)
     return list;
 }
 
+static json_t *certificates(const struct survey *v)
+{
+    json_t *list = must(json_array());
+    for (size_t i = 0; i < v->certificate_count; i++) {
+        const struct survey_certificate *c = &v->certificates[i];
+        json_t *o = must(json_object());
+        json_set(o, "listener", json_text(c->listener));
+        json_set(o, "host", json_text(c->host));
+        json_set(o, "file", json_text(c->file));
+        json_set(o, "end", json_moment(c->end_s * NS_PER_S));
+        json_set(o, "broken", json_boolean(c->is_kept));
+        json_append(list, o);
+    }
+    return list;
+}
+
 static void put_master(const struct survey *v, json_t *o)
 {
     json_set(o, "version", json_text(v->version));
@@ -72,6 +89,7 @@ static void put_master(const struct survey *v, json_t *o)
     json_set(o, "processes", processes(v));
     json_set(o, "listeners", listeners(v));
     json_set(o, "plugins", plugins(v));
+    json_set(o, "certificates", certificates(v));
 }
 
 static void put_rows(const struct survey *v, json_t *o)
@@ -84,6 +102,10 @@ static void put_rows(const struct survey *v, json_t *o)
     json_set(o, "uplinks", json_number(r.uplinks));
     json_set(o, "unrouted", json_number(r.unrouted));
     json_set(o, "log_dropped", json_number(r.log_dropped));
+    json_set(o, "tls_handshakes", json_number(r.tls_handshakes));
+    json_set(o, "tls_resumed", json_number(r.tls_resumed));
+    json_set(o, "tls_out_handshakes", json_number(r.tls_out_handshakes));
+    json_set(o, "tls_out_resumed", json_number(r.tls_out_resumed));
     json_set(o, "ledgers_partial", json_number((uint64_t)v->partial_count));
     json_set(o, "ledgers_unreadable", json_number((uint64_t)v->unreadable_count));
 }

@@ -62,6 +62,10 @@ static void show_rows(const struct survey *v)
     printf("\nclients: %" PRIu64 " connected, %" PRIu64 " accepted; server connections: %" PRIu64
            "; answered without a cluster: %" PRIu64 "\n",
            r.sessions, r.accepted, r.uplinks, r.unrouted);
+    if (r.tls_handshakes || r.tls_out_handshakes)
+        printf("TLS handshakes: %" PRIu64 " with clients (%" PRIu64 " resumed), %" PRIu64
+               " with servers (%" PRIu64 " resumed)\n",
+               r.tls_handshakes, r.tls_resumed, r.tls_out_handshakes, r.tls_out_resumed);
     if (v->partial_count)
         printf("%d ledger(s) of an unknown version: of them only requests and what is in flight\n",
                v->partial_count);
@@ -150,10 +154,26 @@ static void show_members(const struct survey *v)
     }
 }
 
+static void show_certificates(const struct survey *v)
+{
+    char listener[TEXT_BYTES], host[TEXT_BYTES], file[TEXT_BYTES];
+    int64_t now_s = (int64_t)(v->now_wall_ns / NS_PER_S);
+    if (!v->certificate_count)
+        return;
+    printf("\n%-16s %-32s %9s  %s\n", "LISTENER", "CERTIFICATE", "DAYS LEFT", "FILE");
+    for (size_t i = 0; i < v->certificate_count; i++) {
+        const struct survey_certificate *c = &v->certificates[i];
+        printf("%-16s %-32s %9" PRId64 "  %s%s\n", clean(c->listener, listener), clean(c->host, host),
+               ((int64_t)c->end_s - now_s) / 86400, clean(c->file, file),
+               c->is_kept ? " (BROKEN: the one before is in use)" : "");
+    }
+}
+
 bool show_status(const struct survey *v)
 {
     show_processes(v);
     show_rows(v);
+    show_certificates(v);
     if (v->topology) {
         int width = width_of_ids(v);
         show_clusters(v, width);

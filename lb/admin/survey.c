@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/panic.h"
+#include "run/channel.h"
 
 void survey_begin(struct survey *v)
 {
@@ -35,6 +37,23 @@ void survey_lend_ledger(struct survey *v, uint64_t generation, const struct ledg
     v->generations[v->ledger_count++] = generation;
 }
 
+struct survey_certificate *survey_add_certificate(struct survey *v)
+{
+    v->certificates = must(realloc(v->certificates, sizeof *v->certificates * (v->certificate_count + 1)));
+    struct survey_certificate *c = &v->certificates[v->certificate_count++];
+    *c = (struct survey_certificate){.listener = STR("")};
+    return c;
+}
+
+void survey_lend_certificates(struct survey *v, struct str said)
+{
+    struct str listener, file, host;
+    uint64_t end, is_kept;
+    while (said.n && unpack_str(&said, &listener) && unpack_str(&said, &file) && unpack_str(&said, &host) &&
+           unpack_u64(&said, &end) && unpack_u64(&said, &is_kept))
+        *survey_add_certificate(v) = (struct survey_certificate){listener, host, file, end, is_kept != 0};
+}
+
 bool survey_is_stale(const struct survey *v)
 {
     for (int i = 0; v->has_past && i < v->ledger_count; i++)
@@ -53,6 +72,7 @@ void survey_fini(struct survey *v)
     free(v->processes);
     free(v->listeners);
     free(v->plugins);
+    free(v->certificates);
 }
 
 /* ---- sums ---- */
@@ -147,6 +167,10 @@ void survey_add_rows(const struct ledger *l, struct survey_rows *sum)
         sum->uplinks += ledger_get(&r->uplinks);
         sum->unrouted += ledger_get(&r->unrouted);
         sum->log_dropped += ledger_get(&r->log_dropped);
+        sum->tls_handshakes += ledger_get(&r->tls_handshakes);
+        sum->tls_resumed += ledger_get(&r->tls_resumed);
+        sum->tls_out_handshakes += ledger_get(&r->tls_out_handshakes);
+        sum->tls_out_resumed += ledger_get(&r->tls_out_resumed);
     }
 }
 

@@ -26,6 +26,12 @@ struct survey_listener {
     struct str name, address;
 };
 
+struct survey_certificate {
+    struct str listener, host, file;
+    uint64_t end_s; /* since 1970 */
+    bool is_kept;   /* the file is broken now, and the one before is in use */
+};
+
 /* A plugin that stalled the orchestrator. */
 struct survey_plugin {
     struct str name;
@@ -43,6 +49,8 @@ struct survey {
     size_t listener_count;
     struct survey_plugin *plugins; /* owned */
     size_t plugin_count;
+    struct survey_certificate *certificates; /* owned */
+    size_t certificate_count;
     struct topology *topology; /* NULL: could not be read */
     struct ledger_past past;
     bool has_past;
@@ -55,6 +63,7 @@ struct survey {
 
 struct survey_rows {
     uint64_t sessions, accepted, uplinks, unrouted, log_dropped;
+    uint64_t tls_handshakes, tls_resumed, tls_out_handshakes, tls_out_resumed;
 };
 
 /* survey_client.c */
@@ -65,6 +74,9 @@ void survey_begin(struct survey *v);
 void survey_lend_past(struct survey *v, const struct ledger_past *past);
 void survey_lend_ledger(struct survey *v, uint64_t generation,
                         const struct ledger *ledger); /* NULL: cannot be read */
+/* What a proxy says (CHANNEL_CERTIFICATES); texts are borrowed. */
+void survey_lend_certificates(struct survey *v, struct str said);
+struct survey_certificate *survey_add_certificate(struct survey *v);
 /* A generation ended and was added to the totals while we summed: what was read may have it twice. Begin
  * again. */
 bool survey_is_stale(const struct survey *v);

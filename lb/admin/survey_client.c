@@ -76,6 +76,16 @@ static void take_plugin(struct survey *v, struct str rest)
     p->name = rest.p ? rest : STR("");
 }
 
+static void take_certificate(struct survey *v, struct str rest)
+{
+    struct survey_certificate *c = survey_add_certificate(v);
+    c->end_s = take_number(&rest);
+    c->is_kept = take_number(&rest) != 0;
+    c->listener = take_word(&rest);
+    c->host = take_word(&rest);
+    c->file = rest.p ? rest : STR("");
+}
+
 /* ---- descriptors ---- */
 
 static void take_topology(struct survey *v, int fd)
@@ -139,6 +149,8 @@ static void take_line(struct survey *v, struct str line)
         take_member(v, word, rest);
     else if (str_eq(word, STR("listener")))
         take_listener(v, rest);
+    else if (str_eq(word, STR("certificate")))
+        take_certificate(v, rest);
     else if (str_eq(word, STR("plugin")))
         take_plugin(v, rest);
     else if (str_eq(word, STR("fds")))

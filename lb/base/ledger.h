@@ -136,6 +136,9 @@ struct ledger_row {            /* head of a row */
     ledger_u64 unrouted;       /* answers made before a cluster was known, ever */
     ledger_u64 log_dropped;    /* access log lines lost */
     ledger_u64 spare[1];
+    /* What was added later: zero in a row of an older version, which has nothing there. */
+    ledger_u64 tls_handshakes, tls_resumed;         /* with clients, done; of them, without a full one */
+    ledger_u64 tls_out_handshakes, tls_out_resumed; /* with servers */
 };
 
 /* A mapping, owned by the process that made it. */

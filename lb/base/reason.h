@@ -46,6 +46,18 @@
     REASON(CLIENT_GONE, "client_gone", 0, "client went away")                                                \
     REASON(MISDIRECTED, "misdirected", 421,                                                                  \
            "the host wants another rule for client certificates than the name in the handshake")             \
+    /* TLS with clients, in the order of enum tls_failure */                                                 \
+    REASON(TLS_TIMEOUT, "tls_timeout", 0, "TLS handshake took too long")                                     \
+    REASON(TLS_CLOSED, "tls_closed", 0, "client left in the middle of its TLS handshake")                    \
+    REASON(TLS_NOT_TLS, "tls_not_tls", 0, "client does not speak TLS")                                       \
+    REASON(TLS_VERSION, "tls_version", 0, "no TLS version in common with the client")                        \
+    REASON(TLS_CIPHER, "tls_cipher", 0, "no cipher, group or signature in common with the client")           \
+    REASON(TLS_ALPN, "tls_alpn", 0, "no protocol in common with the client")                                 \
+    REASON(TLS_SNI, "tls_sni", 0, "no certificate for the name that the client asks for")                    \
+    REASON(TLS_CERTIFICATE, "tls_certificate", 0, "the client's certificate is missing or not valid")        \
+    REASON(TLS_ALERT, "tls_alert", 0, "the client refused the TLS handshake")                                \
+    REASON(TLS_ABUSE, "tls_abuse", 0, "renegotiation, or too many KeyUpdates")                               \
+    REASON(TLS_OTHER, "tls_other", 0, "TLS handshake failed otherwise")                                      \
     /* routing */                                                                                            \
     REASON(NO_ROUTE, "no_route", 404, "no route for this host and path")                                     \
     REASON(NO_CLUSTER, "no_cluster", 503, "the route's cluster does not exist")                              \

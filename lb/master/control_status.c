@@ -90,6 +90,7 @@ void control_status(struct control_client *c)
     put_listeners(m, &b);
     put_members(m, &b);
     put_stalls(m, &b);
+    tls_files_status(&m->tls, &b);
     buf_printf(&b, "fds%.*s\n", (int)fds.names.len, fds.names.p);
     control_answer(c, buf_str(&b), fds.fds, fds.count);
     for (int i = 0; i < fds.count; i++)

@@ -263,6 +263,16 @@ static void on_ready(struct generation *g)
     master_on_serving(m);
 }
 
+/* Of the newest that can say; a draining one has others, perhaps. */
+static void take_certificates(struct generation *g, struct str text)
+{
+    struct buf *b = &g->master->tls.certificates;
+    if (g->state == GENERATION_DRAINING)
+        return;
+    b->len = 0;
+    buf_put_str(b, text);
+}
+
 static void on_message(void *owner, struct channel *c, struct channel_message *msg)
 {
     struct generation *g = owner;
@@ -275,6 +285,9 @@ static void on_message(void *owner, struct channel *c, struct channel_message *m
         break;
     case CHANNEL_PROXY_HEARTBEAT:
         g->heartbeat_ns = clock_now_ns();
+        break;
+    case CHANNEL_CERTIFICATES:
+        take_certificates(g, msg->payload);
         break;
     case CHANNEL_DRAINED:
         log_info("proxy %llu is drained", (unsigned long long)g->number);

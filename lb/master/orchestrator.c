@@ -103,24 +103,27 @@ static pid_t fork_orchestrator(struct master *m, int channel_fd, int past_fd)
                              .master_fd = channel_fd,
                              .topology_fd = m->topology_fd,
                              .past_fd = past_fd,
+                             .tls_fd = tls_files_for_probes(reload_settings(m)),
                              .admin_fd = admin_fd(m, &token),
                              .admin_token = token.text[0] ? token.text : NULL,
                              .admin = &admin_ops,
                              .stall = m->orchestrator.stalls.note,
                              .left_out = left_out,
                              .left_out_count = collect_left_out(&m->orchestrator.stalls, left_out)};
-    int keep[] = {channel_fd, m->topology_fd, past_fd, role.admin_fd};
+    int keep[] = {channel_fd, m->topology_fd, past_fd, role.admin_fd, role.tls_fd}; /* -1 is passed over */
     struct child_plan plan = {.role = "orchestrator",
                               .settings = role.settings,
                               .launch = m->launch,
                               .logs = reload_logs(m),
                               .privileges = reload_privileges(m),
                               .keep = keep,
-                              .keep_count = role.admin_fd >= 0 ? 4 : 3,
+                              .keep_count = sizeof keep / sizeof keep[0],
                               .dies_with_master = true};
     pid_t pid = child_fork(&plan);
     if (pid == 0)
         exit(orch_main(&role));
+    if (role.tls_fd >= 0)
+        close(role.tls_fd);
     admin_token_wipe(&token);
     return pid;
 }

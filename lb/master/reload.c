@@ -221,7 +221,7 @@ static bool prepare(struct master *m)
         settings_free(&next);
         return false;
     }
-    r->tls_fd = bundle_make(next, &r->errors);
+    r->tls_fd = bundle_make(next, BUNDLE_ALL, &r->errors);
     if (r->tls_fd < 0 || !listeners_bind(&m->listeners, next, sockets, &r->errors)) {
         if (r->tls_fd >= 0)
             close(r->tls_fd);

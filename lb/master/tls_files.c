@@ -36,14 +36,14 @@ static void mix_file(void *ctx, const char *path)
 static uint64_t fingerprint(const struct settings *s)
 {
     uint64_t sum = 0xcbf29ce484222325ull;
-    bundle_paths(s, mix_file, &sum);
+    bundle_paths(s, BUNDLE_ALL, mix_file, &sum);
     return sum;
 }
 
 bool tls_files_load(struct tls_files *f, const struct settings *s, struct buf *errors)
 {
     f->seen = f->changing = fingerprint(s);
-    f->fd = bundle_make(s, errors);
+    f->fd = bundle_make(s, BUNDLE_ALL, errors);
     return f->fd >= 0;
 }
 
@@ -62,11 +62,30 @@ static void replace_fd(struct tls_files *f, int fd)
     f->fd = fd;
 }
 
+int tls_files_for_probes(const struct settings *s)
+{
+    struct buf errors;
+    buf_init(&errors);
+    int fd = bundle_make(s, BUNDLE_SERVERS, &errors);
+    log_lines(&errors);
+    buf_fini(&errors);
+    return fd;
+}
+
+static void tell_orchestrator(struct master *m)
+{
+    int fd = tls_files_for_probes(m->settings);
+    if (fd < 0)
+        return;
+    orchestrator_tell(m, CHANNEL_TLS_FILES, STR(""), &fd, 1);
+    close(fd);
+}
+
 static void read_again(struct master *m)
 {
     struct buf errors;
     buf_init(&errors);
-    int fd = bundle_make(m->settings, &errors);
+    int fd = bundle_make(m->settings, BUNDLE_ALL, &errors);
     log_lines(&errors);
     buf_fini(&errors);
     if (fd < 0) {
@@ -77,6 +96,7 @@ static void read_again(struct master *m)
     replace_fd(&m->tls, fd);
     if (m->generations.serving && m->generations.serving->channel)
         channel_send(m->generations.serving->channel, CHANNEL_TLS_FILES, STR(""), &fd, 1);
+    tell_orchestrator(m);
 }
 
 static void on_look(void *ctx)
@@ -140,9 +160,19 @@ void tls_files_take(struct master *m, int fd)
     timer_arm(&f->rotate, m->settings->ticket_rotation_ms);
 }
 
+void tls_files_status(const struct tls_files *f, struct buf *out)
+{
+    struct str rest = buf_str(&f->certificates), listener, file, host;
+    uint64_t end, is_kept;
+    while (rest.n && unpack_str(&rest, &listener) && unpack_str(&rest, &file) && unpack_str(&rest, &host) &&
+           unpack_u64(&rest, &end) && unpack_u64(&rest, &is_kept))
+        buf_printf(out, "certificate %llu %llu %.*s %.*s %.*s\n", (unsigned long long)end,
+                   (unsigned long long)is_kept, STR_ARG(listener), STR_ARG(host), STR_ARG(file));
+}
+
 void tls_files_fini(struct tls_files *f)
 {
     replace_fd(f, -1);
     explicit_bzero(&f->tickets, sizeof f->tickets);
-    free(f->certificates);
+    buf_fini(&f->certificates);
 }

@@ -24,15 +24,19 @@ struct tls_files {
     struct timer look, rotate;
     struct ticket_keys tickets; /* secret */
     bool has_tickets;
-    char *certificates; /* owned; what the serving proxy says about its certificates, or NULL */
+    struct buf certificates; /* what the newest proxy says about its certificates: CHANNEL_CERTIFICATES */
 };
 
 /* Reads the files; false with lines in *errors. */
 bool tls_files_load(struct tls_files *f, const struct settings *s, struct buf *errors);
 /* Once the loop is there: begins to look and to rotate. */
 void tls_files_start(struct master *m);
+/* A bundle of what the orchestrator's probes need; the caller closes. -1: said in the log. */
+int tls_files_for_probes(const struct settings *s);
 /* After a reload: these settings are in force, and fd has their files. */
 void tls_files_take(struct master *m, int fd);
+/* One line for each certificate, for coxctl: "certificate END KEPT LISTENER HOST FILE". */
+void tls_files_status(const struct tls_files *f, struct buf *out);
 void tls_files_fini(struct tls_files *f);
 
 #endif

@@ -5,9 +5,9 @@
 #include "base/panic.h"
 #include "net/tls_priv.h"
 
-/* A session that may be taken up again came: with TLS 1.3 any time after the handshake. A copy is kept, and copies of
- * it are used: OpenSSL spoils a session whose connection ends in an error, and every server that leaves without
- * close_notify would be one. */
+/* A session that may be taken up again came: with TLS 1.3 any time after the handshake. A copy is kept, and
+ * copies of it are used: OpenSSL spoils a session whose connection ends in an error, and every server that
+ * leaves without close_notify would be one. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     struct tls *t = tls_of(ssl);
@@ -149,16 +149,16 @@ void tls_client_unref(struct tls_client **ptc)
 /* ---- one connection ---- */
 
 /* Whom the certificate must be for (RFC 9110 4.3.4). */
-static bool expect(struct tls *t, const struct tls_client *tc)
+static bool expect(SSL *ssl, const struct tls_client *tc, const struct addr *to)
 {
-    X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     char text[ADDR_TEXT_BYTES];
     if (!tc->verify)
         return true;
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (tc->hostname && !is_address(str_of(tc->hostname)))
         return X509_VERIFY_PARAM_set1_host(param, tc->hostname, 0) == 1;
-    size_t n = tc->hostname ? strlen(tc->hostname) : addr_print_ip(&t->to, text);
+    size_t n = tc->hostname ? strlen(tc->hostname) : addr_print_ip(to, text);
     const char *ip = tc->hostname ? tc->hostname : text;
     if (n >= sizeof text)
         return false;
@@ -166,6 +166,11 @@ static bool expect(struct tls *t, const struct tls_client *tc)
     text[n] = 0;
     /* A unix socket has no address: without a hostname nothing could be right. */
     return X509_VERIFY_PARAM_set1_ip_asc(param, text) == 1;
+}
+
+bool tls_client_aim(SSL *ssl, const struct tls_client *tc, const struct addr *to)
+{
+    return expect(ssl, tc, to) && (!tc->sni || SSL_set_tlsext_host_name(ssl, tc->sni));
 }
 
 static bool offer(struct tls *t, const struct tls_client *tc, const char *alpn)
@@ -206,7 +211,7 @@ bool tls_connect(struct conn *c, struct tls_worker *tw, struct tls_client *tc, c
     t->wants_write = true;
     SSL_set_connect_state(t->ssl);
     take_up(t, tc);
-    if (offer(t, tc, alpn) && expect(t, tc) && (!tc->sni || SSL_set_tlsext_host_name(t->ssl, tc->sni)))
+    if (offer(t, tc, alpn) && tls_client_aim(t->ssl, tc, to))
         return true;
     ERR_clear_error();
     return false; /* whoever closes the conn frees it all */

@@ -145,6 +145,9 @@ bool tls_pem_crls(struct str pem, X509_STORE *store, struct buf *errors);
 /* OpenSSL's last words, and forgets them. */
 const char *tls_last_error(void);
 
+/* tls_client.c: whom we want to speak with, and what its certificate must say. */
+bool tls_client_aim(SSL *ssl, const struct tls_client *tc, const struct addr *to);
+
 /* tls_site.c */
 /* By the name of a handshake in lower case; an exact one, then "*." for its first label, then the fallback.
  * out_known (may be NULL): it was not the fallback. */

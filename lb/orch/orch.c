@@ -212,6 +212,10 @@ static bool handle(struct orch *o, struct channel_message *m)
             m->fds[0] = -1; /* it stays open as the log */
         }
         return true;
+    case CHANNEL_TLS_FILES:
+        if (m->fd_count > 0)
+            probes_set_files(o->probes, m->fds[0]);
+        return true;
     case CHANNEL_QUIT:
         loop_stop(&o->loop);
         return true;
@@ -305,6 +309,7 @@ static void init(struct orch *o)
     o->proxies = proxies_create(&o->loop, o->master, &proxies_ops, o);
     proxies_keep_in(o->proxies, o->settings->state_dir);
     o->probes = probes_create(&o->loop, &orch_probe_ops, o);
+    probes_set_files(o->probes, o->role->tls_fd);
 }
 
 static void on_names(void *ctx)

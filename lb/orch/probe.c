@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "net/tls_link.h"
 #include "net/proxyproto.h"
 #include "orch/probe_talk.h"
 #include "topo/cluster.h"
@@ -15,13 +16,16 @@
 
 #define PROBER_MAGIC 0x63787072u
 
-enum prober_state { PROBER_WAITING, PROBER_CONNECTING, PROBER_TALKING };
+enum prober_state { PROBER_WAITING, PROBER_CONNECTING, PROBER_SECURING, PROBER_TALKING };
 
 struct probe_cluster {
     struct str id;                  /* owned bytes */
     struct probe_settings settings; /* borrowed texts: of the topology that probes holds */
     int send_proxy;                 /* enum send_proxy */
-    struct index probers;           /* by endpoint id, owned */
+    struct buf tls_key;             /* owned; the options that `tls` was made of */
+    struct tls_client *tls;         /* counted; NULL: plain, or its files are no good */
+    bool wants_tls;
+    struct index probers; /* by endpoint id, owned */
 };
 
 struct prober {
@@ -40,7 +44,8 @@ struct prober {
     int fd;
     struct timer timer; /* next question, or time-out of this one */
     struct watch watch;
-    char *answer; /* owned while talking */
+    struct tls_link *link; /* owned; NULL: plain */
+    char *answer;          /* owned while talking */
     size_t answer_len;
 };
 
@@ -52,6 +57,7 @@ struct probes {
     struct index clusters; /* owned */
     int busy;              /* sockets open */
     uint32_t spread;
+    struct bundle files; /* of TLS; empty: none */
 };
 
 static void ask(struct prober *p);
@@ -63,6 +69,7 @@ static void hang_up(struct prober *p)
     if (p->fd < 0)
         return;
     watch_stop(&p->watch);
+    tls_link_destroy(&p->link);
     close(p->fd);
     p->fd = -1;
     p->probes->busy--;
@@ -109,13 +116,26 @@ static void finish(struct prober *p, enum probe_verdict verdict, bool is_timeout
 
 /* ---- one question ---- */
 
+static ssize_t receive(struct prober *p, char *to, size_t room)
+{
+    if (p->link)
+        return tls_link_read(p->link, to, room);
+    const ssize_t n = recv(p->fd, to, room, 0);
+    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? CONN_AGAIN : CONN_ERROR;
+}
+
+static bool put(struct prober *p, const char *from, size_t n)
+{
+    return (p->link ? tls_link_write(p->link, from, n) : send(p->fd, from, n, MSG_NOSIGNAL)) == (ssize_t)n;
+}
+
 static void read_answer(struct prober *p)
 {
-    const ssize_t n = recv(p->fd, p->answer + p->answer_len, PROBE_ANSWER_MAX - p->answer_len, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    const ssize_t n = receive(p, p->answer + p->answer_len, PROBE_ANSWER_MAX - p->answer_len);
+    if (n == CONN_AGAIN)
         return;
     if (n < 0) {
-        finish(p, PROBE_BAD, false, strerror(errno));
+        finish(p, PROBE_BAD, false, p->link ? tls_link_why(p->link) : strerror(errno));
         return;
     }
     p->answer_len += (size_t)n;
@@ -143,7 +163,7 @@ static void talk(struct prober *p)
 {
     char request[PROBE_REQUEST_MAX];
     const size_t n = probe_request(&p->cluster->settings, request, sizeof request);
-    if (n == 0 || send(p->fd, request, n, MSG_NOSIGNAL) != (ssize_t)n) {
+    if (n == 0 || !put(p, request, n)) {
         finish(p, PROBE_BAD, false, n ? "it does not take the question" : "the question is too long");
         return;
     }
@@ -152,6 +172,53 @@ static void talk(struct prober *p)
     p->answer_len = 0;
     watch_stop(&p->watch);
     watch_start(&p->watch, p->probes->loop, p->fd, EV_READ, on_readable, p);
+    if (p->link) /* it may have come along with the handshake, and lie in there already */
+        read_answer(p);
+}
+
+/* Connected, and over TLS if need be: a bare probe has its answer. */
+static void on_ready(struct prober *p)
+{
+    const int kind = p->cluster->settings.kind;
+    if (kind == PROBE_TCP || kind == PROBE_NONE)
+        finish(p, PROBE_GOOD, false, "");
+    else
+        talk(p);
+}
+
+static void secure(struct prober *p);
+
+static void on_secure_event(int fd, short events, void *ctx)
+{
+    struct prober *p = ctx;
+    (void)fd;
+    (void)events;
+    CHECK_MAGIC(p, PROBER_MAGIC);
+    secure(p);
+}
+
+static void secure(struct prober *p)
+{
+    const enum tls_link_step step = tls_link_handshake(p->link);
+    watch_stop(&p->watch);
+    if (step == TLS_LINK_DONE)
+        on_ready(p);
+    else if (step == TLS_LINK_FAILED)
+        finish(p, PROBE_BAD, false, tls_link_why(p->link));
+    else
+        watch_start(&p->watch, p->probes->loop, p->fd, step == TLS_LINK_WANT_READ ? EV_READ : EV_WRITE,
+                    on_secure_event, p);
+}
+
+static void begin_secure(struct prober *p)
+{
+    struct tls_client *tls = p->cluster->tls;
+    p->link = tls ? tls_link_create(tls, p->fd, &p->addr) : NULL;
+    p->state = PROBER_SECURING;
+    if (p->link)
+        secure(p);
+    else
+        finish(p, PROBE_BAD, false, "the files of TLS are no good");
 }
 
 /* A server that wants a PROXY header is told that nobody's connection is passed on: it is our own. */
@@ -172,15 +239,14 @@ static void on_connected(struct prober *p)
     socklen_t len = sizeof error;
     if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    const int kind = p->cluster->settings.kind;
     if (error)
         finish(p, PROBE_BAD, error == ETIMEDOUT, strerror(error));
     else if (!introduce(p))
         finish(p, PROBE_BAD, false, "it does not take a PROXY header");
-    else if (kind == PROBE_TCP || kind == PROBE_NONE)
-        finish(p, PROBE_GOOD, false, "");
+    else if (p->cluster->wants_tls)
+        begin_secure(p);
     else
-        talk(p);
+        on_ready(p);
 }
 
 static void on_writable(int fd, short events, void *ctx)
@@ -306,6 +372,32 @@ static void drop_unseen(struct probe_cluster *pc)
     }
 }
 
+/* Only when its options changed: the CAs of a system take a while to read. */
+static void follow_tls(struct probes *ps, struct probe_cluster *pc, const struct cluster *c)
+{
+    struct buf key, errors;
+    char who[TOPOLOGY_ID_MAX + 64];
+    pc->wants_tls = c->options.tls.enabled;
+    if (!pc->wants_tls || c->options.probe.kind == PROBE_NONE)
+        return;
+    buf_init(&key);
+    options_encode(&tls_cluster_table, &c->options.tls, &key);
+    buf_printf(&key, "\n%s", c->options.host ? c->options.host : "");
+    if (pc->tls && str_eq(buf_str(&key), buf_str(&pc->tls_key))) {
+        buf_fini(&key);
+        return;
+    }
+    buf_fini(&pc->tls_key);
+    pc->tls_key = key;
+    tls_client_unref(&pc->tls);
+    buf_init(&errors);
+    snprintf(who, sizeof who, "probes of %.*s", STR_ARG(c->id));
+    pc->tls = tls_client_create(&c->options.tls, c->options.host, &ps->files, who, &errors);
+    if (errors.len)
+        log_error("%.*s", STR_ARG(str_trim(buf_str(&errors))));
+    buf_fini(&errors);
+}
+
 static void follow_cluster(struct probes *ps, const struct cluster *c)
 {
     struct probe_cluster *pc = index_get(&ps->clusters, c->id);
@@ -316,6 +408,7 @@ static void follow_cluster(struct probes *ps, const struct cluster *c)
         index_put(&ps->clusters, pc->id, pc);
     }
     pc->settings = c->options.probe;
+    follow_tls(ps, pc, c);
     pc->send_proxy = c->options.send_proxy;
     for (uint32_t at = 0; (p = index_next(&pc->probers, &at));)
         p->is_seen = false;
@@ -334,6 +427,8 @@ static void drop_cluster(struct probes *ps, struct str id)
         prober_destroy(p);
     index_fini(&pc->probers);
     index_remove(&ps->clusters, pc->id);
+    tls_client_unref(&pc->tls);
+    buf_fini(&pc->tls_key);
     free((char *)(uintptr_t)pc->id.p);
     free(pc);
 }
@@ -369,6 +464,20 @@ struct probes *probes_create(struct loop *loop, const struct probe_ops *ops, voi
     return ps;
 }
 
+void probes_set_files(struct probes *ps, int fd)
+{
+    struct bundle fresh;
+    const struct probe_cluster *pc;
+    if (fd < 0 || !bundle_open(&fresh, fd))
+        return;
+    bundle_close(&ps->files);
+    ps->files = fresh;
+    for (uint32_t at = 0; (pc = index_next(&ps->clusters, &at));)
+        tls_client_unref(&((struct probe_cluster *)(uintptr_t)pc)->tls);
+    for (uint32_t i = 0; ps->seen && i < ps->seen->cluster_count; i++)
+        follow_cluster(ps, ps->seen->clusters[i]);
+}
+
 void probes_destroy(struct probes **pps)
 {
     struct probes *ps = *pps;
@@ -382,5 +491,6 @@ void probes_destroy(struct probes **pps)
     }
     index_fini(&ps->clusters);
     topology_unref(&ps->seen);
+    bundle_close(&ps->files);
     free(ps);
 }

@@ -5,8 +5,9 @@
  * Follows the published topology (probes_follow). An endpoint whose member is starting is asked every 50 ms
  * until it answers; all others every `interval`. `rise` good answers in a row make it healthy, `fall` bad
  * ones unhealthy. A time-out does not count while the endpoint answers real traffic: php-fpm's ping waits
- * behind busy children. Verdicts go out through probe_ops when they change. Owned by the orchestrator, on its
- * thread; at most PROBES_AT_ONCE sockets. */
+ * behind busy children. Where the cluster's servers speak TLS so do probes: a tcp probe ends with the
+ * handshake. Verdicts go out through probe_ops when they change. Owned by the orchestrator, on its thread; at
+ * most PROBES_AT_ONCE sockets. */
 #ifndef COX_ORCH_PROBE_H
 #define COX_ORCH_PROBE_H
 
@@ -27,6 +28,9 @@ struct probe_ops {
 };
 
 struct probes *probes_create(struct loop *loop, const struct probe_ops *ops, void *ctx);
+/* The files that TLS to servers needs (run/bundle.h), which have changed or are the first; the descriptor
+ * stays the caller's. -1, or never: only what the system trusts. */
+void probes_set_files(struct probes *p, int fd);
 void probes_destroy(struct probes **p);
 /* Takes a reference of its own. Costs what changed since the last. */
 void probes_follow(struct probes *p, struct topology *t);

@@ -38,6 +38,8 @@ struct proxies {
     const char *dir;   /* borrowed, or NULL */
     struct seal *seal; /* owned */
     bool is_seal_due;
+    struct buf certificates; /* as proxy certificates_of said */
+    uint64_t certificates_of;
 };
 
 /* ---- sending ---- */
@@ -153,6 +155,21 @@ static void on_ack(struct proxy_link *l, struct str payload)
     l->proxies->ops->moved(l->proxies->ctx);
 }
 
+static void on_certificates(struct proxy_link *l, struct str said)
+{
+    struct proxies *p = l->proxies;
+    if (l->generation < p->certificates_of)
+        return;
+    p->certificates_of = l->generation;
+    p->certificates.len = 0;
+    buf_put_str(&p->certificates, said);
+}
+
+struct str proxies_certificates(const struct proxies *p)
+{
+    return buf_str(&p->certificates);
+}
+
 static void on_message(void *owner, struct channel *c, struct channel_message *m)
 {
     struct proxy_link *l = owner;
@@ -171,6 +188,9 @@ static void on_message(void *owner, struct channel *c, struct channel_message *m
     case CHANNEL_SATURATED:
         if (unpack_str(&payload, &cluster))
             l->proxies->ops->woken(l->proxies->ctx, cluster, m->type == CHANNEL_SATURATED);
+        break;
+    case CHANNEL_CERTIFICATES:
+        on_certificates(l, payload);
         break;
     default:
         break; /* of a later version */
@@ -280,6 +300,7 @@ void proxies_destroy(struct proxies **pp)
     seal_destroy(&p->seal);
     timer_stop(&p->seal_timer);
     topology_unref(&p->current);
+    buf_fini(&p->certificates);
     free(p);
 }
 

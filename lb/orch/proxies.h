@@ -40,6 +40,8 @@ uint64_t proxies_acknowledged(const struct proxies *p);
 /* Sums over all of them. False when a segment cannot be read: assume the worst. */
 bool proxies_endpoint(const struct proxies *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 bool proxies_cluster(const struct proxies *p, uint32_t slot, struct ledger_cluster_sum *sum);
+/* What the newest proxy says of its certificates (CHANNEL_CERTIFICATES); borrowed until it says so again. */
+struct str proxies_certificates(const struct proxies *p);
 int proxies_count(const struct proxies *p);
 /* One after the other; ledger (borrowed until it goes) is NULL when it cannot be read; acknowledged 0: not
  * yet. */

@@ -282,7 +282,9 @@ static void describe(const struct proxy *p, struct buf *out)
         for (size_t k = 0; p->secure.stores[i] && tls_store_certificate(p->secure.stores[i], k, &info); k++) {
             buf_pack_str(out, str_of(listener_at(p->settings, i)->name));
             buf_pack_str(out, str_of(info.file));
-            buf_pack_str(out, str_of(info.subject));
+            for (char *c = info.subject; *c; c++) /* a word of a line, further on */
+                *c = *c > ' ' && *c < 0x7f ? *c : '_';
+            buf_pack_str(out, str_of(info.subject[0] ? info.subject : "-"));
             buf_pack_u64(out, (uint64_t)info.not_after);
             buf_pack_u64(out, info.is_kept);
         }
@@ -361,6 +363,41 @@ bool secure_accept(struct session *s)
     return tls_accept(&s->conn, pw->secure.worker, pw->secure.servers[i]);
 }
 
+/* enum tls_failure and the reasons stand in one order. */
+_Static_assert(REASON_TLS_OTHER - REASON_TLS_TIMEOUT == TLS_FAIL_OTHER - TLS_FAIL_TIMEOUT &&
+                   REASON_TLS_ABUSE - REASON_TLS_TIMEOUT == TLS_FAIL_ABUSE - TLS_FAIL_TIMEOUT,
+               "one reason for each failure");
+
+void secure_count_failed(struct session *s, enum tls_failure why)
+{
+    ASSERT(why > TLS_FINE && why < TLS_FAILURES);
+    log_debug("listener %s: TLS: %s %s", s->listener->name, tls_failure_name(why),
+              tls_failure_text(&s->conn));
+    ledger_reason(&s->pw->ledger, LEDGER_NO_SLOT,
+                  (enum reason)(REASON_TLS_TIMEOUT + (why - TLS_FAIL_TIMEOUT)));
+}
+
+void secure_count_accepted(struct session *s)
+{
+    struct ledger_row *row = s->pw->ledger.row;
+    enum tls_failure why = tls_failure(&s->conn);
+    if (s->conn.broken) {
+        secure_count_failed(s, why ? why : TLS_FAIL_CLOSED);
+        return;
+    }
+    ledger_add(&row->tls_handshakes, 1);
+    if (tls_is_resumed(&s->conn))
+        ledger_add(&row->tls_resumed, 1);
+}
+
+void secure_count_connected(struct uplink *u)
+{
+    struct ledger_row *row = u->pw->ledger.row;
+    ledger_add(&row->tls_out_handshakes, 1);
+    if (tls_is_resumed(&u->conn))
+        ledger_add(&row->tls_out_resumed, 1);
+}
+
 bool secure_connect(struct uplink *u, const struct cluster *c, const char *alpn)
 {
     struct secure *sec = &u->pw->secure;
@@ -404,7 +441,7 @@ bool secure_check(const struct settings *s, struct buf *errors)
 {
     struct bundle b = {STR_NULL};
     size_t before = errors->len;
-    int fd = bundle_make(s, errors);
+    int fd = bundle_make(s, BUNDLE_ALL, errors);
     if (fd < 0 || !bundle_open(&b, fd))
         return false;
     for (size_t i = 0; i < s->listeners.count; i++)

@@ -54,9 +54,14 @@ void secure_sign(struct proxy *p, struct topology *t);
 
 /* Begins TLS on a session whose listener wants it. False when memory is out. */
 bool secure_accept(struct session *s) __attribute__((warn_unused_result));
+/* Its handshake is over, well or not; a failure is a reason in the ledger (tls_...). */
+void secure_count_accepted(struct session *s);
+void secure_count_failed(struct session *s, enum tls_failure why);
 /* Begins TLS on an uplink whose cluster wants it; alpn as of tls_connect. False: it cannot be. */
 bool secure_connect(struct uplink *u, const struct cluster *c, const char *alpn)
     __attribute__((warn_unused_result));
+/* Its handshake is done. */
+void secure_count_connected(struct uplink *u);
 /* Whether an idle uplink is still what this cluster wants. */
 bool secure_fits(const struct uplink *u, const struct cluster *c);
 

@@ -96,6 +96,8 @@ static void on_timeout(struct deadline *d)
         session_linger(s);
         break;
     default: /* HANDSHAKE, LINGER */
+        if (s->state == SESSION_HANDSHAKE)
+            secure_count_failed(s, TLS_FAIL_TIMEOUT);
         session_close(s, false);
     }
     cork_flush(w);
@@ -205,9 +207,8 @@ static void on_secured(struct conn *c)
 {
     struct session *s = CONTAINER_OF(c, struct session, conn);
     CHECK_MAGIC(s, SESSION_MAGIC);
+    secure_count_accepted(s);
     if (c->broken) {
-        log_debug("listener %s: TLS handshake: %s, %s", s->listener->name, tls_failure_name(tls_failure(c)),
-                  tls_failure_text(c));
         session_close(s, false);
         return;
     }
@@ -309,6 +310,7 @@ void session_close(struct session *s, bool reset)
     if (s->state == SESSION_CLOSED)
         return;
     ASSERT(!s->x);
+    bool tls_was_abused = tls_failure(&s->conn) == TLS_FAIL_ABUSE;
     session_set_state(s, SESSION_CLOSED);
     deadline_stop(&pw->w.wheel, &s->deadline);
     run_queue_remove(&s->run);
@@ -324,6 +326,8 @@ void session_close(struct session *s, bool reset)
     while (!list_is_empty(&s->own_uplinks))
         uplink_close(CONTAINER_OF(s->own_uplinks.next, struct uplink, own));
     leave_limits(s);
+    if (tls_was_abused)
+        secure_count_failed(s, TLS_FAIL_ABUSE);
     pworker_count_session(pw, -1);
     acceptors_resume(pw);
     worker_park(&pw->w, &s->parked, reclaim);

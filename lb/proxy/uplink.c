@@ -151,6 +151,8 @@ static bool introduce(struct uplink *u)
 static void start_talking(struct uplink *u)
 {
     u->connecting = false;
+    if (conn_is_secure(&u->conn))
+        secure_count_connected(u);
     worker_deadline(&u->pw->w, &u->deadline, u->x->opt->response_timeout_ms);
     exchange_connected(u->x);
     u->ops->on_ready(u);

@@ -45,10 +45,11 @@ static void visit_cluster(const struct visit *v, const struct cluster_options *o
     visit_path(v, o->tls.key);
 }
 
-void bundle_paths(const struct settings *s, void (*fn)(void *ctx, const char *path), void *ctx)
+void bundle_paths(const struct settings *s, enum bundle_part part, void (*fn)(void *ctx, const char *path),
+                  void *ctx)
 {
     struct visit v = {fn, ctx};
-    for (size_t i = 0; i < s->listeners.count; i++)
+    for (size_t i = 0; part == BUNDLE_ALL && i < s->listeners.count; i++)
         visit_listener(&v, &SETTINGS_AT(s->listeners, struct listener_settings, i)->tls);
     for (size_t i = 0; i < s->clusters.count; i++)
         visit_cluster(&v, &SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
@@ -115,11 +116,11 @@ static void add_file(void *ctx, const char *path)
     wipe(&bytes);
 }
 
-int bundle_make(const struct settings *s, struct buf *errors)
+int bundle_make(const struct settings *s, enum bundle_part part, struct buf *errors)
 {
     struct making m = {.errors = errors};
     buf_init(&m.out);
-    bundle_paths(s, add_file, &m);
+    bundle_paths(s, part, add_file, &m);
     int fd = m.failed ? -1 : sealed_memfd("coxswain tls", buf_str(&m.out));
     if (fd < 0 && !m.failed)
         buf_printf(errors, "no memory for the files of TLS: %s\n", strerror(errno));

@@ -18,11 +18,16 @@ struct bundle {
     struct str bytes; /* mapped */
 };
 
+/* Whose: a proxy needs all; health probes what connecting to servers takes, and no key of a listener. */
+enum bundle_part { BUNDLE_ALL, BUNDLE_SERVERS };
+
 /* Every path that the settings name for TLS, some more than once. */
-void bundle_paths(const struct settings *s, void (*fn)(void *ctx, const char *path), void *ctx);
+void bundle_paths(const struct settings *s, enum bundle_part part, void (*fn)(void *ctx, const char *path),
+                  void *ctx);
 /* Reads them all: the descriptor (the caller closes), or -1 with a line in *errors for each that cannot be
  * read. Without any path it is an empty bundle. */
-int bundle_make(const struct settings *s, struct buf *errors) __attribute__((warn_unused_result));
+int bundle_make(const struct settings *s, enum bundle_part part, struct buf *errors)
+    __attribute__((warn_unused_result));
 /* Maps it; the descriptor stays the caller's. */
 bool bundle_open(struct bundle *b, int fd) __attribute__((warn_unused_result));
 void bundle_close(struct bundle *b);

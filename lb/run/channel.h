@@ -52,8 +52,8 @@ enum channel_type {
     CHANNEL_ORCHESTRATOR_UP, /* fd: new O-P channel */
     CHANNEL_LOG_FD,          /* fds: error log, access log (reopened) */
     CHANNEL_FAIL_READY,      /* /readyz answers 503 from now on (shutdown_delay) */
-    CHANNEL_TLS_FILES,       /* fd: the files of TLS (run/bundle.h), which have changed */
-    CHANNEL_TICKET_KEYS,     /* struct ticket_keys (run/tickets.h) */
+    CHANNEL_TLS_FILES, /* also to the orchestrator; fd: the files of TLS (run/bundle.h), which have changed */
+    CHANNEL_TICKET_KEYS, /* struct ticket_keys (run/tickets.h) */
     /* master → orchestrator */
     CHANNEL_PROXY_UP = 50,  /* u64 generation; fds: O-P channel, ledger segment */
     CHANNEL_PROXY_GONE,     /* u64 generation */

@@ -51,6 +51,7 @@ struct orch_role {
     int master_fd;                      /* M-O channel; proxies come by CHANNEL_PROXY_UP */
     int topology_fd;                    /* the last published, always there */
     int past_fd;                        /* ledger_past, read-only */
+    int tls_fd;                         /* what probes need for TLS (run/bundle.h), -1: none; kept open */
     int admin_fd;                       /* bound and listening, -1: no admin listener */
     const char *admin_token;            /* borrowed; NULL: none is asked for */
     const struct orch_admin_ops *admin; /* orch/orch.h; may be NULL */

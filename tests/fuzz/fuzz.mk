@@ -6,3 +6,5 @@ fuzz_targets += tests/fuzz/fuzz_chunked
 tests_fuzz_fuzz_chunked_SOURCES = tests/fuzz/fuzz_chunked.c
 fuzz_targets += tests/fuzz/fuzz_fcgi
 tests_fuzz_fuzz_fcgi_SOURCES = tests/fuzz/fuzz_fcgi.c
+fuzz_targets += tests/fuzz/fuzz_hello
+tests_fuzz_fuzz_hello_SOURCES = tests/fuzz/fuzz_hello.c tests/tls_files.h

@@ -1,5 +1,6 @@
 """TLS toward clients: handshakes, certificates, the ends of streams, and what is thrown at it."""
 
+import re
 import socket
 import ssl
 import threading
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from harness.door import Door, cluster, route
-from harness.net import Client, Truncated, build, poll
+from harness.net import Client, Truncated, build, free_port, poll
 from harness.origin import reply
 from harness.tls import Authority, MemoryTls, TlsClient, fetch_tls
 
@@ -287,3 +288,63 @@ def test_many_handshakes_at_once_do_not_stop_requests(door, origin, ca):
         for t in threads:
             t.join()
     assert not errors, errors[0]
+
+
+# what is counted and shown
+
+
+def figures(port):
+    """The samples of /metrics whose names begin with coxswain_tls, sums over generations."""
+    with Client(port) as c:
+        c.send(build(target="/metrics", host="127.0.0.1"))
+        text = c.response().body.decode()
+    out = {}
+    for line in text.splitlines():
+        if line.startswith("coxswain_tls"):
+            name, value = line.rsplit(" ", 1)
+            name = name.replace("coxswain_tls_", "").split("{generation")[0]
+            out[name] = out.get(name, 0) + float(value)
+    return out
+
+
+def test_counted_and_shown(make_door, origin, ca):
+    web = ca.issue("shown.test", days=20)
+    admin = free_port()
+    door = make_door(
+        listeners={"web": {"tls": {"certificates": [web.config()], "handshake_timeout": "300ms"}}},
+        admin={"address": "127.0.0.1:%d" % admin}, tls_check_interval="50ms",
+        clusters=[cluster("web", origin.address)], routes=[route("*", "web")])
+    ctx = ca.client_context()
+    with TlsClient(door.port, ctx, host="shown.test") as c:
+        c.send(build())
+        assert c.response().status == 200
+        session = c.sock.session
+    fetch_tls(door.port, ctx, host="shown.test", session=session)
+    with Client(door.port) as c:
+        c.send(build())
+        c.rest()  # not TLS
+    with Client(door.port) as c:
+        assert c.closed()  # timed out
+    with pytest.raises(ssl.SSLError):
+        TlsClient(door.port, ca.client_context(alpn=["smtp"]), host="shown.test")
+
+    def counted():
+        f = figures(admin)
+        return f if f['failures_total{reason="tls_alpn"}'] == 1 else None
+
+    f = poll(counted, message="the counters")
+    assert f["handshakes_total"] == 2 and f["resumed_total"] == 1
+    assert f['failures_total{reason="tls_not_tls"}'] == 1 and f['failures_total{reason="tls_timeout"}'] == 1
+    assert f['failures_total{reason="tls_alert"}'] == 0
+    labels = '{listener="web",host="shown.test",file="%s"}' % web.cert
+    assert 19 < f["certificate_days" + labels] < 20.1
+    status = door.status()
+    assert status["tls_handshakes"] == 2 and status["tls_resumed"] == 1
+    (shown,) = status["certificates"]
+    assert (shown["listener"], shown["host"], shown["file"], shown["broken"]) == ("web", "shown.test", web.cert, False)
+    text = door.ctl("status").stdout.decode()
+    assert re.search(r"web +shown\.test +(19|20) +" + re.escape(web.cert), text)
+    with open(web.key, "w") as f:
+        f.write("broken")
+    poll(lambda: door.status()["certificates"][0]["broken"], 10, "the broken pair to show")
+    assert figures(admin)["certificate_broken" + labels] == 1

@@ -1,5 +1,6 @@
 """TLS toward servers: who they must be, what they are told, and what a cut stream is."""
 
+import re
 import socket
 
 import pytest
@@ -221,3 +222,32 @@ def test_config_errors(make_door, ca):
     door.process.wait(5)
     Door.living.remove(door)
     door.process = None
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_probes_speak_tls(make_door, ca, other_ca, strict, kind):
+    """With the cluster's certificate, its CA, and its judgement."""
+    client = ca.issue("door.test")
+    tls = {"enabled": True, "ca": ca.cert, "cert": client.cert, "key": client.key}
+    probe = {"kind": kind, "interval": "50ms", "fall": 1}
+    door = make_door(clusters=[
+        cluster("good", strict.address, tls=tls, probe=probe),
+        cluster("stranger", strict.address, tls=dict(tls, ca=other_ca.cert), probe=probe),
+    ], routes=[route("*", "good")])
+
+    def health(name):
+        return door.cluster(name)["endpoints"][0]["health"]
+
+    poll(lambda: health("good") == "up" and health("stranger") == "down", 10, "both verdicts")
+    poll(lambda: re.search("of stranger is unhealthy: (self-signed|unable to get)", door.log()), 5, "the reason in the log")
+    if kind == "http":
+        assert strict.wait(1)[0].get("user-agent") == "coxswain-probe"
+
+
+def test_probe_of_a_server_without_tls(make_door, ca, make_origin):
+    """A port that opens is not yet a server that speaks TLS."""
+    plain = make_origin()
+    door = make_door(clusters=[cluster("c", plain.address, tls={"enabled": True, "ca": ca.cert},
+                                       probe={"kind": "tcp", "interval": "50ms", "fall": 1, "timeout": "300ms"})],
+                     routes=[route("*", "c")])
+    poll(lambda: door.cluster("c")["endpoints"][0]["health"] == "down", 10, "the verdict")

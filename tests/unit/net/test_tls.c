@@ -1,0 +1,323 @@
+/* TLS as a kind of conn: two of them, joined by sockets that take a few bytes at a time. */
+#include "support.h"
+
+#include "../../tls_files.h"
+#include "net/tls.h"
+
+struct rig {
+    struct bench *t;
+    struct tls_worker *tw;
+    struct tls_listener_settings listener;
+    struct tls_certificate_settings certificates[2];
+    struct tls_cluster_settings cluster;
+    struct buf files;
+    struct tls_store *store;
+    struct tls_server *server;
+    struct tls_client *client;
+};
+
+static char first_file[] = "first", second_file[] = "second", host[] = "first.test", nonsense[] = "nonsense";
+
+static void add_certificate(struct rig *r, size_t i, char *file, const char *names)
+{
+    put_pair(&r->files, file, names);
+    options_init(&tls_certificate_table, &r->certificates[i]);
+    r->certificates[i].cert = file;
+    r->listener.certificates = (struct option_list){r->certificates, i + 1};
+}
+
+static struct tls_store *make_store(struct rig *r, const struct tls_store *old, struct buf *errors, int *kept)
+{
+    struct bundle b = {buf_str(&r->files)};
+    return tls_store_create(&r->listener, &b, "test", old, errors, kept);
+}
+
+/* a is the server, b the client; their sockets are one pair. */
+static void join(struct rig *r)
+{
+    struct bench *t = r->t;
+    int fds[2];
+    conn_close(&t->a.conn);
+    conn_close(&t->b.conn);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    shrink(fds[0]);
+    shrink(fds[1]);
+    assert_true(conn_open(&t->a.conn, &t->w, fds[0], on_end_ready));
+    assert_true(conn_open(&t->b.conn, &t->w, fds[1], on_end_ready));
+    const struct addr to = {.len = sizeof(struct sockaddr_un), .un.sun_family = AF_UNIX};
+    assert_true(tls_accept(&t->a.conn, r->tw, r->server));
+    assert_true(tls_connect(&t->b.conn, r->tw, r->client, &to, "http/1.1", NULL));
+    assert_int_equal(conn_alpn(&t->a.conn), ALPN_NONE);
+}
+
+static void make_client(struct rig *r)
+{
+    struct bundle b = {buf_str(&r->files)};
+    struct buf errors;
+    buf_init(&errors);
+    tls_client_unref(&r->client);
+    r->client = tls_client_create(&r->cluster, NULL, &b, "test", &errors);
+    assert_non_null(r->client);
+    buf_fini(&errors);
+}
+
+static int rig_up(void **state)
+{
+    struct rig *r = calloc(1, sizeof *r);
+    struct buf errors;
+    int kept;
+    assert_non_null(r);
+    void *bench = NULL;
+    set_up(&bench);
+    r->t = bench;
+    buf_init(&r->files);
+    buf_init(&errors);
+    options_init(&tls_listener_table, &r->listener);
+    options_init(&tls_cluster_table, &r->cluster);
+    r->cluster.ca = first_file;
+    r->cluster.hostname = host;
+    add_certificate(r, 0, first_file, "DNS:first.test,DNS:*.first.test");
+    r->store = make_store(r, NULL, &errors, &kept);
+    assert_non_null(r->store);
+    r->tw = tls_worker_create(&r->t->w);
+    r->server = tls_server_create(&r->listener, r->store, 60, &errors);
+    assert_non_null(r->server);
+    make_client(r);
+    buf_fini(&errors);
+    *state = r;
+    return 0;
+}
+
+static int rig_down(void **state)
+{
+    struct rig *r = *state;
+    void *bench = r->t;
+    conn_close(&r->t->a.conn);
+    conn_close(&r->t->b.conn);
+    tls_server_destroy(&r->server);
+    tls_client_unref(&r->client);
+    tls_store_unref(&r->store);
+    tls_worker_destroy(&r->tw);
+    tear_down(&bench);
+    r->listener.certificates = (struct option_list){NULL, 0};
+    r->cluster.ca = r->cluster.hostname = NULL;
+    options_free(&tls_listener_table, &r->listener);
+    options_free(&tls_cluster_table, &r->cluster);
+    buf_fini(&r->files);
+    free(r);
+    return 0;
+}
+
+/* As the worker does: a fresh budget, those that wait, then events. */
+static void turns(struct rig *r, int n)
+{
+    for (int i = 0; i < n; i++) {
+        r->t->w.turn_ns++;
+        struct list *node;
+        while ((node = list_shift(&r->t->w.run_queue))) {
+            struct run_node *run = CONTAINER_OF(node, struct run_node, node);
+            run->fn(run);
+        }
+        turn(r->t);
+    }
+}
+
+static void shake_hands(struct rig *r)
+{
+    struct conn *a = &r->t->a.conn, *b = &r->t->b.conn;
+    join(r);
+    (void)tls_on_event(b);
+    for (int i = 0; i < 1000 && (tls_is_handshaking(a) || tls_is_handshaking(b)) && !a->broken && !b->broken;
+         i++)
+        turns(r, 1);
+}
+
+static void handshake_and_alpn(void **state)
+{
+    struct rig *r = *state;
+    r->t->a.ready = r->t->b.ready = 0;
+    shake_hands(r);
+    assert_false(r->t->a.conn.broken || r->t->b.conn.broken);
+    assert_int_equal(conn_alpn(&r->t->a.conn), ALPN_HTTP_1_1);
+    assert_int_equal(conn_alpn(&r->t->b.conn), ALPN_HTTP_1_1);
+    assert_true(conn_is_secure(&r->t->a.conn) && r->t->a.ready && r->t->b.ready);
+    assert_string_equal(tls_version(&r->t->a.conn), "TLSv1.3");
+}
+
+/* Every byte arrives, whatever pieces the sockets take, and whatever pieces it is written and read in. */
+static void bytes_through_narrow_sockets(void **state)
+{
+    struct rig *r = *state;
+    static char sent[100000], got[sizeof sent + 1];
+    size_t out = 0, in = 0;
+    shake_hands(r);
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (char)(i * 7 + i / 251);
+    for (int i = 0; i < 100000 && in < sizeof sent; i++) {
+        size_t left = sizeof sent - out, half = left / 2;
+        struct iovec iov[3] = {{sent + out, half}, {sent, 0}, {sent + out + half, left - half}};
+        ssize_t put = left && r->t->a.conn.may_write ? conn_writev(&r->t->a.conn, iov, 3) : CONN_AGAIN;
+        assert_true(put != CONN_ERROR);
+        out += put > 0 ? (size_t)put : 0;
+        ssize_t n = conn_read(&r->t->b.conn, got + in, sizeof got - in < 1000 ? sizeof got - in : 1000);
+        assert_true(n != CONN_ERROR);
+        in += n > 0 ? (size_t)n : 0;
+        turns(r, 1);
+    }
+    assert_int_equal(in, sizeof sent);
+    assert_memory_equal(sent, got, sizeof sent);
+}
+
+static void goodbye_is_the_end(void **state)
+{
+    struct rig *r = *state;
+    char byte;
+    shake_hands(r);
+    conn_shutdown(&r->t->a.conn);
+    for (int i = 0; i < 100 && !r->t->b.conn.eof; i++) {
+        turns(r, 1);
+        if (conn_read(&r->t->b.conn, &byte, 1) == 0)
+            break;
+    }
+    assert_true(r->t->b.conn.eof && !r->t->b.conn.broken);
+}
+
+static void a_bare_fin_is_an_error(void **state)
+{
+    struct rig *r = *state;
+    ssize_t got = CONN_AGAIN;
+    char byte;
+    shake_hands(r);
+    shutdown(r->t->a.conn.fd, SHUT_WR);
+    for (int i = 0; i < 100 && got == CONN_AGAIN; i++) {
+        turns(r, 1);
+        got = conn_read(&r->t->b.conn, &byte, 1);
+    }
+    assert_int_equal(got, CONN_ERROR);
+    assert_true(r->t->b.conn.broken && !r->t->b.conn.eof);
+}
+
+/* Session tickets come behind the handshake, and belong to no request. */
+static void tickets_do_not_wake_an_idle_conn(void **state)
+{
+    struct rig *r = *state;
+    struct ticket_keys keys;
+    memset(&keys, 7, sizeof keys);
+    tls_worker_set_tickets(r->tw, &keys);
+    shake_hands(r);
+    turns(r, 20);
+    assert_true(conn_is_quiet(&r->t->b.conn));
+    const struct iovec iov = {host, 1};
+    assert_int_equal(conn_writev(&r->t->a.conn, &iov, 1), 1);
+    turns(r, 20);
+    assert_false(conn_is_quiet(&r->t->b.conn));
+    assert_int_equal(conn_peek(&r->t->b.conn), 1);
+}
+
+static void another_name_is_refused(void **state)
+{
+    struct rig *r = *state;
+    static char other[] = "other.test";
+    r->cluster.hostname = other;
+    make_client(r);
+    shake_hands(r);
+    assert_true(r->t->b.conn.broken);
+    assert_int_equal(tls_failure(&r->t->b.conn), TLS_FAIL_CERTIFICATE);
+    turns(r, 10);
+    assert_int_equal(tls_failure(&r->t->a.conn), TLS_FAIL_ALERT);
+}
+
+/* With its budget used up a worker leaves handshakes for the next turn, and goes on with them there. */
+static void handshakes_wait_for_their_turn(void **state)
+{
+    struct rig *r = *state;
+    join(r);
+    r->t->w.turn_ns++;
+    (void)tls_on_event(&r->t->b.conn);
+    turn(r->t);
+    for (int i = 0; i < 50; i++) { /* all in one turn: each step adds to what is spent */
+        r->t->a.conn.may_read = r->t->b.conn.may_read = true;
+        turn(r->t);
+    }
+    for (int i = 0; i < 1000 && tls_is_handshaking(&r->t->a.conn); i++)
+        turns(r, 1);
+    assert_false(tls_is_handshaking(&r->t->a.conn) || r->t->a.conn.broken);
+}
+
+static void a_store_keeps_what_is_no_good_now(void **state)
+{
+    struct rig *r = *state;
+    struct tls_certificate_info info;
+    struct buf errors;
+    int kept = 0;
+    buf_init(&errors);
+    r->files.len = 0;
+    buf_pack_str(&r->files, str_of(first_file));
+    buf_pack_str(&r->files, STR("no certificate"));
+    assert_null(make_store(r, NULL, &errors, &kept));
+    assert_non_null(strstr(errors.p, "test: \"first\": no certificate"));
+    struct tls_store *next = make_store(r, r->store, &errors, &kept);
+    assert_non_null(next);
+    assert_int_equal(kept, 1);
+    assert_true(tls_store_certificate(next, 0, &info) && info.is_kept);
+    assert_string_equal(info.subject, "first");
+    assert_false(tls_store_certificate(next, 1, &info));
+    tls_store_unref(&next);
+    buf_fini(&errors);
+}
+
+static void bad_ciphers_are_an_error(void **state)
+{
+    struct rig *r = *state;
+    struct buf errors;
+    char *ciphers = r->listener.ciphers;
+    buf_init(&errors);
+    r->listener.ciphers = nonsense;
+    assert_null(tls_server_create(&r->listener, r->store, 60, &errors));
+    assert_true(errors.len > 0);
+    r->listener.ciphers = ciphers;
+    buf_fini(&errors);
+}
+
+static void a_host_under_another_rule(void **state)
+{
+    struct rig *r = *state;
+    struct buf errors;
+    int kept;
+    buf_init(&errors);
+    add_certificate(r, 1, second_file, "DNS:second.test");
+    r->certificates[1].client_auth.mode = CLIENT_AUTH_OPTIONAL;
+    r->certificates[1].client_auth.ca = second_file;
+    struct tls_store *store = make_store(r, NULL, &errors, &kept);
+    assert_non_null(store);
+    tls_server_set_store(r->server, store);
+    make_client(r);
+    shake_hands(r);
+    const struct conn *a = &r->t->a.conn;
+    assert_false(tls_asks_for_certificate(a));
+    assert_true(tls_serves_host(a, STR("first.test")) && tls_serves_host(a, STR("x.FIRST.test:443")));
+    assert_true(tls_serves_host(a, STR("unknown.test")) && tls_serves_host(a, STR("")));
+    assert_false(tls_serves_host(a, STR("second.test")) || tls_serves_host(a, STR("SECOND.test.:8443")));
+    tls_store_unref(&store);
+    r->certificates[1].client_auth.ca = NULL;
+    buf_fini(&errors);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, rig_up, rig_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(handshake_and_alpn),
+        TEST(bytes_through_narrow_sockets),
+        TEST(goodbye_is_the_end),
+        TEST(a_bare_fin_is_an_error),
+        TEST(tickets_do_not_wake_an_idle_conn),
+        TEST(another_name_is_refused),
+        TEST(handshakes_wait_for_their_turn),
+        TEST(a_store_keeps_what_is_no_good_now),
+        TEST(bad_ciphers_are_an_error),
+        TEST(a_host_under_another_rule),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
