@@ -48,7 +48,7 @@ static bool more_metrics(void *ctx, struct buf *out)
     struct scrape *s = ctx;
     struct survey v;
     look(s->admin, &v);
-    bool more = metrics_step(s->metrics, &v, clock_now_ns() + METRICS_SLICE_NS, METRICS_SLICE_BYTES, out);
+    bool more = metrics_step(s->metrics, &v, clock_now_ns() + ADMIN_SLICE_NS, ADMIN_SLICE_BYTES, out);
     survey_fini(&v);
     return more;
 }
@@ -59,6 +59,64 @@ static void end_metrics(void *ctx)
     s->admin->scrapes--;
     metrics_end(&s->metrics);
     free(s);
+}
+
+/* One document in pieces. */
+struct telling {
+    struct admin *admin;
+    const struct api_pieces *pieces;
+    struct topology *topology; /* counted: that of the beginning; NULL: none yet */
+    uint32_t cluster;          /* the next */
+    bool has_begun;
+};
+
+/* False: all clusters are told. */
+static bool tell_clusters(struct telling *t, const struct survey *v, struct buf *out)
+{
+    const struct topology *all = t->topology;
+    uint64_t until_ns = clock_now_ns() + ADMIN_SLICE_NS;
+    while (all && t->cluster < all->cluster_count) {
+        if (out->len >= ADMIN_SLICE_BYTES || clock_now_ns() >= until_ns)
+            return true;
+        buf_printf(out, t->cluster ? ",\n" : "\n");
+        t->pieces->cluster(v, all->clusters[t->cluster++], out);
+    }
+    return false;
+}
+
+static bool more_telling(void *ctx, struct buf *out)
+{
+    struct telling *t = ctx;
+    struct survey v;
+    look(t->admin, &v);
+    if (!t->has_begun) {
+        t->has_begun = true;
+        t->topology = v.topology;
+        if (t->topology)
+            topology_ref(t->topology);
+        t->pieces->head(t->admin, &v, out);
+    }
+    bool more = tell_clusters(t, &v, out);
+    if (!more)
+        t->pieces->tail(t->admin, &v, out);
+    survey_fini(&v);
+    return more;
+}
+
+static void end_telling(void *ctx)
+{
+    struct telling *t = ctx;
+    topology_unref(&t->topology);
+    free(t);
+}
+
+static void tell(struct admin *a, const struct api_pieces *pieces, struct server_answer *out)
+{
+    struct telling *t = must(calloc(1, sizeof *t));
+    *t = (struct telling){.admin = a, .pieces = pieces};
+    out->more = more_telling;
+    out->ended = end_telling;
+    out->ctx = t;
 }
 
 typedef void body_fn(struct admin *a, const struct survey *v, struct buf *out);
@@ -193,17 +251,18 @@ static void scrape(struct admin *a, struct server_answer *out)
 
 static const struct page {
     const char *path, *type;
-    body_fn *body;    /* reading */
-    const char *verb; /* changing */
+    body_fn *body;                   /* reading, at once */
+    const struct api_pieces *pieces; /* reading, in pieces */
+    const char *verb;                /* changing */
 } pages[] = {
-    {"/", NULL, NULL, NULL},                /* the live page */
-    {"/metrics", METRICS_TYPE, NULL, NULL}, /* in pieces */
-    {"/v1/status", "application/json", api_status, NULL},
-    {"/v1/topology", "application/json", api_topology, NULL},
-    {"/v1/members", "application/json", api_members, NULL},
-    {"/v1/events", "application/json", api_events, NULL},
-    {"/v1/drain", NULL, NULL, "drain"},
-    {"/v1/undrain", NULL, NULL, "undrain"},
+    {"/", NULL, NULL, NULL, NULL},                /* the live page */
+    {"/metrics", METRICS_TYPE, NULL, NULL, NULL}, /* in pieces of its own */
+    {"/v1/status", "application/json", NULL, &api_status, NULL},
+    {"/v1/topology", "application/json", NULL, &api_topology, NULL},
+    {"/v1/members", "application/json", api_members, NULL, NULL},
+    {"/v1/events", "application/json", api_events, NULL, NULL},
+    {"/v1/drain", NULL, NULL, NULL, "drain"},
+    {"/v1/undrain", NULL, NULL, NULL, "undrain"},
 };
 
 static const struct page *find_page(struct str path)
@@ -239,6 +298,9 @@ static void answer(void *ctx, const struct server_request *r, struct server_answ
     else if (page->body) {
         out->type = page->type;
         put_view(a, page->body, &out->body);
+    } else if (page->pieces) {
+        out->type = page->type;
+        tell(a, page->pieces, out);
     } else if (page->type) {
         scrape(a, out);
     } else {

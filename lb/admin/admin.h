@@ -21,11 +21,12 @@
 
 #define ADMIN_MAGIC 0x61646d6eu
 
-/* A scrape is made in slices of so much time and text, so that probes, members and topology never wait for
- * one. Each holds the sums of all endpoints while it lasts, hence the limit: 503 beyond. */
-#define METRICS_SLICE_NS    (2 * NS_PER_MS)
-#define METRICS_SLICE_BYTES (128u << 10)
-#define ADMIN_SCRAPES_MAX   8
+/* What grows with the topology is made in slices of so much time and text, so that probes, members and
+ * topology never wait for it. A scrape holds the sums of all endpoints while it lasts, hence the limit: 503
+ * beyond. */
+#define ADMIN_SLICE_NS    (2 * NS_PER_MS)
+#define ADMIN_SLICE_BYTES (128u << 10)
+#define ADMIN_SCRAPES_MAX 8
 
 struct admin {
     uint32_t magic;
@@ -40,8 +41,13 @@ struct admin {
 
 /* The bodies of /v1: appended to *out. */
 struct survey;
-void api_status(struct admin *a, const struct survey *v, struct buf *out);
-void api_topology(struct admin *a, const struct survey *v, struct buf *out);
+struct api_pieces { /* of those that grow with the topology: head, each cluster of v->topology with commas
+                       between, tail */
+    void (*head)(struct admin *a, const struct survey *v, struct buf *out);
+    void (*cluster)(const struct survey *v, const struct cluster *c, struct buf *out);
+    void (*tail)(struct admin *a, const struct survey *v, struct buf *out);
+};
+extern const struct api_pieces api_status, api_topology;
 void api_members(struct admin *a, const struct survey *v, struct buf *out);
 void api_events(struct admin *a, const struct survey *v, struct buf *out);
 /* {"error": {"status": …, "message": …}} */

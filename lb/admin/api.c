@@ -113,20 +113,14 @@ static json_t *histogram(const struct survey *v, const struct cluster *c)
 }
 
 /* One after the other, so that only one of them is ever in memory as a tree. */
-static void put_clusters(const struct survey *v, struct buf *out)
+static void status_cluster(const struct survey *v, const struct cluster *c, struct buf *out)
 {
-    const struct topology *t = v->topology;
-    buf_printf(out, ",\n\"clusters\":[");
-    for (uint32_t i = 0; t && i < t->cluster_count; i++) {
-        json_t *o = json_cluster(v, t->clusters[i]);
-        if (json_integer_value(json_object_get(o, "completed")) > 0)
-            json_set(o, "histogram", histogram(v, t->clusters[i]));
-        else
-            json_set(o, "histogram", must(json_array()));
-        buf_printf(out, i ? ",\n" : "\n");
-        put_json(o, out);
-    }
-    buf_printf(out, "]");
+    json_t *o = json_cluster(v, c);
+    if (json_integer_value(json_object_get(o, "completed")) > 0)
+        json_set(o, "histogram", histogram(v, c));
+    else
+        json_set(o, "histogram", must(json_array()));
+    put_json(o, out);
 }
 
 static json_t *event(const struct event_row *row)
@@ -158,7 +152,7 @@ static void begin(const struct survey *v, struct buf *out)
     put_member("sequence", json_sequence(v->topology), out);
 }
 
-void api_status(struct admin *a, const struct survey *v, struct buf *out)
+static void status_head(struct admin *a, const struct survey *v, struct buf *out)
 {
     struct survey_rows r;
     survey_rows(v, &r);
@@ -175,10 +169,18 @@ void api_status(struct admin *a, const struct survey *v, struct buf *out)
     put_member("unrouted_reasons", json_reasons(v, LEDGER_NO_SLOT), out);
     put_member("log_dropped", json_number(r.log_dropped), out);
     put_member("last_event", json_number(a->events.count), out);
-    put_clusters(v, out);
+    buf_printf(out, ",\n\"clusters\":[");
+}
+
+static void status_tail(struct admin *a, const struct survey *v, struct buf *out)
+{
+    (void)a;
+    buf_printf(out, "]");
     put_member("members", json_members(v), out);
     buf_printf(out, "}\n");
 }
+
+const struct api_pieces api_status = {status_head, status_cluster, status_tail};
 
 static json_t *cluster_places(const struct cluster *c)
 {
@@ -203,19 +205,27 @@ static json_t *cluster_places(const struct cluster *c)
     return o;
 }
 
-void api_topology(struct admin *a, const struct survey *v, struct buf *out)
+static void places_head(struct admin *a, const struct survey *v, struct buf *out)
 {
-    const struct topology *t = v->topology;
     begin(v, out);
     put_member("listeners", listeners(a->orch->settings), out);
-    put_member("routes", t ? json_routes(t) : must(json_array()), out);
+    put_member("routes", v->topology ? json_routes(v->topology) : must(json_array()), out);
     buf_printf(out, ",\n\"clusters\":[");
-    for (uint32_t i = 0; t && i < t->cluster_count; i++) {
-        buf_printf(out, i ? ",\n" : "\n");
-        put_json(cluster_places(t->clusters[i]), out);
-    }
+}
+
+static void place_cluster(const struct survey *v, const struct cluster *c, struct buf *out)
+{
+    (void)v;
+    put_json(cluster_places(c), out);
+}
+
+static void places_tail(struct admin *a, const struct survey *v, struct buf *out)
+{
+    (void)a, (void)v;
     buf_printf(out, "]}\n");
 }
+
+const struct api_pieces api_topology = {places_head, place_cluster, places_tail};
 
 void api_members(struct admin *a, const struct survey *v, struct buf *out)
 {

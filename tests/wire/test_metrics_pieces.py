@@ -1,6 +1,7 @@
 """/metrics of many endpoints is made piece by piece, as its client takes it: nobody waits for a scrape, and one that is
 not read costs no more than what it has begun."""
 
+import json
 import os
 
 import pytest
@@ -62,6 +63,17 @@ def test_head_makes_none(door):
         c.send(ask(method="HEAD") + ask("/v1/members"))
         assert c.response("HEAD").get("transfer-encoding") == "chunked"
         assert c.response().status == 200
+
+
+@pytest.mark.parametrize("name", ["status", "topology"])
+def test_documents_too(door, name):
+    """Cluster after cluster, and it is one document."""
+    with Client(door.admin, timeout=60) as c:
+        c.send(ask("/v1/" + name))
+        r = c.response()
+        assert r.status == 200 and len(r.chunks) > 5 and max(r.chunks) < 400 << 10  # a cluster is never cut
+        seen = {x["id"]: len(x["endpoints"]) for x in json.loads(r.body)["clusters"]}
+        assert seen == {"c%d" % i: EACH for i in range(CLUSTERS)}
 
 
 def test_a_client_that_does_not_read(door):
