@@ -30,6 +30,20 @@ enum upgrade_policy { UPGRADE_ALLOW, UPGRADE_DENY };
 enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_REQUIRED };
 enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
 
+/* HTTP/2 with clients: what one connection may make us do and keep (rows T1 to T6, T17). */
+struct h2_settings {
+    bool prior_knowledge; /* on a listener without TLS: connections that begin with its preface */
+    bool websocket;       /* extended CONNECT (RFC 8441) */
+    int64_t max_streams;
+    uint64_t stream_window_bytes, connection_window_bytes;
+    int64_t max_resets, reset_rate;
+    int64_t max_control, control_rate;
+    int64_t max_continuations;
+    int64_t max_queued_frames;
+    uint64_t max_memory_bytes; /* of answers that wait for one client */
+    uint64_t min_rate;         /* bytes/s of an answer that a client must make room for; 0: off */
+};
+
 struct listener_settings {
     char *name;
     char *address; /* "0.0.0.0:8080", "[::]:80", "unix:/run/x.sock" */
@@ -52,6 +66,7 @@ struct listener_settings {
     int proxy_protocol;          /* enum proxy_protocol: every connection begins with a PROXY header (P1) */
     struct cidr_list proxy_from; /* who may connect then */
     uint64_t max_proxy_header_bytes; /* of version 2 (P2) */
+    struct h2_settings h2;
     bool merge_slashes;
     bool probes;                   /* answers /healthz and /readyz itself */
     bool trace;                    /* TRACE is answered by the server behind; default 405 (H25) */
@@ -271,7 +286,8 @@ struct settings {
     int64_t max_limited_clients;         /* addresses whose limits are kept at a time */
 };
 
-extern const struct option_table settings_table, cluster_table, cluster_options_table, listener_table;
+extern const struct option_table settings_table, cluster_table, cluster_options_table, listener_table,
+    h2_table;
 extern const struct option_table endpoint_table, route_table, plugin_table, port_table, cartridge_table;
 extern const struct option_table application_table, alias_table, guard_table;
 

@@ -95,6 +95,7 @@ static const struct option listener_rows[] = {
     ROW_STRING("guard", L(guard), NULL,
                "Name of a guard that all requests of this listener must pass, those without a route too."),
     ROW_GROUP("tls", L(tls), &tls_listener_table, "TLS toward clients."),
+    ROW_GROUP("h2", L(h2), &h2_table, "HTTP/2 with clients."),
 };
 const struct option_table listener_table = {
     .name = "listener",

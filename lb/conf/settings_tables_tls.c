@@ -85,7 +85,7 @@ static const struct option listener_rows[] = {
     ROW_STRING("groups", L(groups), NULL,
                "Key exchange groups, such as \"X25519:P-256\". Unset: what OpenSSL holds for best."),
     ROW_STRINGS(
-        "alpn", L(alpn), "[ \"http/1.1\" ]",
+        "alpn", L(alpn), "[ \"h2\", \"http/1.1\" ]",
         "Protocols that are offered, the preferred one first. A client that names none of them is refused; "
         "one that names none at all speaks HTTP/1.1."),
     ROW_DURATION("handshake_timeout", L(handshake_timeout_ms), "10s", MS(1), SEC(600),

@@ -428,6 +428,26 @@ enum reason h2_head_request_done(struct h2_head *h, bool end_stream)
     return check_expect(m);
 }
 
+bool h2_head_as_upgrade(struct h2_head *h, struct str key)
+{
+    struct message *m = h->m;
+    char protocol[16];
+    struct str asked = message_str(m, h->protocol);
+    if (asked.n > sizeof protocol)
+        return false;
+    memcpy(protocol, asked.p, asked.n); /* the text may move */
+    for (uint16_t i = 0; i < m->field_count; i++)
+        if (str_eq(field_name_of(m, &m->fields[i]), STR("sec-websocket-key")))
+            m->fields[i].flags |= FIELD_FLAG_DROP;
+    store(h, FIELD_UPGRADE, STR("upgrade"), str_make(protocol, asked.n));
+    store(h, FIELD_OTHER, STR("sec-websocket-key"), key);
+    m->method = METHOD_GET;
+    m->method_text = keep(h, STR("GET"));
+    m->framing = BODY_NONE;
+    m->flags |= MSG_UPGRADE;
+    return !h->why;
+}
+
 static bool is_bodiless(const struct message *m, enum http_method request_method)
 {
     return m->status < 200 || m->status == 204 || m->status == 304 || request_method == METHOD_HEAD;
@@ -442,6 +462,7 @@ enum reason h2_head_response_done(struct h2_head *h, enum http_method request_me
     if (why == REASON_NO_MEMORY || !m)
         return why;
     bool early_end = end_stream && m->status < 200;
+    m->flags |= end_stream ? MSG_COMPLETE : 0;
     if (why || !(h->pseudo & PSEUDO_STATUS) || m->status == 101 || early_end)
         return REASON_SERVER_HEAD;
     if (!is_bodiless(m, request_method)) {

@@ -69,6 +69,10 @@ bool h2_head_is_bomb(const struct h2_head *h);
  * (RFC 8441) has METHOD_CONNECT, h->protocol and a path. REASON_H2_MALFORMED is a stream error; all other
  * reasons can be answered. */
 enum reason h2_head_request_done(struct h2_head *h, bool end_stream) __attribute__((warn_unused_result));
+/* Turns a request with :protocol, as request_done left it, into the one that asks an HTTP/1.1 server for the
+ * same (RFC 8441 5, RFC 6455 4.1): GET with Upgrade and a Sec-WebSocket-Key of `key`, 24 bytes of base64 that
+ * nobody can guess; one that the client sent is left out. False when a limit or memory is out. */
+bool h2_head_as_upgrade(struct h2_head *h, struct str key) __attribute__((warn_unused_result));
 /* The same for an answer to a request with that method; 1xx heads come alone. Faults are REASON_SERVER_HEAD
  * (101 among them: RFC 9113 8.6) and REASON_SERVER_HEAD_LIMIT. */
 enum reason h2_head_response_done(struct h2_head *h, enum http_method request_method, bool end_stream)

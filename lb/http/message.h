@@ -71,6 +71,7 @@ enum message_flags {
     MSG_ASTERISK = 1u << 5,        /* the target was "*" */
     MSG_SECURE = 1u << 6,          /* came over TLS */
     MSG_HAS_TRAILERS = 1u << 7,    /* a Trailer field announced some */
+    MSG_COMPLETE = 1u << 9,        /* an answer: nothing follows this head */
     MSG_HAS_LENGTH = 1u << 8       /* an answer to HEAD, or a 304: content_length is known, no body comes */
 };
 

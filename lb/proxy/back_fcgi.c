@@ -356,7 +356,8 @@ static void fcgi_on_ready(struct uplink *u)
 static void fcgi_on_timeout(struct uplink *u)
 {
     struct exchange *x = u->x;
-    if (!u->head_done && !x->request_end_sent && !sink_is_blocked(&u->sink)) /* the client uploads slowly */
+    bool waits = x->response_paused || (!x->request_end_sent && !sink_is_blocked(&u->sink));
+    if (!u->head_done && waits) /* for the client */
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     else if (!u->head_done)
         uplink_fail(u, REASON_SERVER_TIMEOUT);

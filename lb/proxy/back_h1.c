@@ -178,6 +178,7 @@ static bool take_final(struct uplink *u, struct message *m)
     u->head_done = true;
     u->may_keep = (m->flags & MSG_KEEP_ALIVE) && m->framing != BODY_CLOSE && m->status != 101;
     h1_body_init(&u->body, m);
+    m->flags |= u->body.done ? MSG_COMPLETE : 0;
     worker_deadline(&u->pw->w, &u->deadline,
                     m->status == 101 ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
     return exchange_response(x, m) && x->back_state == u;
@@ -380,8 +381,8 @@ static void h1_on_timeout(struct uplink *u)
             exchange_reply(x, REASON_TUNNEL_IDLE);
         } else
             worker_deadline(&u->pw->w, &u->deadline, x->opt->tunnel_timeout_ms);
-    } else if (!u->head_done && !x->request_end_sent &&
-               !sink_is_blocked(&u->sink)) /* the client uploads slowly */
+    } else if (!u->head_done && (x->response_paused || (!x->request_end_sent &&
+                                                        !sink_is_blocked(&u->sink)))) /* the client is slow */
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     else if (!u->head_done)
         uplink_fail(u, REASON_SERVER_TIMEOUT);

@@ -72,6 +72,9 @@ struct front_ops {
     bool (*end)(struct exchange *x, struct message *trailers);
     /* Everything handed over has left, or been taken by the kernel. */
     bool (*is_flushed)(struct exchange *x);
+    /* Is there memory for one more answer toward this client? NULL: always. After `false` the front calls
+     * exchange_room_again when there is. */
+    bool (*has_room)(struct exchange *x);
     /* Call exchange_front_ready again in a later turn: the budget of this one is used up. */
     void (*again)(struct exchange *x);
     /* There is room in the request pipe again: read on. */
@@ -155,7 +158,7 @@ struct exchange {
     struct str own_fields;        /* what rewrite adds, as field lines; in the arena */
     struct str internal_path;     /* X-Accel-Redirect target, in the arena */
     struct message *req_trailers; /* in the arena, or NULL */
-    struct message *rsp_trailers; /* likewise: those that came while some of the answer still waits */
+    struct message *rsp_trailers; /* likewise */
     uint64_t tunnel_seen_ms;      /* when the client last sent something */
     struct compress *compress;    /* the answer is compressed; owned, see compress.h */
     struct guard_pass *pass;      /* proxy/guard.h; in the arena; NULL: no guard is in its way */
@@ -182,6 +185,9 @@ bool exchange_can_take(struct exchange *x);
 void exchange_request_failed(struct exchange *x, enum reason why);
 /* The front has room again, or has flushed. */
 void exchange_front_ready(struct exchange *x);
+/* What front->has_room denied is there again: the answer may be read. */
+void exchange_room_again(struct exchange *x);
+
 /* ---- called by backs ---- */
 
 void exchange_connected(struct exchange *x);

@@ -322,10 +322,20 @@ void exchange_pass_data(struct exchange *x, const char *p, size_t n, bool last)
         exchange_reply(x, REASON_SPILL);
 }
 
+void exchange_room_again(struct exchange *x)
+{
+    if (x->state != EXCHANGE_ATTEMPT || !x->response_paused || !x->back_state)
+        return;
+    x->response_paused = false;
+    x->back->want_response(x);
+}
+
 bool exchange_can_give(struct exchange *x)
 {
-    if (x->state == EXCHANGE_ATTEMPT)
-        return true;
+    if (x->state == EXCHANGE_ATTEMPT) {
+        x->response_paused = x->front->has_room && !x->front->has_room(x);
+        return !x->response_paused;
+    }
     if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
         return false;
     bool room = x->buffered_response ? !pipe_is_full(&x->rsp_body) : pipe_queued(&x->rsp_body) == 0;
@@ -346,17 +356,17 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
             return;
     }
     x->response_ended = true;
+    x->rsp_trailers = keep_trailers(x, trailers);
     x->rsp_body.ended = true;
     x->server_done_ns = x->pw->w.now_ns;
     choose_completed(x);
     if (pipe_queued(&x->rsp_body) == 0 && !x->response_end_sent) {
         x->response_end_sent = true;
-        if (!x->front->end(x, trailers)) {
+        if (!x->front->end(x, x->rsp_trailers)) {
             client_gone(x);
             return;
         }
-    } else
-        x->rsp_trailers = keep_trailers(x, trailers);
+    }
     exchange_check_end(x);
 }
 

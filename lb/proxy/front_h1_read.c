@@ -1,6 +1,7 @@
 /* The reading half of the HTTP/1.x front: requests from the client. */
 #include "base/panic.h"
 #include "http/h1_parse.h"
+#include "proxy/front_h2.h"
 #include "proxy/proxy.h"
 
 /* Of one client in one turn of the loop; then others have theirs. */
@@ -71,10 +72,27 @@ static void start_exchange(struct session *s, const char *p, size_t head_bytes)
         exchange_request_end(x, NULL);
 }
 
+/* The first bytes of a connection. True: they begin the preface of HTTP/2, or may do so; *out_used of them
+ * are used up. */
+static bool take_preface(struct session *s, const char *p, size_t n, size_t *out_used)
+{
+    enum h2_sniff what = front_h2_sniff(p, n);
+    *out_used = what == H2_SNIFF_YES ? n : 0;
+    if (what == H2_SNIFF_MORE)
+        return true;
+    s->may_be_h2 = false;
+    if (what == H2_SNIFF_YES && !front_h2_begin(s, p, n))
+        session_close(s, false);
+    return what == H2_SNIFF_YES;
+}
+
 /* Each consumer uses up some of p[0..n) and returns how much; 0: needs more bytes, or must wait. */
 static size_t take_head(struct session *s, const char *p, size_t n)
 {
     struct h1_limits limits = limits_of(s->listener);
+    size_t used;
+    if (s->may_be_h2 && take_preface(s, p, n, &used))
+        return used;
     if (!s->x && !begin_exchange(s))
         return n;
     struct message *m = &s->x->req;
@@ -312,6 +330,8 @@ static void read_some(struct session *s)
             have += (size_t)got;
     }
     size_t used = have ? consume(s, buf, have) : 0;
+    if (s->h2)
+        return; /* it goes on from the run queue */
     if (s->state != SESSION_CLOSED && !session_keep_input(s, buf + used, have - used)) {
         on_broken(s);
         return;

@@ -96,8 +96,9 @@ struct pworker {
     bool draining;    /* accepts no more; answers say Connection: close */
     bool drain_final; /* nobody comes after us: idle sessions are closed too */
     bool accept_paused;
-    uint64_t drain_at_ms;      /* then what is left is cut */
-    struct access_buffer *log; /* being filled; NULL: none yet */
+    uint64_t drain_at_ms;       /* then what is left is cut */
+    struct front_h2_shared *h2; /* owned; NULL: no HTTP/2 session yet */
+    struct access_buffer *log;  /* being filled; NULL: none yet */
     struct access_buffer *log_free;
     int log_made;
     struct origin_entry *origins; /* owned; ORIGIN_ENTRIES */

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/panic.h"
 #include "proxy/compress.h"
+#include "proxy/front_h2.h"
 #include "proxy/hold.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
@@ -54,6 +55,8 @@ static void cut_all(struct pworker *pw)
             struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);
             if (s->x)
                 exchange_reply(s->x, REASON_SHUTDOWN);
+            if (s->h2)
+                front_h2_cut(s, REASON_SHUTDOWN);
             if (s->state != SESSION_CLOSED)
                 session_close(s, false);
         }
@@ -68,6 +71,18 @@ static void close_idle_sessions(struct pworker *pw)
         node = node->next;
         session_drain(s);
     }
+}
+
+/* HTTP/2 can be told to go elsewhere with its next request, without waiting for an answer to say so. */
+static void drain_h2(struct pworker *pw)
+{
+    struct list *lists[] = {&pw->sessions, &pw->idle_sessions};
+    for (size_t i = 0; i < 2; i++)
+        for (struct list *n = lists[i]->next; n != lists[i]; n = n->next) {
+            struct session *s = CONTAINER_OF(n, struct session, node);
+            if (s->h2)
+                front_h2_drain(s);
+        }
 }
 
 static void drain_step(struct pworker *pw)
@@ -114,6 +129,7 @@ static void on_drain(struct worker *w, struct mail *m)
     if (d_final && first)
         acceptors_empty(pw);
     acceptors_stop(pw);
+    drain_h2(pw);
     if (first && atomic_fetch_add_explicit(&pw->proxy->shared.draining, 1, memory_order_acq_rel) + 1 ==
                      pw->proxy->worker_count)
         proxy_close_listeners(pw->proxy, d_final);
@@ -203,6 +219,7 @@ void pworker_fini(struct pworker *pw)
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool,
                             &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
+    front_h2_shared_destroy(&pw->h2);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);
 }

@@ -31,8 +31,8 @@ struct resting {
 
 static bool can_rest(const struct session *s)
 {
-    return s->conn.ops == &conn_plain && s->conn.on_ready == front_h1_on_ready && s->request_count > 0 &&
-           !s->x && !s->in && !s->proxied && !s->write_watched && !s->close_after &&
+    return !s->h2 && s->conn.ops == &conn_plain && s->conn.on_ready == front_h1_on_ready &&
+           s->request_count > 0 && !s->x && !s->in && !s->proxied && !s->write_watched && !s->close_after &&
            list_is_empty(&s->own_uplinks) && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
            !s->conn.may_read && !s->conn.peer_done;
 }
@@ -68,6 +68,7 @@ static struct session *wake(struct resting *r)
         return NULL;
     }
     s->request_count = r->request_count;
+    s->may_be_h2 &= r->request_count == 0;
     s->port = r->port;
     s->local_port = r->local_port;
     s->family = r->family;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/front_h2.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
 
@@ -15,7 +16,8 @@
 
 static void on_run(struct run_node *n)
 {
-    front_h1_on_ready(&CONTAINER_OF(n, struct session, run)->conn);
+    struct session *s = CONTAINER_OF(n, struct session, run);
+    s->conn.on_ready(&s->conn);
 }
 
 /* No byte of the answer was taken for the whole time-out. */
@@ -81,6 +83,11 @@ static void on_timeout(struct deadline *d)
     struct session *s = CONTAINER_OF(d, struct session, deadline);
     struct worker *w = &s->pw->w;
     CHECK_MAGIC(s, SESSION_MAGIC);
+    if (s->h2) {
+        front_h2_on_timeout(s);
+        cork_flush(w);
+        return;
+    }
     switch (s->state) {
     case SESSION_HEAD:
         on_head_timeout(s);
@@ -116,6 +123,8 @@ static uint64_t timeout_of(const struct session *s)
         return l->client_header_timeout_ms;
     case SESSION_BODY:
         return l->client_body_timeout_ms < 1000 ? l->client_body_timeout_ms : 1000;
+    case SESSION_STREAMS:
+        return front_h2_tick_ms(s);
     case SESSION_DRAIN:
     case SESSION_LINGER:
         return LINGER_MS;
@@ -213,7 +222,10 @@ static void on_secured(struct conn *c)
         return;
     }
     begin_front(s);
-    c->on_ready(c);
+    if (conn_alpn(c) == ALPN_H2 && !front_h2_begin(s, NULL, 0))
+        session_close(s, false);
+    else
+        c->on_ready(c);
 }
 
 static bool begin_secure(struct session *s)
@@ -238,6 +250,7 @@ static struct session *make(struct pworker *pw, const struct listener_settings *
     s->listener = listener;
     list_init(&s->node);
     list_init(&s->own_uplinks);
+    s->may_be_h2 = listener->h2.prior_knowledge && !listener->tls.certificates.count;
     s->conn.fd = fd;
     return s;
 }
@@ -311,6 +324,8 @@ void session_close(struct session *s, bool reset)
         return;
     ASSERT(!s->x);
     bool tls_was_abused = tls_failure(&s->conn) == TLS_FAIL_ABUSE;
+    if (s->h2)
+        front_h2_free(s);
     session_set_state(s, SESSION_CLOSED);
     deadline_stop(&pw->w.wheel, &s->deadline);
     run_queue_remove(&s->run);
@@ -371,6 +386,10 @@ void session_go_on_lingering(struct session *s, bool got_some)
 
 void session_drain(struct session *s)
 {
+    if (s->h2) {
+        front_h2_drain(s);
+        return;
+    }
     if (s->state == SESSION_IDLE && !s->in_len && !s->conn.may_read)
         session_linger(s);
     else if (s->state == SESSION_HANDSHAKE)

@@ -22,11 +22,14 @@ enum session_state {
     SESSION_BODY,      /* its body is being read */
     SESSION_WAIT,      /* the request is complete, the answer is not */
     SESSION_TUNNEL,    /* raw bytes */
+    SESSION_STREAMS,   /* HTTP/2: requests are open */
     SESSION_DRAIN,     /* answered early: the rest of the request is discarded */
     SESSION_HANDSHAKE, /* TLS comes first; listed with the idle ones */
     SESSION_LINGER,    /* FIN sent, waiting for the client's */
     SESSION_CLOSED
 };
+
+struct h2_session;
 
 struct session {
     struct parked parked;
@@ -41,6 +44,7 @@ struct session {
     bool shut_pending;  /* tunnel: FIN when the sink is empty */
     bool write_watched; /* the deadline stands for the write time-out too */
     bool broken;
+    bool may_be_h2;          /* its first bytes decide */
     uint8_t family;          /* AF_INET, AF_INET6, AF_UNIX */
     bool trusted;            /* the peer is in listener.trusted */
     bool limited;            /* counted in proxy.clients */
@@ -58,8 +62,9 @@ struct session {
     struct list node; /* in pworker.sessions (busy) or pworker.idle_sessions, oldest first */
     struct pworker *pw;
     const struct listener_settings *listener;
-    struct exchange *x; /* owned, NULL when idle */
-    char *in;           /* bytes read but not used up; owned, NULL when none */
+    struct exchange *x;    /* owned, NULL when idle */
+    struct h2_session *h2; /* owned; NULL: HTTP/1 */
+    char *in;              /* bytes read but not used up; owned, NULL when none */
     uint32_t in_len, in_cap;
     uint32_t request_count;
     struct h1_parser parser;

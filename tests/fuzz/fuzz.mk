@@ -8,3 +8,5 @@ fuzz_targets += tests/fuzz/fuzz_fcgi
 tests_fuzz_fuzz_fcgi_SOURCES = tests/fuzz/fuzz_fcgi.c
 fuzz_targets += tests/fuzz/fuzz_hello
 tests_fuzz_fuzz_hello_SOURCES = tests/fuzz/fuzz_hello.c tests/tls_files.h
+fuzz_targets += tests/fuzz/fuzz_h2_front
+tests_fuzz_fuzz_h2_front_SOURCES = tests/fuzz/fuzz_h2_front.c

@@ -1,0 +1,76 @@
+/* front_h2_priv: what the parts of the HTTP/2 front share. */
+#ifndef COX_PROXY_FRONT_H2_PRIV_H
+#define COX_PROXY_FRONT_H2_PRIV_H
+
+#include "http/h2_server.h"
+#include "proxy/front_h2.h"
+#include "proxy/proxy.h"
+
+#define H2_STREAM_MAGIC 0x68327374u
+/* Of a request that was answered early (H20). */
+#define H2_DRAIN_BYTES (256u << 10)
+#define H2_DRAIN_MS    1000
+
+struct h2_session {
+    struct h2_server *srv; /* owned */
+    struct session *s;
+    struct list streams; /* oldest first */
+    uint32_t stream_count;
+    uint64_t emitted_bytes;
+    uint64_t block_since_ms; /* an unfinished field block waits since then; 0: none */
+    uint64_t notice_ms;      /* the first GOAWAY went then; 0: not */
+    uint64_t write_progress; /* sink.sent_bytes when it last moved, and when that was */
+    uint64_t write_seen_ms;
+    uint64_t queued_bytes; /* of answers, at most: see h2_has_room */
+    bool crowded;          /* an answer was left with its server */
+    bool closing;          /* GOAWAY is on its way out, nothing else is wanted */
+    bool began;            /* the preface is being read or was */
+};
+
+struct stream {
+    struct parked parked;
+    uint32_t magic;
+    struct h2_stream h2;
+    struct h2_session *h;
+    struct pworker *pw; /* of its session, which may go first */
+    struct list node;
+    struct exchange *x; /* NULL: over, or given up */
+    size_t room;        /* of the frame that is being filled; 0: not its turn */
+    bool ended;         /* the answer is complete */
+    bool connect;       /* extended CONNECT (RFC 8441) */
+    bool no_body;       /* HEAD, 204, 304: what comes is dropped */
+    uint64_t body_started_ms, body_seen_ms, body_bytes; /* of the request */
+    uint64_t over_ms, drained_bytes; /* answered early: since then so much of the request was thrown away */
+    uint64_t stall_ms,
+        stall_bytes; /* when its window was looked at last, and what had been sent then; 0: never */
+};
+
+static inline struct stream *stream_of(const struct exchange *x)
+{
+    struct stream *t = x->front_state;
+    CHECK_MAGIC(t, H2_STREAM_MAGIC);
+    return t;
+}
+
+static inline struct stream *stream_of_codec(struct h2_stream *st)
+{
+    struct stream *t = CONTAINER_OF(st, struct stream, h2);
+    CHECK_MAGIC(t, H2_STREAM_MAGIC);
+    return t;
+}
+
+/* front_h2_read.c: the events of the codec. */
+extern const struct h2_server_ops front_h2_events;
+/* Sends what there is to send, in a later pass of the run queue. */
+static inline void h2_wake(struct h2_session *h)
+{
+    run_queue_add(&h->s->pw->w, &h->s->run);
+}
+/* All of the request's bytes that came so far were passed on. */
+void front_h2_consumed(struct stream *t);
+/* Bytes of answers that wait in memory. */
+uint64_t front_h2_queued(const struct h2_session *h);
+/* front_h2.c: the client is gone or has to go; frees the session. */
+void front_h2_lost(struct h2_session *h, enum reason why);
+
+#endif
