@@ -268,10 +268,11 @@ def test_T6_tiny_windows(door, origin):
     with H2(door.ports["quick"], window=0) as c:
         c.refill = False
         s = c.get("/big")
-        c.sock.settimeout(0.1)
+        c.sock.settimeout(0.05)
         end = time.monotonic() + 8 * SLOW
         while (s not in c.streams or c.streams[s].reset is None) and time.monotonic() < end:
             c.window(s, 1)
+            time.sleep(0.02)  # the attack's own pace
             try:
                 c.step()
             except TimeoutError:
