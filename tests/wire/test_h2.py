@@ -1,5 +1,7 @@
 """HTTP/2 with clients (RFC 9113), an HTTP/1 server behind: both ends are looked at."""
 
+import gzip
+import os
 import re
 import subprocess
 import threading
@@ -522,6 +524,72 @@ def test_clients_that_give_no_window_time_out(door, origin):
         r = c.response(c.get("/big"))
         assert r.status == 200 and r.body == b"" and r.reset == h2.CANCEL
     poll(lambda: any(" client_write_timeout " in line for line in lines(door)), 5, "access log")
+
+
+# ---- the same behind every back ----
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory, origin):
+    root = tmp_path_factory.mktemp("files")
+    os.chmod(root.parent, 0o755)
+    os.chmod(root, 0o755)
+    (root / "big.bin").write_bytes(bytes(i * 11 & 255 for i in range(700000)))
+    (root / "small.txt").write_bytes(b"small")
+    d = Door(
+        tmp_path_factory.mktemp("h2kinds"),
+        clusters=[cluster("files", protocol="files", files={"root": str(root)}),
+                  cluster("zip", origin.address, compress={"gzip": True}),
+                  cluster("spill", origin.address, response_buffer=True, buffer_memory="16k", buffer_file="4m"),
+                  cluster("collect", origin.address, request_buffer=True, buffer_memory="16k", buffer_file="4m")],
+        routes=[route("*", "files"), route("zip.test", "zip"), route("spill.test", "spill"), route("collect.test", "collect")],
+    ).start()
+    yield d
+    d.stop()
+
+
+def test_files(kinds):
+    with H2(kinds.port) as c:
+        r = c.fetch("/big.bin")
+        assert r.status == 200 and r.body == bytes(i * 11 & 255 for i in range(700000)) and r.get("content-length") == "700000"
+        assert c.fetch("/small.txt").body == b"small"
+        r = c.fetch("/big.bin", headers=[("range", "bytes=5-9")])
+        assert r.status == 206 and len(r.body) == 5
+        etag = c.fetch("/small.txt").get("etag")
+        assert c.fetch("/small.txt", headers=[("if-none-match", etag)]).status == 304
+        assert c.response(c.headers(request("HEAD", "/big.bin"))).get("content-length") == "700000"
+        assert c.fetch("/none").status == 404
+
+
+def test_compressed_answers(kinds, origin):
+    text = b"hello " * 20000
+    origin.script(lambda conn, r: conn.send(reply(text, headers={"Content-Type": "text/plain"})))
+    with H2(kinds.port) as c:
+        r = c.fetch(host="zip.test", headers=[("accept-encoding", "gzip")])
+        assert r.get("content-encoding") == "gzip" and r.get("content-length") is None
+        assert gzip.decompress(r.body) == text and r.ended
+        assert c.fetch(host="zip.test").body == text
+
+
+def test_an_answer_that_spills(kinds, origin):
+    """The server is done at its own speed; the client takes its time."""
+    big = bytes(i * 13 & 255 for i in range(2000000))
+    origin.script(lambda conn, r: conn.send(chunked(big, trailers=[(b"X-Sum", b"1")])))
+    with H2(kinds.port, window=0) as c:
+        s = c.get("/", host="spill.test")
+        poll(lambda: kinds.cluster("spill")["finishing"] == 1, 5, "the server is through")
+        c.send(h2.frame(h2.SETTINGS, 0, 0, h2.settings({h2.INITIAL_WINDOW: 1 << 20})))
+        r = c.response(s)
+        assert r.body == big and r.trailers == [("x-sum", "1")]
+
+
+def test_a_request_that_is_collected(kinds, origin):
+    body = bytes(i * 13 & 255 for i in range(1000000))
+    with H2(kinds.port) as c:
+        s = c.headers(request("POST", host="collect.test"), end=False)
+        assert c.upload(s, body).response(s).status == 200
+    got = origin.one()
+    assert got.body == body and got.framing == "length"
 
 
 # ---- programs ----
