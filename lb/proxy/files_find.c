@@ -149,7 +149,7 @@ static enum tried open_candidate(struct search *s, bool redirects)
         return refuse(s, 0, REASON_NO_MEMORY);
     if (files_is_denied(&s->settings->deny, s->candidate) || is_internal(s->settings, s->candidate))
         return TRIED_NEXT;
-    switch (files_open(s->settings->root, s->candidate, &st, &fd)) {
+    switch (files_open_kept(&s->x->pw->files_roots, s->settings->root, s->candidate, &st, &fd)) {
     case FILES_REGULAR:
         if (!redirects)
             return serve(s, fd, &st);
@@ -315,7 +315,7 @@ static enum reason switch_to_file(struct exchange *x, struct message *m, const c
     int fd;
     if (!root || !rest.n || files_is_denied(&x->opt->files.deny, rest))
         return REASON_FILE_NOT_FOUND;
-    enum files_kind kind = files_open(root, rest, &st, &fd);
+    enum files_kind kind = files_open_kept(&x->pw->files_roots, root, rest, &st, &fd);
     if (kind != FILES_REGULAR)
         return reason_of(kind);
     struct message *kept = keep(x, m);

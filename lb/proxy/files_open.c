@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -108,22 +109,78 @@ enum files_kind files_open_walk(const char *root, struct str path, struct stat *
     return fd < 0 ? kind_of_errno(errno) : examine(fd, out_stat, out_fd);
 }
 
-enum files_kind files_open(const char *root, struct str path, struct stat *out_stat, int *out_fd)
+/* Beneath a root that is open. */
+static enum files_kind open_at(int at, const char *root, struct str path, struct stat *out_stat, int *out_fd)
 {
     char text[FILES_PATH_MAX];
     *out_fd = -1;
     if (!relative(path, text))
         return FILES_ABSENT;
+    int fd = open_beneath(at, text);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+        return files_open_walk(root, path, out_stat, out_fd);
+    return fd < 0 ? kind_of_errno(errno) : examine(fd, out_stat, out_fd);
+}
+
+enum files_kind files_open(const char *root, struct str path, struct stat *out_stat, int *out_fd)
+{
+    *out_fd = -1;
     int at = open_root(root);
     if (at < 0)
         return kind_of_errno(errno);
-    int fd = open_beneath(at, text), err = errno;
-    if (fd < 0 && (err == ENOSYS || err == EPERM)) {
-        close(at);
-        return files_open_walk(root, path, out_stat, out_fd);
-    }
+    enum files_kind kind = open_at(at, root, path, out_stat, out_fd);
     close(at);
-    return fd < 0 ? kind_of_errno(err) : examine(fd, out_stat, out_fd);
+    return kind;
+}
+
+void files_roots_forget(struct files_roots *r)
+{
+    while (r->count > 0) {
+        struct files_root *last = &r->v[--r->count];
+        close(last->fd);
+        free(last->path);
+    }
+}
+
+static struct files_root *kept_root(struct files_roots *r, const char *root)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        if (strcmp(r->v[i].path, root) == 0)
+            return &r->v[i];
+    return NULL;
+}
+
+/* Opens it and keeps it if there is room; *out_kept says whether. */
+static int open_new_root(struct files_roots *r, const char *root, bool was_missed, bool *out_kept)
+{
+    int at = open_root(root);
+    char *copy = at >= 0 && r->count < FILES_ROOTS_KEPT ? strdup(root) : NULL;
+    *out_kept = copy != NULL;
+    if (copy)
+        r->v[r->count++] = (struct files_root){.path = copy, .fd = at, .was_missed = was_missed};
+    return at;
+}
+
+enum files_kind files_open_kept(struct files_roots *r, const char *root, struct str path,
+                                struct stat *out_stat, int *out_fd)
+{
+    bool is_kept, was_missed = false;
+    const struct files_root *held = kept_root(r, root);
+    if (held) {
+        enum files_kind kind = open_at(held->fd, root, path, out_stat, out_fd);
+        if (kind != FILES_ABSENT || held->was_missed)
+            return kind;
+        files_roots_forget(r); /* perhaps it is not the root any more */
+        was_missed = true;
+    }
+    *out_fd = -1;
+    int at = open_new_root(r, root, was_missed, &is_kept);
+    if (at < 0)
+        return kind_of_errno(errno);
+    enum files_kind kind = open_at(at, root, path, out_stat, out_fd);
+    if (!is_kept)
+        close(at);
+    return kind;
 }
 
 static bool ends_without_case(struct str path, struct str tail)

@@ -24,6 +24,24 @@ enum files_kind {
     FILES_TROUBLE    /* out of descriptors or memory */
 };
 
+/* Roots that are open already, so that not every request opens one anew. One for each worker, zeroed at
+ * first; touched by its thread only. A root is looked up again after a second at most (files_roots_forget,
+ * from the worker's tick), and once more when a file is not found beneath it: a deployment may have put
+ * another folder, or link, in its place. */
+#define FILES_ROOTS_KEPT 8
+struct files_roots {
+    struct files_root {
+        char *path;      /* owned */
+        int fd;          /* owned */
+        bool was_missed; /* opened because a file was missed: no need to do so again before it is forgotten */
+    } v[FILES_ROOTS_KEPT];
+    unsigned count;
+};
+void files_roots_forget(struct files_roots *r);
+/* files_open with a root that may be open already. */
+enum files_kind files_open_kept(struct files_roots *r, const char *root, struct str path,
+                                struct stat *out_stat, int *out_fd) __attribute__((warn_unused_result));
+
 /* path: decoded, relative to root; slashes at its front are skipped. *out_fd is -1 unless FILES_REGULAR. */
 enum files_kind files_open(const char *root, struct str path, struct stat *out_stat, int *out_fd)
     __attribute__((warn_unused_result));

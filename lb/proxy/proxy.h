@@ -14,6 +14,7 @@
 #include "proxy/choose.h"
 #include "proxy/clients.h"
 #include "proxy/exchange.h"
+#include "proxy/files_open.h"
 #include "proxy/guard.h"
 #include "proxy/hold.h"
 #include "proxy/secure.h"
@@ -76,7 +77,8 @@ struct pworker {
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;
-    uint32_t rested;              /* since memory was last handed back */
+    uint32_t rested; /* since memory was last handed back */
+    struct files_roots files_roots;
     struct list intros;           /* connections whose PROXY header is not there yet */
     struct list uplinks;          /* all */
     struct hold_room *hold_rooms; /* owned; one per cluster slot */

@@ -104,6 +104,7 @@ static void on_tick(struct deadline *d)
 {
     struct pworker *pw = CONTAINER_OF(d, struct pworker, tick);
     access_flush(pw);
+    files_roots_forget(&pw->files_roots);
     acceptors_resume(pw);
     if (!list_is_empty(&pw->rooms))
         hold_release(pw);
@@ -216,8 +217,9 @@ void pworker_fini(struct pworker *pw)
     free(pw->origins);
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
-    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool, &pw->uplink_pool_mem, &pw->intro_pool,
-                            &pw->compress_pool, &pw->resting_pool};
+    files_roots_forget(&pw->files_roots);
+    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool,  &pw->uplink_pool_mem,
+                            &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
     front_h2_shared_destroy(&pw->h2);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)

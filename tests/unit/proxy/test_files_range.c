@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -285,6 +286,59 @@ static void nothing_outside_the_root_is_opened(void **state)
     }
 }
 
+static struct files_roots kept;
+
+static enum files_kind open_kept(const char *folder, struct str path, struct stat *out_stat, int *out_fd)
+{
+    return files_open_kept(&kept, folder, path, out_stat, out_fd);
+}
+
+static void a_kept_root_is_opened_once(void **state)
+{
+    (void)state;
+    assert_int_equal(kind_by(open_kept, "f.txt"), FILES_REGULAR);
+    assert_int_equal(kept.count, 1);
+    const int fd = kept.v[0].fd;
+    assert_int_equal(kind_by(open_kept, "f.txt"), FILES_REGULAR);
+    assert_int_equal(kind_by(open_kept, "../secret"),
+                     FILES_ABSENT); /* a miss: looks for the root anew, once */
+    assert_int_equal(kind_by(open_kept, "none"), FILES_ABSENT);
+    assert_int_equal(kept.count, 1);
+    assert_true(kept.v[0].was_missed);
+    assert_true(kept.v[0].fd == fd || fcntl(fd, F_GETFD) < 0); /* and lets go of the old one */
+    files_roots_forget(&kept);
+    assert_int_equal(kept.count, 0);
+}
+
+static void a_root_that_was_replaced_is_found(void **state)
+{
+    (void)state;
+    assert_int_equal(kind_by(open_kept, "f.txt"), FILES_REGULAR);
+    shell("cd %s && mv in old && mkdir in && echo new > in/new.txt");
+    assert_int_equal(kind_by(open_kept, "new.txt"),
+                     FILES_REGULAR); /* not in the old one, so it looked again */
+    assert_int_equal(kind_by(open_kept, "f.txt"), FILES_ABSENT);
+    shell("cd %s && rm -r in && mv old in");
+    files_roots_forget(&kept); /* a second is over */
+    assert_int_equal(kind_by(open_kept, "f.txt"), FILES_REGULAR);
+    files_roots_forget(&kept);
+}
+
+static void more_roots_than_are_kept(void **state)
+{
+    (void)state;
+    struct stat st;
+    int fd;
+    char folder[128];
+    for (int i = 0; i < FILES_ROOTS_KEPT + 2; i++) {
+        snprintf(folder, sizeof folder, "%s/in%.*s", root, i, "//////////////////");
+        assert_int_equal(files_open_kept(&kept, folder, STR("f.txt"), &st, &fd), FILES_REGULAR);
+        close(fd);
+    }
+    assert_int_equal(kept.count, FILES_ROOTS_KEPT);
+    files_roots_forget(&kept);
+}
+
 static void the_path_has_a_limit(void **state)
 {
     (void)state;
@@ -309,6 +363,9 @@ int main(void)
         cmocka_unit_test(suffixes_tell_the_type),
         cmocka_unit_test(scripts_and_dot_files_are_denied),
         cmocka_unit_test(nothing_outside_the_root_is_opened),
+        cmocka_unit_test(a_kept_root_is_opened_once),
+        cmocka_unit_test(a_root_that_was_replaced_is_found),
+        cmocka_unit_test(more_roots_than_are_kept),
         cmocka_unit_test(the_path_has_a_limit),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
