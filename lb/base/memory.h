@@ -2,8 +2,10 @@
 #ifndef COX_BASE_MEMORY_H
 #define COX_BASE_MEMORY_H
 
-/* Hands memory that the calling thread has freed back to the system at once, where the allocator can
- * (jemalloc); else does nothing. Costs system calls: for after a crowd has left, not for every day. */
-void memory_release(void);
+/* Once a second from every thread that has a loop: hands memory that was freed some ten seconds ago back to
+ * the system. An allocator that purges by the way (jemalloc) would wait for further calls, and an idle
+ * process makes none: what a crowd of clients or a large topology took would stay. Does nothing with other
+ * allocators. */
+void memory_decay(void);
 
 #endif

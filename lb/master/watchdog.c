@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/panic.h"
 #include "master/master.h"
 
@@ -64,6 +65,7 @@ static void on_tick(void *ctx)
     CHECK_MAGIC(m, MASTER_MAGIC);
     uint64_t now = clock_now_ns(), last = m->watchdog.last_ns;
     m->watchdog.last_ns = now;
+    memory_decay();
     timer_arm(&m->watchdog.timer, PERIOD_MS);
     /* We were stopped ourselves (a debugger, a busy machine): their heartbeats lie unread, so look the next
      * time. */

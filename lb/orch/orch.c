@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/panic.h"
 
 /* ---- publishing ---- */
@@ -108,6 +109,7 @@ static void check_memory(struct orch *o)
 static void on_beat(void *ctx)
 {
     struct orch *o = ctx;
+    memory_decay();
     check_memory(o);
     timer_arm(&o->beat, ORCH_HEARTBEAT_MS);
     (void)channel_send(o->master, CHANNEL_ORCH_HEARTBEAT, STR_NULL, NULL, 0); /* false: on_gone follows */

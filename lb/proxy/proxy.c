@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/panic.h"
 #include "run/channel.h"
 
@@ -139,6 +140,7 @@ static void on_tick(void *ctx)
     struct proxy *p = ctx;
     if (p->master && workers_are_well(p))
         channel_send(p->master, CHANNEL_PROXY_HEARTBEAT, STR_NULL, NULL, 0);
+    memory_decay();
     timer_arm(&p->tick, TICK_MS);
 }
 

@@ -77,7 +77,6 @@ struct pworker {
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;
-    uint32_t rested; /* since memory was last handed back */
     struct files_roots files_roots;
     struct list intros;           /* connections whose PROXY header is not there yet */
     struct list uplinks;          /* all */

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/buf.h"
 #include "base/panic.h"
 #include "proxy/compress.h"
@@ -105,6 +106,7 @@ static void on_tick(struct deadline *d)
     struct pworker *pw = CONTAINER_OF(d, struct pworker, tick);
     access_flush(pw);
     files_roots_forget(&pw->files_roots);
+    memory_decay();
     acceptors_resume(pw);
     if (!list_is_empty(&pw->rooms))
         hold_release(pw);

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include "base/memory.h"
 #include "base/panic.h"
 #include "proxy/proxy.h"
 
@@ -144,19 +143,12 @@ static bool is_due(const struct session *s)
 void resting_tick(struct pworker *pw)
 {
     struct list *node = pw->idle_sessions.next;
-    uint32_t looked_at = 0, rested = 0;
+    uint32_t looked_at = 0;
     while (node != &pw->idle_sessions && looked_at++ < RESTS_A_TICK) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         node = node->next;
-        if (can_rest(s) && is_due(s)) {
+        if (can_rest(s) && is_due(s))
             rest(s);
-            rested++;
-        }
-    }
-    pw->rested += rested;
-    if (rested == 0 && pw->rested >= RESTS_A_TICK) {
-        memory_release(); /* a crowd went to rest: its sessions' memory is the machine's again */
-        pw->rested = 0;
     }
 }
 
