@@ -45,9 +45,10 @@ void index_put(struct index *x, struct str key, void *value)
     ASSERT(value != NULL);
     if (!x->slots || (x->count + 1) * 2 > x->mask)
         grow(x);
-    struct index_slot *slot = find(x, key, hash_of(key));
+    const uint32_t hash = hash_of(key);
+    struct index_slot *slot = find(x, key, hash);
     ASSERT(slot->value == NULL);
-    *slot = (struct index_slot){key, value, hash_of(key)};
+    *slot = (struct index_slot){key, value, hash};
     x->count++;
 }
 

@@ -22,7 +22,9 @@ void *index_get(const struct index *x, struct str key);
 void index_put(struct index *x, struct str key, void *value);
 /* Harmless when it is not there. */
 void index_remove(struct index *x, struct str key);
-/* Walks in no order: start with *at = 0; NULL at the end. Nothing may be put or removed on the way. */
+/* Walks in no order: start with *at = 0; NULL at the end. Nothing may be put on the way, and
+ * nothing removed but what it just returned: then take one from *at, for another entry may have moved into
+ * its place. */
 void *index_next(const struct index *x, uint32_t *at);
 
 #endif

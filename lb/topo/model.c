@@ -139,7 +139,7 @@ void model_drop_cluster(struct model *m, struct model_cluster *c)
     struct model_endpoint *e;
     while ((e = index_next(&c->endpoints, &at))) {
         model_drop_endpoint(m, e);
-        at = 0; /* dropping moves entries */
+        at--; /* see index_next */
     }
     index_remove(&m->clusters, c->id);
     slots_give(&m->cluster_slots, c->slot, m->number + 1);

@@ -20,9 +20,9 @@ struct model *model_create(uint64_t epoch, uint32_t max_clusters, uint32_t max_e
 static void drop_all(struct model *m)
 {
     void *object;
-    for (uint32_t at = 0; (object = index_next(&m->clusters, &at)); at = 0)
+    for (uint32_t at = 0; (object = index_next(&m->clusters, &at)); at--) /* see index_next */
         model_drop_cluster(m, object);
-    for (uint32_t at = 0; (object = index_next(&m->routes, &at)); at = 0)
+    for (uint32_t at = 0; (object = index_next(&m->routes, &at)); at--)
         model_drop_route(m, object);
 }
 

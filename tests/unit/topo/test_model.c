@@ -2,6 +2,8 @@
  * config, and long random edits of which every difference must give what the whole gives. */
 #include "support.h"
 
+#include "topo/index.h"
+
 #include <unistd.h>
 
 static struct topology *must_publish(struct model *m)
@@ -453,9 +455,35 @@ static void no_slot_is_given_twice(void **state)
     model_destroy(&m);
 }
 
+/* Dropping all entries in one walk: none is left out, none seen twice, wherever removal moves the others. */
+static void test_index_walk_that_removes(void **state)
+{
+    enum { COUNT = 5000 };
+    static char keys[COUNT][16];
+    static unsigned seen[COUNT];
+    struct index x = {0};
+    uint32_t at = 0;
+    char *key;
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(keys[i], sizeof keys[i], "key-%u", i * 7919);
+        index_put(&x, str_of(keys[i]), keys[i]);
+    }
+    while ((key = index_next(&x, &at))) {
+        seen[(key - keys[0]) / (ptrdiff_t)sizeof keys[0]]++;
+        index_remove(&x, str_of(key));
+        at--;
+    }
+    assert_int_equal(x.count, 0);
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_int_equal(seen[i], 1);
+    index_fini(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_index_walk_that_removes),
         cmocka_unit_test(nothing_changed_nothing_published),
         cmocka_unit_test(what_did_not_change_is_shared),
         cmocka_unit_test(an_object_has_one_owner),
