@@ -192,13 +192,25 @@ def instructions(args):
                          stdout=subprocess.PIPE)
     path = os.path.join(args.builddir, "bench/out/instructions.json")
     found = json.loads(proc.text_of(path)) if out.returncode in (0, 1) and os.path.exists(path) else None
-    return {"title": "user instructions of one request", "grown": out.returncode == 1, "text": out.stdout, "found": found}
+    result = {"title": "user instructions of one request", "grown": out.returncode == 1, "text": out.stdout, "found": found}
+    if found:
+        c = found["cases"]["keepalive"]
+        made = sum(n for f, n in c["allocations"].items() if f not in ("free", "sdallocx"))
+        result["goals"] = [{"text": text, "reached": n, "met": n <= most} for text, n, most in (
+            ("≤ 4,500 user instructions", c["instructions"], 4500),
+            ("≤ 4.05 system calls besides epoll_wait", c.get("system_calls_but_epoll_wait", 99), 4.05),
+            ("no allocation", round(made, 3), 0))]
+    return result
 
 
 def micro(args):
     out = subprocess.run([os.path.join(args.builddir, "bench/micro/micro"), "--json"] + (["0.1"] if args.quick else []),
                          capture_output=True, text=True, check=True).stdout
-    return {"title": "single operations", "ns": json.loads(out)}
+    ns = json.loads(out)
+    hot, all_of_them = ns["route: 10,000 hosts, 16 of them"], ns["route: 10,000 hosts, any of them"]
+    return {"title": "single operations", "ns": ns, "goals": [
+        {"text": "route look-up ≤ 150 ns hot", "reached": hot, "met": hot <= 150},
+        {"text": "route look-up ≤ 350 ns over all routes", "reached": all_of_them, "met": all_of_them <= 350}]}
 
 
 def run(bench, args):

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "base/panic.h"
+#include "http/h1_parse.h"
 #include "topo/balance.h"
 #include "topo/cluster.h"
 #include "topo/route.h"
@@ -29,6 +30,8 @@ struct bench {
     struct ledger_writer w;
     uint64_t random, sink;
     uint32_t cursor;
+    char long_head[8192];
+    struct field fields[MESSAGE_FIELDS_MAX];
 };
 
 static struct route_table *build_routes(struct bench *b, bool by_host)
@@ -60,6 +63,17 @@ static struct cluster *build_cluster(int policy)
     return c;
 }
 
+/* A request with 64 fields. */
+static void fill_long_head(struct bench *b)
+{
+    size_t n = (size_t)snprintf(b->long_head, sizeof(b->long_head), "GET / HTTP/1.1\r\nHost: bench\r\n");
+    for (int i = 0; i < 63; i++)
+        n += (size_t)snprintf(b->long_head + n, sizeof(b->long_head) - n,
+                              "X-Field-%02d: value number %d of 63\r\n", i, i);
+    ASSERT(n + 3 <= sizeof(b->long_head));
+    memcpy(b->long_head + n, "\r\n", 3);
+}
+
 static struct bench *make(void)
 {
     struct bench *b = must(calloc(1, sizeof(*b)));
@@ -72,6 +86,7 @@ static struct bench *make(void)
         snprintf(b->path_texts[i], sizeof(b->path_texts[i]), "/app%u/v%u", i, i % 3);
     }
     b->random = 42;
+    fill_long_head(b);
     b->hosts = build_routes(b, true);
     b->paths = build_routes(b, false);
     b->p2c = build_cluster(BALANCE_P2C);
@@ -110,6 +125,63 @@ static void route_by_path(struct bench *b, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         b->sink += (uintptr_t)route_table_find(b->paths, STR("h"), str_of(b->path_texts[i * 7919 % ROUTES]));
+}
+
+static const struct h1_limits limits = {.line_bytes = 8192, .head_bytes = 32768, .field_count = 100};
+
+static void parse_requests(struct bench *b, const char *const *heads, uint32_t count, uint32_t n)
+{
+    size_t lens[8];
+    for (uint32_t i = 0; i < count; i++)
+        lens[i] = strlen(heads[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        struct h1_parser p = {0};
+        struct message m;
+        message_init(&m, b->fields, MESSAGE_FIELDS_MAX);
+        b->sink += (uint64_t)h1_parse_request(&p, heads[i % count], lens[i % count], &limits, &m);
+    }
+}
+
+static void parse_small(struct bench *b, uint32_t n)
+{
+    static const char *const heads[] = {
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
+        "GET /index.html HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n\r\n",
+        "HEAD /a?b=c HTTP/1.1\r\nHost: shop.example.com\r\n\r\n",
+    };
+    parse_requests(b, heads, 3, n);
+}
+
+static void parse_browser(struct bench *b, uint32_t n)
+{
+    static const char *const heads[] = {
+        "GET /cart/42?lang=en HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux "
+        "x86_64; "
+        "rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: "
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
+        "Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\nReferer: "
+        "https://shop.example.com/\r\nConnection: keep-alive\r\nCookie: "
+        "sid=0123456789abcdef0123456789abcdef; "
+        "theme=dark\r\nUpgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: "
+        "navigate\r\nSec-Fetch-Site: same-origin\r\nPriority: u=0, i\r\n\r\n"};
+    parse_requests(b, heads, 1, n);
+}
+
+static void parse_long(struct bench *b, uint32_t n)
+{
+    const char *const heads[] = {b->long_head};
+    parse_requests(b, heads, 1, n);
+}
+
+static void parse_answer(struct bench *b, uint32_t n)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n";
+    for (uint32_t i = 0; i < n; i++) {
+        struct h1_parser p = {0};
+        struct message m;
+        message_init(&m, b->fields, MESSAGE_FIELDS_MAX);
+        b->sink += (uint64_t)h1_parse_response(&p, head, sizeof(head) - 1, &limits, METHOD_GET, &m);
+    }
 }
 
 static void pick(struct bench *b, struct cluster *c, uint32_t n)
@@ -162,6 +234,10 @@ static const struct {
     const char *name;
     void (*run)(struct bench *b, uint32_t n);
 } pieces[] = {
+    {"parse: request with 1 or 2 fields", parse_small},
+    {"parse: request of a browser, 13 fields", parse_browser},
+    {"parse: request with 64 fields", parse_long},
+    {"parse: answer with 2 fields", parse_answer},
     {"route: 10,000 hosts, any of them", route_by_host},
     {"route: 10,000 hosts, 16 of them", route_by_hot_host},
     {"route: 10,000 paths of one host", route_by_path},
