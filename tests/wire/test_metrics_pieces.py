@@ -10,7 +10,7 @@ from harness.door import Door, cluster, route
 from harness.net import Client, build, fetch, free_port, poll
 
 CLUSTERS, EACH = 40, 500
-PER_ENDPOINT = 6 + 2 + 3  # series of an endpoint: counts, failures by two reasons, states
+PER_ENDPOINT = 6 + 2 + 3 + 2  # series of an endpoint: counts, failures by two reasons, states, ejections
 
 
 @pytest.fixture(scope="module")
