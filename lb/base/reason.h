@@ -46,6 +46,7 @@
     REASON(CLIENT_GONE, "client_gone", 0, "client went away")                                                \
     REASON(MISDIRECTED, "misdirected", 421,                                                                  \
            "the host wants another rule for client certificates than the name in the handshake")             \
+    REASON(TOO_EARLY, "too_early", 425, "sent before the handshake was over, and not safe to repeat")        \
     /* TLS with clients, in the order of enum tls_failure */                                                 \
     REASON(TLS_TIMEOUT, "tls_timeout", 0, "TLS handshake took too long")                                     \
     REASON(TLS_CLOSED, "tls_closed", 0, "client left in the middle of its TLS handshake")                    \

@@ -112,8 +112,11 @@ static void settle(struct settings *s, struct reader *r)
 {
     if (!s->plugin_dir) /* no default of the table: the manual must not depend on the prefix of a build */
         s->plugin_dir = must(str_dup(STR(PLUGIN_DIR)));
-    for (size_t i = 0; i < s->listeners.count; i++)
-        s->asks_clients |= asks_clients(&SETTINGS_AT(s->listeners, struct listener_settings, i)->tls);
+    for (size_t i = 0; i < s->listeners.count; i++) {
+        const struct tls_listener_settings *t = &SETTINGS_AT(s->listeners, struct listener_settings, i)->tls;
+        s->asks_clients |= asks_clients(t);
+        s->takes_early_data |= t->early_data;
+    }
     for (size_t i = 0; i < s->clusters.count; i++)
         cluster_options_settle(&SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
     for (size_t i = 0; i < s->plugins.count; i++)

@@ -263,7 +263,8 @@ struct settings {
     uint64_t shutdown_delay_ms, drain_timeout_ms;
     uint64_t ticket_rotation_ms, tls_check_ms;
     struct tls_field_settings client_cert_fields;
-    bool asks_clients; /* some listener asks for certificates; settings_load has looked */
+    bool takes_early_data; /* some listener does; likewise */
+    bool asks_clients;     /* some listener asks for certificates; settings_load has looked */
     int64_t generations_max;
     int64_t max_sessions; /* 0: from RLIMIT_NOFILE */
     char *server_name;    /* Via pseudonym and Server of own replies: "coxswain" */

@@ -105,6 +105,16 @@ static const struct option listener_rows[] = {
             "Honest "
             "ones come after gigabytes; each makes us compute and answer."),
     ROW_GROUP("client_auth", L(client_auth), &auth_table, "Certificates of clients (mutual TLS)."),
+    ROW_BOOL("early_data", L(early_data), "false",
+             "Take requests that clients send before the handshake is over (0-RTT of TLS 1.3). Whoever "
+             "records them can "
+             "send them again, so it is off. On: only GET, HEAD and OPTIONS without a body are taken so "
+             "early and passed "
+             "on with \"Early-Data: 1\"; all others are answered 425, and so may servers answer (RFC 8470). "
+             "Never where "
+             "client_auth is on."),
+    ROW_SIZE("max_early_data", L(max_early_data_bytes), "16k", KIB(1), KIB(64),
+             "Most bytes that a client may send early; more ends the connection."),
 };
 const struct option_table tls_listener_table = {
     .name = "tls",

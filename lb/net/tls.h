@@ -136,6 +136,9 @@ static inline bool conn_is_secure(const struct conn *c)
 }
 bool tls_is_handshaking(const struct conn *c);
 bool tls_is_resumed(const struct conn *c);
+/* Its handshake is not over: what was read so far came as early data, and may be a repetition (RFC 8446 8).
+ */
+bool tls_is_early(const struct conn *c);
 /* "TLSv1.3" and the name of the cipher; "" for a plain conn. Constant. */
 const char *tls_version(const struct conn *c);
 const char *tls_cipher(const struct conn *c);

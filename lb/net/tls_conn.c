@@ -43,11 +43,51 @@ static ssize_t read_ended(struct tls *t, int result)
     return CONN_ERROR;
 }
 
+/* What came early is handed over alone, one record a call: OpenSSL goes on with the handshake when it finds
+ * no more of it, and whoever reads must see that it is early. */
+static ssize_t read_early(struct tls *t, char *buf, size_t n)
+{
+    size_t have = 0, got = 0;
+    if (t->has_early_byte) {
+        buf[have++] = t->early_byte;
+        t->has_early_byte = false;
+    }
+    int result =
+        have < n ? SSL_read_early_data(t->ssl, buf + have, n - have, &got) : SSL_READ_EARLY_DATA_SUCCESS;
+    have += got;
+    if (result == SSL_READ_EARLY_DATA_FINISH)
+        t->early = EARLY_OVER;
+    else if (result == SSL_READ_EARLY_DATA_ERROR) {
+        ssize_t end = read_ended(t, 0);
+        if (!have)
+            return end;
+    }
+    t->conn->may_read = true; /* the handshake's own messages are still to come */
+    return (ssize_t)have;
+}
+
+/* A goodbye that had to wait for the handshake. */
+static void catch_up(struct tls *t)
+{
+    if (!SSL_is_init_finished(t->ssl))
+        return;
+    t->early = EARLY_NONE;
+    if (t->shut_pending) {
+        t->shut_pending = false;
+        conn_tls.shutdown(t->conn);
+    }
+}
+
 static ssize_t tls_read(struct conn *c, void *buf, size_t n)
 {
     struct tls *t = tls_of_conn(c);
     size_t have = 0;
     t->raw_empty = false;
+    if (t->early != EARLY_NONE) {
+        ssize_t early = t->early == EARLY_OPEN && !t->fatal ? read_early(t, buf, n) : 0;
+        if (early)
+            return early;
+    }
     while (have < n && !t->fatal) {
         size_t more = n - have;
         int got = SSL_read(t->ssl, (char *)buf + have, more < INT32_MAX ? (int)more : INT32_MAX);
@@ -56,6 +96,8 @@ static ssize_t tls_read(struct conn *c, void *buf, size_t n)
             continue;
         }
         ssize_t end = read_ended(t, got);
+        if (t->early != EARLY_NONE)
+            catch_up(t);
         if (!have)
             return end;
         if (end != CONN_AGAIN) { /* what came before goes first; the next call says how it ended */
@@ -114,12 +156,25 @@ static void advance(struct pieces *p, size_t n)
     p->skip += n;
 }
 
+/* Before the handshake is over the client is not known to be more than a repetition; it may be answered,
+ * though. */
+static int write_early(struct tls *t, struct str bytes)
+{
+    size_t put = 0;
+    if (SSL_is_init_finished(t->ssl))
+        return SSL_write(t->ssl, bytes.p, (int)bytes.n);
+    return SSL_write_early_data(t->ssl, bytes.p, bytes.n, &put) == 1 ? (int)put : 0;
+}
+
 static ssize_t write_one(struct tls *t, struct str bytes)
 {
-    int put = t->fatal ? -1 : SSL_write(t->ssl, bytes.p, (int)bytes.n);
+    int put = t->fatal                 ? -1
+              : t->early != EARLY_NONE ? write_early(t, bytes)
+                                       : SSL_write(t->ssl, bytes.p, (int)bytes.n);
     if (put > 0)
         return put;
     if (!t->fatal && is_waiting(t, put)) {
+        t->write_wants_read = t->conn->may_write;
         t->conn->may_write = false;
         return CONN_AGAIN;
     }
@@ -135,6 +190,7 @@ static ssize_t tls_writev(struct conn *c, const struct iovec *iov, int count)
     struct pieces p = {iov, count, 0};
     char stage[TLS_RECORD_BYTES];
     ssize_t all = 0;
+    t->raw_empty = false;
     for (;;) {
         struct str bytes = next_record(&p, stage);
         if (!bytes.n)
@@ -177,6 +233,10 @@ static bool say_goodbye(struct tls *t)
 static void tls_shutdown(struct conn *c)
 {
     struct tls *t = tls_of_conn(c);
+    if (t->early != EARLY_NONE && !t->fatal && !SSL_is_init_finished(t->ssl)) {
+        t->shut_pending = true; /* reading goes on, and with it the handshake */
+        return;
+    }
     if (!t->handshaking && !t->fatal && !say_goodbye(t)) {
         t->shut_pending = true;
         c->may_write = false;
@@ -191,6 +251,8 @@ static int tls_peek(struct conn *c)
     char byte;
     if (t->fatal)
         return CONN_ERROR;
+    if (t->early == EARLY_OPEN)
+        return t->has_early_byte ? 1 : CONN_AGAIN;
     t->raw_empty = false;
     int got = SSL_peek(t->ssl, &byte, 1);
     if (got > 0)
@@ -221,6 +283,10 @@ bool tls_on_event(struct conn *c)
     if (t->read_wants_write && c->may_write) {
         t->read_wants_write = false;
         c->may_read = true;
+    }
+    if (t->write_wants_read && c->may_read) {
+        t->write_wants_read = false;
+        c->may_write = true;
     }
     if (t->shut_pending && c->may_write) {
         t->shut_pending = false;
@@ -261,6 +327,11 @@ bool tls_is_handshaking(const struct conn *c)
 bool tls_is_resumed(const struct conn *c)
 {
     return c->tls && !c->tls->handshaking && SSL_session_reused(c->tls->ssl);
+}
+
+bool tls_is_early(const struct conn *c)
+{
+    return c->tls && c->tls->early != EARLY_NONE && !SSL_is_init_finished(c->tls->ssl);
 }
 
 const char *tls_version(const struct conn *c)

@@ -205,6 +205,8 @@ void tls_fail(struct tls *t, enum tls_failure why)
         t->failure = (uint8_t)why;
     t->fatal = t->conn->broken = true;
     t->conn->may_read = t->conn->may_write = false;
+    if (!t->handshaking) /* an event for the owner, who may be waiting for something else */
+        shutdown(t->conn->fd, SHUT_RDWR);
 }
 
 /* ---- one step ---- */
@@ -221,11 +223,30 @@ static void succeed(struct tls *t)
     t->conn->may_read = t->conn->may_write = true; /* the first bytes may have come along */
 }
 
+/* 1: the handshake is over, or so far that early data can be read. */
+static int go_on(struct tls *t)
+{
+    size_t n = 0;
+    if (t->early != EARLY_EXPECTED)
+        return SSL_do_handshake(t->ssl);
+    switch (SSL_read_early_data(t->ssl, &t->early_byte, 1, &n)) {
+    case SSL_READ_EARLY_DATA_SUCCESS:
+        t->early = EARLY_OPEN;
+        t->has_early_byte = n == 1;
+        return 1;
+    case SSL_READ_EARLY_DATA_FINISH:
+        t->early = EARLY_NONE;
+        return SSL_do_handshake(t->ssl);
+    default:
+        return 0;
+    }
+}
+
 static bool step(struct tls *t)
 {
     struct conn *c = t->conn;
     t->raw_empty = false;
-    int result = SSL_do_handshake(t->ssl);
+    int result = go_on(t);
     if (result == 1) {
         succeed(t);
         return true;

@@ -85,18 +85,26 @@ struct tls_worker {
     uint64_t spent_ns; /* on handshakes in this turn */
 };
 
+/* NONE: not taken, or none came. EXPECTED: the handshake begins with looking for some. OPEN: some came, more
+ * may. OVER: the rest of the handshake goes on behind reads. */
+enum early { EARLY_NONE, EARLY_EXPECTED, EARLY_OPEN, EARLY_OVER };
+
 /* One connection's. Freed with its conn. */
 struct tls {
     uint32_t magic;
     bool is_server, handshaking;
     bool wants_write;      /* the handshake waits for the socket to take bytes, not to bring some */
     bool read_wants_write; /* an answer of TLS itself has to go out before more can be read */
+    bool write_wants_read; /* likewise the other way round */
     bool raw_empty;        /* the socket had less than was asked for: no second look in this call */
     bool raw_eof;          /* FIN */
     bool fatal;            /* nothing more can be read or written */
-    bool shut_pending;     /* close_notify could not go out yet */
-    uint8_t alpn;          /* enum alpn */
-    uint8_t failure;       /* enum tls_failure */
+    uint8_t early;         /* enum early */
+    bool has_early_byte;
+    char early_byte;   /* the first; it told that there are some */
+    bool shut_pending; /* close_notify could not go out yet */
+    uint8_t alpn;      /* enum alpn */
+    uint8_t failure;   /* enum tls_failure */
     const char *failure_text;
     struct conn *conn; /* borrowed: it owns us */
     struct tls_worker *worker;

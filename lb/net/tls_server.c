@@ -81,6 +81,13 @@ static bool set_up(struct tls_server *ts, uint64_t ticket_seconds)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_timeout(ctx, (long)ticket_seconds);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_on_ticket);
+    if (s->early_data) {
+        /* OpenSSL's own guard against repetitions is a memory of one process; ours is the method (RFC 8470
+         * 3). */
+        SSL_CTX_set_options(ctx, SSL_OP_NO_ANTI_REPLAY);
+        SSL_CTX_set_max_early_data(ctx, (uint32_t)s->max_early_data_bytes);
+        SSL_CTX_set_recv_max_early_data(ctx, (uint32_t)s->max_early_data_bytes);
+    }
     SSL_CTX_set_client_hello_cb(ctx, tls_on_client_hello, ts);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, ts);
     SSL_CTX_set_tlsext_status_cb(ctx, on_status);
@@ -140,6 +147,7 @@ bool tls_accept(struct conn *c, struct tls_worker *tw, struct tls_server *ts)
     t->is_server = true;
     t->server = ts;
     t->store = tls_store_ref(ts->store);
+    t->early = ts->settings->early_data ? EARLY_EXPECTED : EARLY_NONE;
     SSL_set_accept_state(t->ssl);
     return true;
 }

@@ -137,6 +137,7 @@ static bool ask(struct tls *t, SSL *ssl, const struct tls_policy *p)
         return false;
     if (p->mode == CLIENT_AUTH_OFF)
         return true;
+    SSL_set_max_early_data(ssl, 0); /* who it is must be known before anything is done for them */
     SSL_set_verify_depth(ssl, p->depth);
     STACK_OF(X509_NAME) *names =
         sk_X509_NAME_deep_copy(p->names, (X509_NAME * (*)(const X509_NAME *)) X509_NAME_dup, X509_NAME_free);

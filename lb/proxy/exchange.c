@@ -65,6 +65,8 @@ static enum reason check_request(struct exchange *x)
     if (l->max_body_bytes && m->framing == BODY_LENGTH && m->content_length > l->max_body_bytes)
         return REASON_BODY_LIMIT;
     enum reason why = rewrite_request(x);
+    if (why == REASON_OK && x->pw->settings->takes_early_data && tls_is_early(&x->session->conn))
+        why = secure_take_early(x);
     if (why == REASON_OK && x->pw->settings->asks_clients) {
         if (!tls_serves_host(&x->session->conn, message_str(m, m->authority)))
             return REASON_MISDIRECTED;

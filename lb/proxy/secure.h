@@ -69,6 +69,10 @@ bool secure_fits(const struct uplink *u, const struct cluster *c);
  * when settings.asks_clients, before the head is written. */
 enum reason secure_tell_client(struct exchange *x);
 
+/* A request that came as early data: 425, or told to the server (RFC 8470 5.1, 5.2). When
+ * settings.takes_early_data. */
+enum reason secure_take_early(struct exchange *x);
+
 /* For a check of the configuration: what secure_load would do; a line in *errors for each thing wrong. */
 bool secure_check(const struct settings *s, struct buf *errors);
 

@@ -87,3 +87,14 @@ enum reason secure_tell_client(struct exchange *x)
         return REASON_NO_MEMORY;
     return REASON_OK;
 }
+
+enum reason secure_take_early(struct exchange *x)
+{
+    const struct told early = {STR("Early-Data"), STR("1")};
+    const struct message *m = &x->req;
+    bool is_safe = m->method == METHOD_GET || m->method == METHOD_HEAD || m->method == METHOD_OPTIONS;
+    if (!is_safe || m->framing != BODY_NONE || (m->flags & MSG_UPGRADE))
+        return REASON_TOO_EARLY;
+    drop_claims(&x->req, &early, 1);
+    return append(x, &early, 1) ? REASON_OK : REASON_NO_MEMORY;
+}
