@@ -15,7 +15,7 @@
 #include "conf/options.h"
 #include "conf/settings_tls.h"
 
-enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES };
+enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES, PROTOCOL_H2 };
 enum balance_policy {
     BALANCE_P2C,
     BALANCE_ROUND_ROBIN,
@@ -25,7 +25,7 @@ enum balance_policy {
     BALANCE_CONSISTENT_HASH
 };
 enum fcgi_mode { FCGI_MODE_FRONT, FCGI_MODE_SCRIPT };
-enum probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP, PROBE_FASTCGI };
+enum probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP, PROBE_FASTCGI, PROBE_H2, PROBE_GRPC };
 enum upgrade_policy { UPGRADE_ALLOW, UPGRADE_DENY };
 enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_REQUIRED };
 enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
@@ -108,6 +108,16 @@ struct files_settings {
     char *cache_control;           /* value sent with files, or NULL */
 };
 
+/* Connections to servers that speak HTTP/2. */
+struct h2_back_settings {
+    int64_t max_streams; /* of one connection at a time */
+    uint64_t stream_window_bytes, connection_window_bytes;
+    uint64_t ping_interval_ms; /* silence before a PING; 0: none is sent */
+    uint64_t ping_timeout_ms;
+    int64_t max_control_frames; /* a second, from the server, beyond what streams and bodies earn (T5) */
+    int64_t max_resets;         /* that we send before a connection takes no more streams (T1) */
+};
+
 struct sticky_settings {
     char *cookie;       /* its name; NULL: not sticky */
     uint64_t max_age_s; /* 0: as long as the browser runs */
@@ -160,6 +170,7 @@ struct cluster_options {
     char *host;             /* Host sent to the servers; NULL: the client's */
     char *guard;            /* name of a guard, or NULL */
     struct fcgi_settings fastcgi;
+    struct h2_back_settings h2;
     struct files_settings files;
     struct compress_settings compress;
     struct probe_settings probe;

@@ -209,6 +209,12 @@ static void check_probe(const struct cluster_options *o, struct reader *r)
         reader_error(r, &probe->kind, "a fastcgi probe needs protocol = \"fastcgi\"");
     if (probe->kind == PROBE_HTTP && o->protocol == PROTOCOL_FASTCGI)
         reader_error(r, &probe->kind, "an http probe cannot ask a FastCGI server; use kind = \"fastcgi\"");
+    if (probe->kind == PROBE_HTTP && o->protocol == PROTOCOL_H2)
+        reader_error(
+            r, &probe->kind,
+            "an http probe speaks HTTP/1.1, which servers of protocol = \"h2\" need not; use kind = \"h2\"");
+    if ((probe->kind == PROBE_H2 || probe->kind == PROBE_GRPC) && o->protocol == PROTOCOL_FASTCGI)
+        reader_error(r, &probe->kind, "a FastCGI server does not speak HTTP/2; use kind = \"fastcgi\"");
     if (probe->path && probe->path[0] != '/')
         reader_error(r, &probe->path, "the path of a probe must begin with \"/\"");
     if (probe->status_min > probe->status_max)

@@ -1,29 +1,30 @@
 /* The tables of a cluster and of what stands in it. */
 #include "conf/settings_rows.h"
 
-static const char *const protocol_words[] = {"http", "fastcgi", "files", NULL};
+static const char *const protocol_words[] = {"http", "fastcgi", "files", "h2", NULL};
 static const char *const balance_words[] = {"p2c", "round_robin", "least_in_flight", "random", "peak_ewma",
                                             "consistent_hash", NULL};
 static const char *const mode_words[] = {"front", "script", NULL};
-static const char *const probe_words[] = {"none", "tcp", "http", "fastcgi", NULL};
+static const char *const probe_words[] = {"none", "tcp", "http", "fastcgi", "h2", "grpc", NULL};
 static const char *const upgrade_words[] = {"allow", "deny", NULL};
 static const char *const send_proxy_words[] = {"off", "v1", "v2", NULL}; /* enum send_proxy */
 
-_Static_assert(PROTOCOL_FILES == 2 && BALANCE_CONSISTENT_HASH == 5 && FCGI_MODE_SCRIPT == 1 &&
-                   PROBE_FASTCGI == 3 && UPGRADE_DENY == 1,
+_Static_assert(PROTOCOL_H2 == 3 && BALANCE_CONSISTENT_HASH == 5 && FCGI_MODE_SCRIPT == 1 &&
+                   PROBE_GRPC == 5 && UPGRADE_DENY == 1,
                "words stand in the order of their enum");
 
 #define P(member) offsetof(struct probe_settings, member)
 static const struct option probe_rows[] = {
     ROW_ENUM("kind", P(kind), "tcp", probe_words,
              "How an endpoint is asked whether it is well. \"tcp\" only connects, which every server allows; "
-             "\"http\" and \"fastcgi\" send a request for path and look at the status; \"none\" leaves "
+             "\"http\" (1.1), \"h2\" and \"fastcgi\" send a request for path and look at the status; \"grpc\" asks "
+             "grpc.health.v1.Health whether it serves; \"none\" leaves "
              "judgement to "
              "real traffic."),
     ROW_STRING("path", P(path), NULL,
                "What the request asks for. Unset: \"/\" for http, and \"/ping\" for fastcgi, which is "
                "ping.path of a "
-               "php-fpm pool. Choose a page that touches what the application needs and nothing slow."),
+               "php-fpm pool. For grpc: a slash and the name of the service; unset, the server as a whole. Choose a page that touches what the application needs and nothing slow."),
     ROW_STRING("host", P(host), NULL, "Host sent with an http probe. Unset: the address of the endpoint."),
     ROW_DURATION(
         "interval", P(interval_ms), "2s", MS(10), DAY,
@@ -89,6 +90,36 @@ static const struct option_table fcgi_table = {
     .help = "What is told to a FastCGI server, usually php-fpm or php-cgi, about a request.",
     ROWS(fcgi_rows),
     .struct_size = sizeof(struct fcgi_settings),
+};
+
+#define H(member) offsetof(struct h2_back_settings, member)
+static const struct option h2_back_rows[] = {
+    ROW_INT("max_streams", H(max_streams), "100", 1, 100000,
+            "Most requests on one connection at a time, if the server does not want fewer; when it is full another "
+            "connection is opened. A hundred is what nearly every server allows."),
+    ROW_SIZE("stream_window", H(stream_window_bytes), "64k", KIB(16), MIB(64),
+             "How much of one answer a server may send before its client has taken it: the memory that a slow client "
+             "costs. More makes single downloads faster over long distances."),
+    ROW_SIZE("connection_window", H(connection_window_bytes), "1m", KIB(64), MIB(512),
+             "The same for all answers of one connection together, while they are on their way; a slow client never "
+             "stops the others."),
+    ROW_DURATION("ping_interval", H(ping_interval_ms), "0s", 0, DAY,
+                 "After so much silence a connection is asked by PING whether it still lives. 0: never, because some gRPC "
+                 "servers end connections that ask more often than every five minutes."),
+    ROW_DURATION("ping_timeout", H(ping_timeout_ms), "5s", MS(10), DAY,
+                 "Longest wait for the answer; then the connection is given up and its requests fail."),
+    ROW_INT("max_control_frames", H(max_control_frames), "1000", 10, 1000000,
+            "Frames a second that carry nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA and the like) beyond what "
+            "requests and bodies need; a server that sends more is cut off."),
+    ROW_INT("max_resets", H(max_resets), "100", 1, 1000000,
+            "Requests that clients gave up, on one connection; after so many it takes no new ones and another is opened. "
+            "Servers end connections with many resets, and with them everybody's requests."),
+};
+static const struct option_table h2_back_table = {
+    .name = "h2",
+    .help = "Connections to servers of a cluster with protocol = \"h2\". Requests of many clients share them.",
+    ROWS(h2_back_rows),
+    .struct_size = sizeof(struct h2_back_settings),
 };
 
 #define I(member) offsetof(struct files_settings, member)
@@ -181,7 +212,8 @@ _Static_assert(O(request_buffer) == O(request_buffer_set) + 1 &&
 
 static const struct option cluster_option_rows[] = {
     ROW_ENUM("protocol", O(protocol), "http", protocol_words,
-             "What the servers speak: HTTP/1.1, FastCGI, or \"files\" for a cluster without servers."),
+             "What the servers speak: HTTP/1.1, FastCGI, HTTP/2 (\"h2\", begun at once without an upgrade, as gRPC "
+             "servers expect it), or \"files\" for a cluster without servers."),
     ROW_ENUM("balance", O(balance), "p2c", balance_words,
              "Who gets the next request; all heed weights. \"p2c\" looks at two endpoints at random and takes the one "
              "with less in flight: it avoids slow servers without knowing why they are slow. \"least_in_flight\" looks "
@@ -299,6 +331,7 @@ static const struct option cluster_option_rows[] = {
                "Host sent to the servers. Unset: what the client sent, which is what applications expect."),
     ROW_STRING("guard", O(guard), NULL, "Name of a guard that all requests of this cluster must pass."),
     ROW_GROUP("fastcgi", O(fastcgi), &fcgi_table, "For protocol = \"fastcgi\"."),
+    ROW_GROUP("h2", O(h2), &h2_back_table, "For protocol = \"h2\"."),
     ROW_GROUP("files", O(files), &files_table, "Static files."),
     ROW_GROUP("compress", O(compress), &compress_table, "Compression of answers."),
     ROW_GROUP("probe", O(probe), &probe_table, "Active health checks."),

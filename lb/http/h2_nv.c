@@ -42,10 +42,12 @@ static struct str lowered(struct h2_nv *nv, struct str name)
     return str_make(to, name.n);
 }
 
-/* A secret is not put where guesses about it can be made by length (RFC 7541 7.1.3). */
-static bool is_secret(enum field_id id, struct str value)
+/* A secret is not put where guesses about it can be made by length (RFC 7541 7.1.3); a value that never comes
+ * twice would only push others out of the table. */
+static bool stays_out_of_table(enum field_id id, struct str value)
 {
-    return id == FIELD_AUTHORIZATION || id == FIELD_PROXY_AUTHORIZATION ||
+    return id == FIELD_AUTHORIZATION || id == FIELD_PROXY_AUTHORIZATION || id == FIELD_X_REQUEST_ID ||
+           id == FIELD_TRACEPARENT ||
            ((id == FIELD_COOKIE || id == FIELD_SET_COOKIE) && value.n < 20);
 }
 
@@ -56,7 +58,7 @@ static void put_lowered(struct h2_nv *nv, enum field_id id, struct str name, str
         return;
     uint32_t at = nv->count;
     h2_nv_put(nv, low, str_trim(value)); /* RFC 9113 8.2.1: no white space at the ends */
-    if (!nv->overflow && is_secret(id, value))
+    if (!nv->overflow && stays_out_of_table(id, value))
         nv->v[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
 }
 

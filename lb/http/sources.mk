@@ -9,6 +9,7 @@ lb_http_sources = \
 	lb/http/h1_check.c lb/http/h1_check.h \
 	lb/http/h1_parse.c lb/http/h1_parse.h \
 	lb/http/h1_write.c lb/http/h1_write.h \
+	lb/http/h2_client.c lb/http/h2_client.h lb/http/h2_client_priv.h lb/http/h2_client_recv.c \
 	lb/http/h2_budget.h lb/http/h2_guard.c lb/http/h2_guard.h lb/http/h2_head.c lb/http/h2_head.h lb/http/h2_nv.c lb/http/h2_nv.h \
 	lb/http/h2_server.c lb/http/h2_server.h lb/http/h2_server_priv.h lb/http/h2_server_send.c \
 	lb/http/message.c lb/http/message.h \
@@ -16,4 +17,5 @@ lb_http_sources = \
 	lb/http/scan.c lb/http/scan.h \
 	lb/http/trace.c lb/http/trace.h \
 	lb/http/uri.c lb/http/uri.h \
+	lb/http/websocket.c lb/http/websocket.h \
 	lb/http/word.h

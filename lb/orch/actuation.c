@@ -25,7 +25,7 @@ static struct plugin *find_actuator(struct orch *o, const char *name)
 
 static const char *protocol_name(int protocol)
 {
-    return protocol == PROTOCOL_FASTCGI ? "fastcgi" : "http";
+    return protocol == PROTOCOL_FASTCGI ? "fastcgi" : protocol == PROTOCOL_H2 ? "h2" : "http";
 }
 
 static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)

@@ -3,6 +3,7 @@
 #include "http/fcgi_codec.h"
 #include "http/h1_parse.h"
 #include "http/h1_write.h"
+#include "orch/probe_h2.h"
 
 #define PROBE_FIELDS 128
 
@@ -46,6 +47,8 @@ static void put_fastcgi(struct writer *w, const struct probe_settings *s)
 size_t probe_request(const struct probe_settings *s, char *to, size_t cap)
 {
     struct writer w;
+    if (s->kind == PROBE_H2 || s->kind == PROBE_GRPC)
+        return probe_h2_request(s, to, cap);
     writer_init(&w, to, cap);
     if (s->kind == PROBE_HTTP)
         put_http(&w, s);
@@ -155,5 +158,7 @@ enum probe_verdict probe_judge(const struct probe_settings *s, struct str answer
         return judge_http(s, answer, is_end, out_why);
     if (s->kind == PROBE_FASTCGI)
         return judge_fastcgi(s, answer, is_end, out_why);
+    if (s->kind == PROBE_H2 || s->kind == PROBE_GRPC)
+        return probe_h2_judge(s, answer, is_end, out_why);
     return PROBE_GOOD;
 }

@@ -96,6 +96,8 @@ const struct back_ops *exchange_back_of(const struct exchange *x)
         return &back_fcgi;
     case PROTOCOL_FILES:
         return &back_files;
+    case PROTOCOL_H2:
+        return &back_h2;
     default:
         return &back_h1;
     }

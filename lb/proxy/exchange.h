@@ -221,6 +221,6 @@ bool exchange_is_last(const struct exchange *x, size_t n);
 /* Switches to another back for the answer (X-Accel-Redirect): aborts the current one. */
 void exchange_switch_back(struct exchange *x, const struct back_ops *back);
 
-extern const struct back_ops back_h1, back_fcgi, back_files;
+extern const struct back_ops back_h1, back_h2, back_fcgi, back_files;
 
 #endif

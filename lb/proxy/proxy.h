@@ -98,6 +98,7 @@ struct pworker {
     bool drain_final; /* nobody comes after us: idle sessions are closed too */
     bool accept_paused;
     uint64_t drain_at_ms;       /* then what is left is cut */
+    struct h2_pool *h2_pool; /* owned; server connections of HTTP/2 */
     struct front_h2_shared *h2; /* owned; NULL: no HTTP/2 session yet */
     struct access_buffer *log;  /* being filled; NULL: none yet */
     struct access_buffer *log_free;

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/buf.h"
 #include "base/panic.h"
+#include "proxy/back_h2.h"
 #include "proxy/compress.h"
 #include "proxy/front_h2.h"
 #include "proxy/hold.h"
@@ -93,6 +94,7 @@ static void drain_step(struct pworker *pw)
     if (pw->w.now_ms >= pw->drain_at_ms)
         cut_all(pw);
     close_idle_uplinks(pw);
+    h2_pool_drain(pw);
     /* Not before no worker can hand one more connection over, and the last that was is counted. */
     bool all =
         atomic_load_explicit(&pw->proxy->shared.draining, memory_order_acquire) == pw->proxy->worker_count;
@@ -162,6 +164,9 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
         return false;
     pw->proxy = p;
     pw->settings = p->settings;
+    pw->h2_pool = h2_pool_create(p->ledger.header->max_endpoints);
+    if (!pw->h2_pool)
+        return false;
     list_init(&pw->sessions);
     list_init(&pw->idle_sessions);
     list_init(&pw->uplinks);
@@ -226,6 +231,7 @@ void pworker_fini(struct pworker *pw)
     front_h2_shared_destroy(&pw->h2);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);
+    h2_pool_destroy(&pw->h2_pool);
 }
 
 struct str pworker_date_line(struct pworker *pw)

@@ -6,6 +6,7 @@
 #include "proxy/exchange_priv.h"
 #include "proxy/guard.h"
 #include "proxy/proxy.h"
+#include "proxy/reply_grpc.h"
 
 #define REPLY_HEAD_BYTES 512
 #define REPLY_FIELDS_MAX 8
@@ -131,6 +132,10 @@ static void reply_body(struct exchange *x, uint16_t status, struct str type, str
 void reply_send(struct exchange *x, uint16_t status)
 {
     char body[64];
+    if (reply_is_grpc(x)) {
+        reply_grpc(x, x->pass && x->pass->status ? x->pass->status : status);
+        return;
+    }
     if (x->pass && x->pass->status)
         status = x->pass->status; /* an external server's own no */
     const struct page_settings *page = guard_page(x, status);

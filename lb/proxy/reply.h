@@ -1,5 +1,5 @@
 /* reply: answers that the proxy makes itself: errors, refusals. A short text, no-store, and for 503
- * Retry-After. */
+ * Retry-After; a gRPC call gets its status. */
 #ifndef COX_PROXY_REPLY_H
 #define COX_PROXY_REPLY_H
 

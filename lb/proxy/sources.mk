@@ -2,6 +2,8 @@ lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c 
 	lb/proxy/choose.c lb/proxy/compress.c lb/proxy/compress.h lb/proxy/choose.h lb/proxy/clients.c lb/proxy/clients.h lb/proxy/exchange.c lb/proxy/exchange.h lb/proxy/exchange_body.c lb/proxy/exchange_end.c \
 	lb/proxy/exchange_priv.h lb/proxy/fcgi_params.c lb/proxy/fcgi_send.c lb/proxy/fcgi_send.h lb/proxy/fcgi_params.h lb/proxy/files.h \
 	lb/proxy/files_answer.h lb/proxy/files_find.c lb/proxy/files_types.h lb/proxy/files_open.c lb/proxy/files_open.h lb/proxy/files_range.c lb/proxy/files_range.h \
+	lb/proxy/back_h2.c lb/proxy/back_h2.h lb/proxy/back_h2_link.c lb/proxy/back_h2_pool.c \
+	lb/proxy/back_h2_tunnel.c lb/proxy/back_h2_tunnel.h lb/proxy/reply_grpc.c lb/proxy/reply_grpc.h \
 	lb/proxy/files_types.c lb/proxy/front_h1.c lb/proxy/front_h1_read.c \
 	lb/proxy/guard.c lb/proxy/guard.h lb/proxy/guard_basic.c lb/proxy/guard_external.c lb/proxy/hasher.c lb/proxy/hasher.h \
 	lb/proxy/verified.c lb/proxy/verified.h lb/proxy/hold.c lb/proxy/hold.h lb/proxy/pipe.c lb/proxy/pipe.h \

@@ -11,7 +11,7 @@
 /* Uplinks that are not kept: the server may close first, so that TIME_WAIT is not ours. */
 #define UPLINK_CLOSE_WAIT_MS 1000
 
-static void count(struct pworker *pw, int delta)
+void uplink_count(struct pworker *pw, int delta)
 {
     pw->uplink_count += (uint32_t)delta;
     ledger_set(&pw->ledger.row->uplinks, pw->uplink_count);
@@ -47,7 +47,7 @@ static void dispose(struct uplink *u)
     free(u->in);
     u->in = NULL;
     list_remove(&u->all);
-    count(pw, -1);
+    uplink_count(pw, -1);
     worker_park(&pw->w, &u->parked, reclaim);
 }
 
@@ -325,7 +325,7 @@ static struct uplink *open_uplink(struct pworker *pw, const struct cluster *c, c
     sink_init(&u->sink, &u->conn);
     u->connecting = !u->conn.may_write || c->options.tls.enabled;
     list_push(&pw->uplinks, &u->all);
-    count(pw, 1);
+    uplink_count(pw, 1);
     return u;
 }
 

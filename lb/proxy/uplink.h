@@ -99,5 +99,7 @@ void uplink_pool_fini(struct uplink_pool *p);
  * the older topology, closes by its idle time-out; it is never taken for another address (uplink_take
  * compares). */
 void uplink_pool_sweep(struct pworker *pw, const struct topology *before, const struct topology *after);
+/* Server connections of this worker, whatever they speak. */
+void uplink_count(struct pworker *pw, int delta);
 
 #endif

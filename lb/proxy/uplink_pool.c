@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "proxy/back_h2.h"
 #include "proxy/proxy.h"
 #include "topo/cluster.h"
 
@@ -21,6 +22,7 @@ void uplink_pool_fini(struct uplink_pool *p)
 static void close_all(struct uplink_pool *p, uint32_t slot)
 {
     struct uplink_pool_entry *e = p->by_slot[slot];
+    h2_pool_retire(CONTAINER_OF(p, struct pworker, pool), slot);
     if (!e)
         return;
     while (!list_is_empty(&e->idle))

@@ -49,6 +49,82 @@ static void test_http_answers(void **state)
     assert_int_equal(judge(PROBE_HTTP, "SSH-2.0-OpenSSH\r\n\r\n", false), PROBE_BAD);
 }
 
+/* ---- HTTP/2 ---- */
+
+static struct str frame(char *to, char kind, char flags, const char *payload, size_t n)
+{
+    const char head[9] = {0, (char)(n >> 8), (char)n, kind, flags, 0, 0, 0, kind == 4 ? 0 : 1};
+    memcpy(to, head, 9);
+    memcpy(to + 9, payload, n);
+    return str_make(to, n + 9);
+}
+
+static void test_h2_request(void **state)
+{
+    char to[PROBE_REQUEST_MAX];
+    const struct probe_settings s = settings(PROBE_H2);
+    (void)state;
+    const size_t n = probe_request(&s, to, sizeof to);
+    assert_true(n > 24 && n < 200 && memcmp(to, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24) == 0);
+    assert_int_equal(probe_request(&s, to, n - 1), 0);
+}
+
+static enum probe_verdict judge_h2(const char *status, size_t cut)
+{
+    char bytes[128], block[5] = {8, 3};
+    const struct probe_settings s = settings(PROBE_H2);
+    const char *why;
+    memcpy(block + 2, status, 3);
+    size_t n = frame(bytes, 4, 0, "", 0).n;
+    n += frame(bytes + n, 1, 4, block, sizeof block).n;
+    return probe_judge(&s, str_make(bytes, n - cut), false, &why);
+}
+
+static void test_h2_answers(void **state)
+{
+    (void)state;
+    assert_int_equal(judge_h2("200", 0), PROBE_GOOD);
+    assert_int_equal(judge_h2("399", 0), PROBE_GOOD);
+    assert_int_equal(judge_h2("400", 0), PROBE_BAD);
+    assert_int_equal(judge_h2("503", 0), PROBE_BAD);
+    assert_int_equal(judge_h2("103", 0), PROBE_MORE);
+    assert_int_equal(judge_h2("200", 1), PROBE_MORE);
+    assert_int_equal(judge_h2("2x0", 0), PROBE_BAD);
+    assert_int_equal(judge(PROBE_H2, "", false), PROBE_MORE);
+    assert_int_equal(judge(PROBE_H2, "", true), PROBE_BAD);
+    assert_int_equal(judge(PROBE_H2, "HTTP/1.1 400 Bad Request\r\n\r\n", false), PROBE_BAD);
+}
+
+static enum probe_verdict judge_grpc(const char *message, size_t len, const char *grpc_status,
+                                     const char **out_why)
+{
+    char bytes[256], late[32] = "\x00\x0bgrpc-status\x01";
+    const struct probe_settings s = settings(PROBE_GRPC);
+    size_t n = frame(bytes, 4, 0, "", 0).n;
+    n += frame(bytes + n, 1, 4, "\x88", 1).n;
+    n += frame(bytes + n, 0, 0, message, len).n;
+    late[14] = grpc_status[0];
+    n += frame(bytes + n, 1, 5, late, 15).n;
+    return probe_judge(&s, str_make(bytes, n), false, out_why);
+}
+
+static void test_grpc(void **state)
+{
+    char to[PROBE_REQUEST_MAX];
+    struct probe_settings s = settings(PROBE_GRPC);
+    const char *why;
+    (void)state;
+    s.path = (char *)(uintptr_t) "/shop.Cart";
+    const size_t n = probe_request(&s, to, sizeof to);
+    assert_true(n > 20 && memcmp(to + n - 16, "\0\0\0\0\x0b\x0a\x09shop.Cart", 16) == 0);
+    assert_int_equal(judge_grpc("\0\0\0\0\2\x08\1", 7, "0", &why), PROBE_GOOD);
+    assert_int_equal(judge_grpc("\0\0\0\0\2\x08\2", 7, "0", &why), PROBE_BAD);
+    assert_string_equal(why, "not serving");
+    assert_int_equal(judge_grpc("\0\0\0\0\0", 5, "0", &why), PROBE_BAD);
+    assert_int_equal(judge_grpc("", 0, "5", &why), PROBE_BAD);
+    assert_string_equal(why, "it does not know the service");
+}
+
 static void put_stdout(struct writer *w, const char *text)
 {
     fcgi_put_header(w, FCGI_STDOUT, (uint16_t)strlen(text));
@@ -127,7 +203,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_http_request),     cmocka_unit_test(test_http_answers),
         cmocka_unit_test(test_fastcgi_answers),  cmocka_unit_test(test_fastcgi_request),
-        cmocka_unit_test(test_tcp_says_nothing),
+        cmocka_unit_test(test_tcp_says_nothing), cmocka_unit_test(test_h2_request),
+        cmocka_unit_test(test_h2_answers),       cmocka_unit_test(test_grpc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
