@@ -28,9 +28,9 @@ def parse():
     parser.add_argument("--builddir", default=".")
     parser.add_argument("--coxswain", help="another executable than BUILDDIR/coxswain")
     parser.add_argument("--case", default="all", help=f"some of {','.join(cases.NAMES)}; or all")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=4, help="of one candidate in one round")
-    parser.add_argument("--warm", type=float, default=1, help="seconds before, not measured")
+    parser.add_argument("--rounds", type=int, help="9")
+    parser.add_argument("--seconds", type=float, help="of one candidate in one round: 4")
+    parser.add_argument("--warm", type=float, help="seconds before, not measured: 1")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s: to see that it works")
     parser.add_argument("--peer", action="append", default=[], metavar="KIND=PROGRAM", help="nginx=PATH or haproxy=PATH")
     parser.add_argument("--only", help="relay,nginx,haproxy,coxswain, or names as they are printed")
@@ -38,10 +38,12 @@ def parse():
     parser.add_argument("--no-strace", dest="strace", action="store_false", help="do not count system calls")
     parser.add_argument("--loader", choices=("load", "wrk"), default="load", help="who makes HTTP/1 load where both can")
     parser.add_argument("--squeeze", type=int, help="percent of the proxy's core taken away; default 15 with two cores")
-    parser.add_argument("--idle-seconds", type=float, default=60)
+    parser.add_argument("--idle-seconds", type=float, help="before memory is looked at: 60")
     args = parser.parse_args()
-    if args.quick:
-        args.rounds, args.seconds, args.warm, args.idle_seconds = 3, 1, 0.3, min(args.idle_seconds, 5)
+    usual = (3, 1, 0.3, 5) if args.quick else (9, 4, 1, 60)
+    for key, value in zip(("rounds", "seconds", "warm", "idle_seconds"), usual):
+        if getattr(args, key) is None:
+            setattr(args, key, value)
     args.cases = cases.NAMES if args.case == "all" else args.case.split(",")
     for name in args.cases:
         if name not in cases.NAMES:

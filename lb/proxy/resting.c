@@ -24,7 +24,7 @@ struct resting {
     uint32_t request_count;
     uint16_t port, local_port;
     uint8_t family;
-    bool trusted, limited;
+    bool trusted, limited, secure_before;
     uint8_t ip[16], local_ip[16];
 };
 
@@ -73,6 +73,7 @@ static struct session *wake(struct resting *r)
     s->family = r->family;
     s->trusted = r->trusted;
     s->limited = r->limited;
+    s->secure_before = r->secure_before;
     memcpy(s->ip, r->ip, sizeof s->ip);
     memcpy(s->local_ip, r->local_ip, sizeof s->local_ip);
     if (at_ms)
@@ -110,7 +111,8 @@ static void rest(struct session *s)
                           .local_port = s->local_port,
                           .family = s->family,
                           .trusted = s->trusted,
-                          .limited = s->limited};
+                          .limited = s->limited,
+                          .secure_before = s->secure_before};
     memcpy(r->ip, s->ip, sizeof r->ip);
     memcpy(r->local_ip, s->local_ip, sizeof r->local_ip);
     uint64_t at_ms = s->deadline.at_ms;
