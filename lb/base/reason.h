@@ -59,6 +59,8 @@
     REASON(TLS_ALERT, "tls_alert", 0, "the client refused the TLS handshake")                                \
     REASON(TLS_ABUSE, "tls_abuse", 0, "renegotiation, or too many KeyUpdates")                               \
     REASON(TLS_OTHER, "tls_other", 0, "TLS handshake failed otherwise")                                      \
+    REASON(PROXY_PEER, "proxy_peer", 0, "peer not in proxy_protocol_from")                                   \
+    REASON(PROXY_HEADER, "proxy_header", 0, "PROXY header missing, malformed or late")                       \
     /* routing */                                                                                            \
     REASON(NO_ROUTE, "no_route", 404, "no route for this host and path")                                     \
     REASON(NO_CLUSTER, "no_cluster", 503, "the route's cluster does not exist")                              \

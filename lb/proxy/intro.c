@@ -30,9 +30,12 @@ static void close_intro(struct intro *i)
     acceptors_resume(i->pw);
 }
 
-static void refuse(const struct listener_settings *l, const struct addr *peer, const char *why)
+/* Counted with the requests that never had a cluster. */
+static void refuse(struct pworker *pw, const struct listener_settings *l, const struct addr *peer,
+                   enum reason reason, const char *why)
 {
     char text[ADDR_TEXT_BYTES];
+    ledger_reason(&pw->ledger, LEDGER_NO_SLOT, reason);
     (void)addr_print_ip(peer, text);
     LOG_LIMITED(LOG_WARN, 1, "listener %s: connection from %s closed: %s", l->name, text, why);
 }
@@ -41,7 +44,7 @@ static void on_timeout(struct deadline *d)
 {
     struct intro *i = CONTAINER_OF(d, struct intro, deadline);
     CHECK_MAGIC(i, INTRO_MAGIC);
-    refuse(i->listener, &i->peer, "its PROXY header took too long");
+    refuse(i->pw, i->listener, &i->peer, REASON_PROXY_HEADER, "its PROXY header took too long");
     close_intro(i);
 }
 
@@ -73,7 +76,7 @@ static void look(struct intro *i)
     if (n == 0 && !i->conn.peer_done)
         return;
     if (n <= 0 || !conn_skip_bytes(&i->conn, buf, (size_t)n)) {
-        refuse(i->listener, &i->peer, n ? why : "closed within its PROXY header");
+        refuse(i->pw, i->listener, &i->peer, REASON_PROXY_HEADER, n ? why : "closed within its PROXY header");
         close_intro(i);
         return;
     }
@@ -97,7 +100,7 @@ static bool may_introduce(const struct listener_settings *l, const struct addr *
 void intro_open(struct pworker *pw, const struct listener_settings *listener, int fd, const struct addr *peer)
 {
     if (!may_introduce(listener, peer)) {
-        refuse(listener, peer, "not in proxy_protocol_from");
+        refuse(pw, listener, peer, REASON_PROXY_PEER, "not in proxy_protocol_from");
         close(fd);
         return;
     }

@@ -623,3 +623,23 @@ def test_header_before_tls_to_the_server(make_door, authority):
         assert server.headers[0].source == "192.0.2.77"
     finally:
         server.stop()
+
+
+def test_refusals_are_counted(make_door, origin):
+    """By reason, with the requests that came to no cluster."""
+    admin = free_port()
+    door = make_door(listeners={"in": REQUIRED, "elsewhere": {"proxy_protocol": "required", "proxy_protocol_from": ["10.0.0.0/8"]}},
+                     admin={"address": "127.0.0.1:%d" % admin}, clusters=[cluster("a", origin.address)], routes=[route("*", "a")])
+    for _ in range(3):
+        with Client(door.ports["in"]) as c:
+            c.send_quietly(build())
+            assert closed_without_a_word(c)
+    with Client(door.ports["elsewhere"]) as c:
+        c.send_quietly(v1() + build())
+        assert closed_without_a_word(c)
+
+    def counted():
+        text = fetch(admin, target="/metrics", host="127.0.0.1:%d" % admin).body.decode()
+        return ('unrouted_reasons_total{reason="proxy_header"} 3' in text and 'unrouted_reasons_total{reason="proxy_peer"} 1' in text)
+
+    poll(counted, 5, "both reasons in the metrics")
