@@ -25,6 +25,9 @@ SECONDS = float(os.environ.get("ATTACK_SECONDS", "10" if LONG else "1"))
 CONNECTIONS = int(os.environ.get("ATTACK_CONNECTIONS", "100"))
 RATE = float(os.environ.get("ATTACK_RATE", "2000" if LONG else "1000"))
 GROWTH = 64 << 20
+# What the keys of a listener allow is more here: 100 connections with max_streams answers each that nobody reads take a block
+# of 4 KiB an exchange, beside max_memory of 256 KiB a connection.
+GROWTHS = {"t17_unread_answers": 96 << 20}
 
 
 class GoodClient:
@@ -129,6 +132,6 @@ def test_attack(door, quiet_p99, name):
     assert did["actions"] >= min(50, RATE * SECONDS / 20) and did["connects"] >= CONNECTIONS, did  # it did attack
     assert len(c.times) > 20 * SECONDS and c.p99() <= bound(quiet_p99), "p99 %.1f ms, quiet %.1f ms" % (c.p99() * 1e3, quiet_p99 * 1e3)
     if not SANITIZED:
-        assert peak - before <= GROWTH, "memory grew by %.1f MiB" % ((peak - before) / 2 ** 20)
+        assert peak - before <= GROWTHS.get(name, GROWTH), "memory grew by %.1f MiB" % ((peak - before) / 2 ** 20)
         poll(lambda: door.rss() - before <= GROWTH / 4, 20, "memory came back")
     poll(lambda: door.status()["quiet"] is True, 15, "everything that was in flight has ended")
