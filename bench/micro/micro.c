@@ -109,8 +109,8 @@ static void drop(struct bench *b)
 static void route_by_host(struct bench *b, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        b->sink +=
-            (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i * 7919 % ROUTES]), STR("/cart/42"));
+        b->sink += (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i * 7919 % ROUTES]),
+                                               STR("/cart/42"), NULL);
 }
 
 /* The same host again and again, as traffic is: what the look-up itself costs when its lines are in the
@@ -118,13 +118,15 @@ static void route_by_host(struct bench *b, uint32_t n)
 static void route_by_hot_host(struct bench *b, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        b->sink += (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i % 16]), STR("/cart/42"));
+        b->sink +=
+            (uintptr_t)route_table_find(b->hosts, str_of(b->host_texts[i % 16]), STR("/cart/42"), NULL);
 }
 
 static void route_by_path(struct bench *b, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        b->sink += (uintptr_t)route_table_find(b->paths, STR("h"), str_of(b->path_texts[i * 7919 % ROUTES]));
+        b->sink +=
+            (uintptr_t)route_table_find(b->paths, STR("h"), str_of(b->path_texts[i * 7919 % ROUTES]), NULL);
 }
 
 static const struct h1_limits limits = {.line_bytes = 8192, .head_bytes = 32768, .field_count = 100};

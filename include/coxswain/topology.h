@@ -14,9 +14,12 @@
  *                                                   ready: "ready" (default), "not_ready", "terminating"
  *                                                   priority: tier, 0 (default) is used first
  *                                                   member, platform_uid, revision, partition,
- * network_partition route     host and path prefix    -             cluster (required): id of the cluster,
+ * network_partition route     host and path prefix    -             cluster: id of the cluster,
  * which may come later in one text: "shop.example.com/cart", "*.example.com/"; any host is a lone asterisk
- * before the path
+ * before the path. Any other key of a `routes` item of the config file but reply.file: "methods",
+ * "redirect.location"; lists as [ "a", "b" ], clusters as [ "blue=90", "green=10" ]. Several routes of one
+ * host and path have conditions, and "#" with a name behind the path; without one a route with conditions can
+ * go with a whole view only.
  *
  * An unknown field is an error of the put, so that a misspelt one is seen. */
 #ifndef COXSWAIN_TOPOLOGY_H

@@ -139,8 +139,7 @@ static bool has_same_routes(const struct topology *a, const struct topology *b)
         return true;
     const struct route *x = route_table_all(a->routes, &count[0]), *y = route_table_all(b->routes, &count[1]);
     for (uint32_t i = 0; count[0] == count[1] && i < count[0]; i++)
-        if (!str_eq(x[i].host, y[i].host) || !str_eq(x[i].path, y[i].path) ||
-            !str_eq(x[i].cluster_id, y[i].cluster_id))
+        if (!route_same(&x[i], &y[i]))
             return false;
     return count[0] == count[1];
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/panic.h"
 #include "topo/route.h"
+#include "topo/route_rules.h"
 
 json_t *json_text(struct str s)
 {
@@ -53,6 +54,7 @@ static json_t *endpoint(const struct survey *v, const struct endpoint *e)
     json_set(o, "health", json_word(survey_health(e->health)));
     json_set(o, "drained", json_boolean(e->admin_drain));
     json_set(o, "weight", json_number(e->weight));
+    json_set(o, "priority", json_number(e->priority));
     json_set(o, "slot", json_number(e->slot));
     json_set(o, "attempts", json_number(s.attempts));
     json_set(o, "tunnels", json_number(s.tunnels));
@@ -112,6 +114,16 @@ static void put_counts(const struct ledger_cluster_sum *s, json_t *o)
     json_set(o, "seconds", seconds);
 }
 
+static json_t *mirrored(const struct ledger_cluster_sum *s)
+{
+    json_t *o = must(json_object());
+    json_set(o, "now", json_number(s->mirrors));
+    json_set(o, "sent", json_number(s->mirrored));
+    json_set(o, "failures", json_number(s->mirror_failures));
+    json_set(o, "skipped", json_number(s->mirrors_skipped));
+    return o;
+}
+
 json_t *json_cluster(const struct survey *v, const struct cluster *c)
 {
     struct ledger_cluster_sum s;
@@ -128,6 +140,7 @@ json_t *json_cluster(const struct survey *v, const struct cluster *c)
     json_set(o, "reasons", s.completed ? json_reasons(v, c->slot) : must(json_object()));
     json_set(o, "guard", guard(&s));
     json_set(o, "retries", json_number(s.retries));
+    json_set(o, "mirrored", mirrored(&s));
     json_set(o, "rx_bytes", json_number(s.rx_bytes));
     json_set(o, "tx_bytes", json_number(s.tx_bytes));
     json_set(o, "p50_ms", must(json_real((double)survey_latency(v, c->slot, 0.5) / 1e6)));
@@ -158,6 +171,54 @@ json_t *json_members(const struct survey *v)
     return list;
 }
 
+static json_t *words(const struct strings *list)
+{
+    json_t *array = must(json_array());
+    for (size_t i = 0; i < list->n; i++)
+        json_append(array, json_word(list->v[i]));
+    return array;
+}
+
+static json_t *shares(const struct route *r)
+{
+    json_t *array = must(json_array());
+    const struct option_list *list = &r->rules->options.clusters;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct split_settings *s = SETTINGS_AT(*list, struct split_settings, i);
+        json_t *o = must(json_object());
+        json_set(o, "cluster", json_word(s->cluster));
+        json_set(o, "weight", json_number((uint64_t)s->weight));
+        json_set(o, "exists", json_boolean(r->targets->v[i].cluster_index != UINT32_MAX));
+        json_append(array, o);
+    }
+    return array;
+}
+
+/* Only what the route has. */
+static void put_rules(const struct route *r, json_t *o)
+{
+    const struct route_options *options = &r->rules->options;
+    const struct strings *const lists[] = {&options->methods, &options->headers, &options->query,
+                                           &options->cookies};
+    static const char *const names[] = {"methods", "headers", "query", "cookies"};
+    struct buf target;
+    buf_init(&target);
+    for (int i = 0; i < 4; i++)
+        if (lists[i]->n)
+            json_set(o, names[i], words(lists[i]));
+    if (options->clusters.count)
+        json_set(o, "clusters", shares(r));
+    if (options->priority)
+        json_set(o, "priority", must(json_integer(options->priority)));
+    if (options->rewrite_prefix)
+        json_set(o, "rewrite_prefix", json_word(options->rewrite_prefix));
+    if (options->mirror.cluster)
+        json_set(o, "mirror", json_word(options->mirror.cluster));
+    route_rules_target(r->rules, r->cluster_id, &target);
+    json_set(o, "target", json_text(target.len ? buf_str(&target) : STR("")));
+    buf_fini(&target);
+}
+
 json_t *json_routes(const struct topology *t)
 {
     json_t *list = must(json_array());
@@ -168,7 +229,9 @@ json_t *json_routes(const struct topology *t)
         json_set(o, "host", json_text(all[i].host));
         json_set(o, "path", json_text(all[i].path));
         json_set(o, "cluster", json_text(all[i].cluster_id));
-        json_set(o, "exists", json_boolean(all[i].cluster_index != UINT32_MAX));
+        json_set(o, "exists", json_boolean(!all[i].cluster_id.n || all[i].cluster_index != UINT32_MAX));
+        if (all[i].rules)
+            put_rules(&all[i], o);
         json_append(list, o);
     }
     return list;

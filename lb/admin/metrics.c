@@ -153,6 +153,15 @@ static const struct row cluster_rows[] = {
     {"cluster_received_bytes_total", "counter", "Bytes from clients.", CLUSTER(rx_bytes), NULL, NULL, 1,
      false},
     {"cluster_sent_bytes_total", "counter", "Bytes to clients.", CLUSTER(tx_bytes), NULL, NULL, 1, false},
+    {"cluster_mirrors_in_flight", "gauge", "Copies of requests for the cluster, now.", CLUSTER(mirrors), NULL,
+     NULL, 1, false},
+    {"cluster_mirrored_total", "counter", "Copies of requests sent to the cluster; in no other count of it.",
+     CLUSTER(mirrored), NULL, NULL, 1, false},
+    {"cluster_mirror_failures_total", "counter", "Of those, copies without an answer.",
+     CLUSTER(mirror_failures), NULL, NULL, 1, false},
+    {"cluster_mirrors_skipped_total", "counter",
+     "Copies that were not sent: too large, or too many at a time.", CLUSTER(mirrors_skipped), NULL, NULL, 1,
+     false},
 };
 
 static const struct row endpoint_rows[] = {

@@ -4,6 +4,7 @@
 #include "admin/show.h"
 #include "base/clock.h"
 #include "topo/route.h"
+#include "topo/route_rules.h"
 
 enum { TEXTS_MAX = 8, TEXT_BYTES = 300 };
 
@@ -183,16 +184,27 @@ bool show_status(const struct survey *v)
     return fflush(stdout) == 0;
 }
 
+static void show_route(const struct route *r)
+{
+    char host[TEXT_BYTES], path[TEXT_BYTES], target[TEXT_BYTES], match[TEXT_BYTES];
+    struct buf b;
+    buf_init(&b);
+    route_rules_target(r->rules, r->cluster_id, &b);
+    struct str when = route_rules_match(r->rules);
+    printf("%-32s %-24s %s%s%s%s\n", clean(r->host, host), clean(r->path, path),
+           clean(b.len ? buf_str(&b) : STR(""), target),
+           r->cluster_id.n && r->cluster_index == UINT32_MAX ? " (does not exist)" : "", when.n ? " if " : "",
+           when.n ? clean(when, match) : "");
+    buf_fini(&b);
+}
+
 static void show_routes(const struct topology *t)
 {
-    char host[TEXT_BYTES], path[TEXT_BYTES], cluster[TEXT_BYTES];
     uint32_t count;
     const struct route *routes = route_table_all(t->routes, &count);
     printf("\n%-32s %-24s %s\n", "HOST", "PATH", "CLUSTER");
     for (uint32_t i = 0; i < count; i++)
-        printf("%-32s %-24s %s%s\n", clean(routes[i].host, host), clean(routes[i].path, path),
-               clean(routes[i].cluster_id, cluster),
-               routes[i].cluster_index == UINT32_MAX ? " (does not exist)" : "");
+        show_route(&routes[i]);
 }
 
 static void show_plain_cluster(const struct cluster *c)
@@ -202,8 +214,8 @@ static void show_plain_cluster(const struct cluster *c)
     for (uint32_t k = 0; k < c->endpoint_count; k++) {
         const struct endpoint *e = &c->endpoints[k];
         addr_print(&e->addr, address);
-        printf("  %-24s %-21s weight %-4u %-9s %-7s %-18s %s%s\n", clean(e->id, id), address, e->weight,
-               survey_service(e->service), survey_health(e->health),
+        printf("  %-24s %-21s weight %-4u tier %-3u %-9s %-7s %-18s %s%s\n", clean(e->id, id), address,
+               e->weight, e->priority, survey_service(e->service), survey_health(e->health),
                e->member.n ? survey_member_state(e->member_state) : "", clean(e->member, member),
                e->admin_drain ? " (drained by hand)" : "");
     }

@@ -314,7 +314,8 @@ struct cluster_words { /* struct ledger_cluster without the atomics; same order 
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS], since_ns, requests, completed, status_class[6];
     uint64_t failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes, latency_sum_ns, service_sum_ns,
         service_count;
-    uint64_t guard[LEDGER_GUARDS], spare[LEDGER_SPARE_WORDS];
+    uint64_t guard[LEDGER_GUARDS], mirrors, mirrored, mirror_failures, mirrors_skipped;
+    uint64_t spare[LEDGER_SPARE_WORDS];
 };
 _Static_assert(sizeof(struct cluster_words) == sizeof(struct ledger_cluster), "copied word by word");
 
@@ -340,6 +341,10 @@ static void add_cluster(const struct cluster_words *c, bool alive, uint64_t now_
     sum->latency_sum_ns += c->latency_sum_ns;
     sum->service_sum_ns += c->service_sum_ns;
     sum->service_count += c->service_count;
+    sum->mirrors += alive ? c->mirrors : 0;
+    sum->mirrored += c->mirrored;
+    sum->mirror_failures += c->mirror_failures;
+    sum->mirrors_skipped += c->mirrors_skipped;
 }
 
 void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,

@@ -95,6 +95,11 @@ struct ledger_cluster {
     ledger_u64 service_sum_ns;     /* PICK to last byte from the server, successful attempts */
     ledger_u64 service_count;
     ledger_u64 guard[LEDGER_GUARDS]; /* since layout 2, where spare words were */
+    /* Copies of requests for other clusters: in none of the above, but the attempts of the endpoints. */
+    ledger_u64 mirrors;         /* now */
+    ledger_u64 mirrored;        /* sent, ever */
+    ledger_u64 mirror_failures; /* of those, without an answer */
+    ledger_u64 mirrors_skipped; /* not sent: too large, too many at a time, or the request was not complete */
     ledger_u64 spare[LEDGER_SPARE_WORDS];
 };
 #define LEDGER_CLUSTER_FROZEN offsetof(struct ledger_cluster, status_class)
@@ -302,6 +307,7 @@ struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up 
     uint64_t requests, completed, status_class[6], failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes;
     uint64_t latency_sum_ns, service_sum_ns, service_count;
     uint64_t guard[LEDGER_GUARDS];
+    uint64_t mirrors, mirrored, mirror_failures, mirrors_skipped;
     uint64_t
         spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
 };

@@ -63,6 +63,7 @@
     REASON(PROXY_HEADER, "proxy_header", 0, "PROXY header missing, malformed or late")                       \
     /* routing */                                                                                            \
     REASON(NO_ROUTE, "no_route", 404, "no route for this host and path")                                     \
+    REASON(ROUTE_REPLY, "route_reply", 0, "answered by its route")                                           \
     REASON(NO_CLUSTER, "no_cluster", 503, "the route's cluster does not exist")                              \
     REASON(NO_ENDPOINT, "no_endpoint", 503, "the cluster has no endpoint")                                   \
     REASON(SATURATED, "saturated", 503, "every server has max_in_flight requests")                           \

@@ -174,6 +174,20 @@ static const char manual_head[] =
     "listeners = ( { name = \"web\"; address = \"0.0.0.0:8080\"; } );\n"
     "clusters  = ( { name = \"php\"; endpoints = ( \"127.0.0.1:9001\", \"127.0.0.1:9002\" ); } );\n"
     "routes    = ( { host = \"*\"; path = \"/\"; cluster = \"php\"; } );\n"
+    ".fi\n"
+    ".PP\n"
+    "Routes can do more than lead to a cluster:\n"
+    ".PP\n"
+    ".nf\n"
+    "routes = (\n"
+    "  { host = \"shop.example.com\"; clusters = ( \"blue=90\", \"green=10\" ); split_on = \"cookie:id\"; },\n"
+    "  { host = \"shop.example.com\"; cluster = \"beta\"; cookies = [ \"beta=1\" ]; },\n"
+    "  { host = \"shop.example.com\"; path = \"/api\"; cluster = \"api\"; rewrite_prefix = \"/\";\n"
+    "    request_headers = { set = [ \"X-Client: $client_ip\" ]; remove = [ \"Cookie\" ]; };\n"
+    "    mirror = { cluster = \"api\\-next\"; percent = 10; }; },\n"
+    "  { host = \"www.example.com\"; redirect = { location = \"https://example.com$uri\"; }; },\n"
+    "  { host = \"old.example.com\"; reply = { status = 410; body = \"gone\"; }; }\n"
+    ");\n"
     ".fi\n";
 
 static void manual_reasons(struct buf *out)

@@ -107,6 +107,39 @@ static bool asks_clients(const struct tls_listener_settings *t)
     return asks;
 }
 
+/* The body of a fixed reply, from its file. */
+static void read_reply(struct reply_settings *reply, struct reader *r)
+{
+    struct buf body;
+    buf_init(&body);
+    int fd = open(reply->file, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, buf_reserve(&body, ROUTE_REPLY_MAX + 2), ROUTE_REPLY_MAX + 1) : -1;
+    if (n < 0)
+        reader_error(r, &reply->file, "\"%s\": %s", reply->file, strerror(errno));
+    else if (n > (ssize_t)ROUTE_REPLY_MAX)
+        reader_error(r, &reply->file, "\"%s\" is larger than %u bytes", reply->file, ROUTE_REPLY_MAX);
+    else if (n && memchr(body.p, 0, (size_t)n))
+        reader_error(r, &reply->file, "\"%s\" is no text: it has a byte 0", reply->file);
+    else if (reply->body)
+        reader_error(r, &reply->file, "body or file, not both");
+    else
+        reply->body = must(str_dup(str_make(body.p, (size_t)n)));
+    if (fd >= 0)
+        close(fd);
+    buf_fini(&body);
+}
+
+static void settle_route(struct route_settings *route, struct reader *r)
+{
+    struct reply_settings *reply = &route->options.reply;
+    route_options_settle(&route->options);
+    if (!reply->file)
+        return;
+    read_reply(reply, r);
+    free(reply->file);
+    reply->file = NULL;
+}
+
 /* Values that depend on others. */
 static void settle(struct settings *s, struct reader *r)
 {
@@ -119,6 +152,8 @@ static void settle(struct settings *s, struct reader *r)
     }
     for (size_t i = 0; i < s->clusters.count; i++)
         cluster_options_settle(&SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
+    for (size_t i = 0; i < s->routes.count; i++)
+        settle_route(SETTINGS_AT(s->routes, struct route_settings, i), r);
     for (size_t i = 0; i < s->plugins.count; i++)
         settle_plugin(SETTINGS_AT(s->plugins, struct plugin_settings, i), r);
     for (size_t i = 0; i < s->cartridges.count; i++) {

@@ -13,6 +13,7 @@
 #include "conf/guard_settings.h"
 #include "conf/log_format.h"
 #include "conf/options.h"
+#include "conf/settings_route.h"
 #include "conf/settings_tls.h"
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES, PROTOCOL_H2 };
@@ -161,7 +162,9 @@ struct cluster_options {
     uint64_t buffer_memory_bytes; /* of one direction of one exchange, before the temporary file */
     uint64_t buffer_file_bytes;   /* of the temporary file; above: back-pressure or 413/503 */
     uint64_t max_response_header_bytes;
-    int64_t hold_max; /* requests that may wait while no endpoint can serve; 0: none waits */
+    char *backup;             /* cluster that serves while this one has nobody; NULL: none */
+    int64_t tier_min_percent; /* of the endpoints of a tier that must serve, or the next tier joins */
+    int64_t hold_max;         /* requests that may wait while no endpoint can serve; 0: none waits */
     uint64_t hold_timeout_ms;
     uint64_t retry_after_s; /* Retry-After of a 503 */
     int64_t max_interim;    /* 1xx answers before the final one (H28) */
@@ -186,12 +189,14 @@ struct cluster_settings {
 struct endpoint_settings {
     char *address; /* "10.0.0.1:80", "[::1]:80", "unix:/run/php.sock", "app.internal:80" */
     int64_t weight;
+    int64_t priority; /* tier, 0 first */
 };
 
 struct route_settings {
-    char *host; /* "*", "shop.example.com", "*.example.com" */
-    char *path; /* prefix, begins with '/' */
-    char *cluster;
+    char *host;    /* "*", "shop.example.com", "*.example.com" */
+    char *path;    /* prefix, begins with '/' */
+    char *cluster; /* NULL: the options say what is done */
+    struct route_options options;
 };
 
 struct plugin_settings {
@@ -323,6 +328,8 @@ void cluster_options_settle(struct cluster_options *options);
 /* Whether text may be the id of a cluster: 1 to CLUSTER_ID_MAX bytes of A-Z a-z 0-9 . _ / : @ - */
 #define CLUSTER_ID_MAX 200
 bool cluster_id_is_valid(struct str text);
+/* "source", "uri", "header:NAME", "cookie:NAME". */
+bool hash_key_is_valid(struct str text);
 /* Names of listeners, plugins, cartridges, applications, aliases, ports: 1 to NAME_MAX_BYTES bytes of
  * A-Z a-z 0-9 . _ -, so that an id made of them is never too long and never ambiguous. */
 #define NAME_MAX_BYTES 60

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "base/panic.h"
+#include "conf/name_set.h"
 #include "conf/address.h"
 
 #define EACH(type, item, list)                                                                               \
@@ -36,6 +37,13 @@ bool cluster_id_is_valid(struct str text)
         if (!is_name_char(text.p[i]) && !strchr("/:@", text.p[i]))
             return false;
     return true;
+}
+
+bool hash_key_is_valid(struct str text)
+{
+    bool named = str_starts(text, STR("header:")) || str_starts(text, STR("cookie:"));
+    return str_eq(text, STR("source")) || str_eq(text, STR("uri")) ||
+           (named && name_is_valid(str_make(text.p + 7, text.n - 7)));
 }
 
 static void check_name(struct reader *r, char *const *name)
@@ -76,69 +84,6 @@ static void check_resolver(const struct resolver_settings *s, struct reader *r)
         reader_error(r, &s->min_ttl_ms, "min_ttl is above max_ttl");
 }
 
-/* ---- sets of names ---- */
-
-struct name {
-    char *text;     /* owned */
-    const void *at; /* whose place it is */
-};
-
-struct name_set {
-    struct name *v; /* owned; sorted by close_names */
-    size_t n, cap;
-};
-
-/* Takes the text over. */
-static void add_name(struct name_set *set, char *text, const void *at)
-{
-    if (set->n == set->cap) {
-        set->cap = set->cap ? set->cap * 2 : 64;
-        set->v = must(realloc(set->v, set->cap * sizeof *set->v));
-    }
-    set->v[set->n++] = (struct name){text, at};
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
-}
-
-/* Sorts, and reports what is there twice. */
-static void close_names(struct name_set *set, struct reader *r, const char *what)
-{
-    const char *file[2];
-    int line[2];
-    if (set->n)
-        qsort(set->v, set->n, sizeof *set->v, by_text);
-    for (size_t i = 1; i < set->n; i++) {
-        if (strcmp(set->v[i - 1].text, set->v[i].text) != 0)
-            continue;
-        const void *first = set->v[i - 1].at, *second = set->v[i].at;
-        reader_place(r, first, &file[0], &line[0]);
-        reader_place(r, second, &file[1], &line[1]);
-        if (strcmp(file[0], file[1]) == 0 && line[0] > line[1]) {
-            first = second;
-            second = set->v[i - 1].at;
-            line[0] = line[1];
-        }
-        reader_error(r, second, "second %s \"%s\"; the first is at %s:%d", what, set->v[i].text, file[0],
-                     line[0]);
-    }
-}
-
-static bool has_name(const struct name_set *set, char *text)
-{
-    struct name key = {text, NULL};
-    return set->n && bsearch(&key, set->v, set->n, sizeof key, by_text);
-}
-
-static void free_names(struct name_set *set)
-{
-    for (size_t i = 0; i < set->n; i++)
-        free(set->v[i].text);
-    free(set->v);
-}
-
 /* ---- sections ---- */
 
 static void check_listeners(const struct settings *s, struct reader *r)
@@ -149,7 +94,7 @@ static void check_listeners(const struct settings *s, struct reader *r)
         check_name(r, &listener->name);
         check_address(r, &listener->address);
         if (listener->address)
-            add_name(&addresses, must(str_dup(str_of(listener->address))), &listener->address);
+            name_set_add(&addresses, must(str_dup(str_of(listener->address))), &listener->address);
         if (listener->proxy_protocol && !listener->proxy_from.count && listener->address &&
             !str_starts(str_of(listener->address), STR("unix:")))
             reader_error(
@@ -159,8 +104,8 @@ static void check_listeners(const struct settings *s, struct reader *r)
         if (listener->max_line_bytes > listener->max_header_bytes)
             reader_error(r, &listener->max_line_bytes, "max_line_size is above max_header_size");
     }
-    close_names(&addresses, r, "listener with address");
-    free_names(&addresses);
+    name_set_close(&addresses, r, "listener with address");
+    name_set_free(&addresses);
 }
 
 static bool has_var(const struct vars *vars, const char *name)
@@ -231,10 +176,7 @@ static bool is_cookie_name(struct str text)
 
 static void check_balance(const struct settings *s, const struct cluster_options *o, struct reader *r)
 {
-    struct str on = str_of(o->hash_on);
-    bool named = str_starts(on, STR("header:")) || str_starts(on, STR("cookie:"));
-    if (!str_eq(on, STR("source")) && !str_eq(on, STR("uri")) &&
-        !(named && name_is_valid(str_make(on.p + 7, on.n - 7))))
+    if (!hash_key_is_valid(str_of(o->hash_on)))
         reader_error(r, &o->hash_on,
                      "hash_on = \"%s\": expected \"source\", \"uri\", \"header:NAME\" or \"cookie:NAME\"",
                      o->hash_on);
@@ -388,8 +330,15 @@ static void check_path(struct reader *r, const char *path, const void *at)
         reader_error(r, at, "\"%s\" is no path prefix: expected \"/...\" without ? # and blanks", path);
 }
 
-/* Host in small letters, a blank, and the path without a slash at its end: what makes two routes the same. */
-static char *route_key(const char *host, const char *path)
+static void put_words(struct buf *b, char kind, const struct strings *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        buf_printf(b, " %c:%s", kind, list->v[i]);
+}
+
+/* Host in small letters, a blank, the path without a slash at its end, and the conditions: what makes two
+ * routes the same. */
+static char *route_key(const char *host, const char *path, const struct route_options *o)
 {
     struct buf b;
     buf_init(&b);
@@ -401,6 +350,12 @@ static char *route_key(const char *host, const char *path)
     while (p.n > 1 && str_ends(p, STR("/")))
         p.n--;
     buf_printf(&b, " %.*s", STR_ARG(p));
+    if (o) {
+        put_words(&b, 'm', &o->methods);
+        put_words(&b, 'h', &o->headers);
+        put_words(&b, 'q', &o->query);
+        put_words(&b, 'c', &o->cookies);
+    }
     buf_put(&b, "", 1);
     return b.p;
 }
@@ -422,6 +377,46 @@ static bool may_discover(const struct settings *s)
     return false;
 }
 
+static void complain(void *ctx, const void *at, const char *what)
+{
+    reader_error(ctx, at, "%s", what);
+}
+
+/* known: NULL when there may be others. */
+static void check_target(struct reader *r, char *const *cluster, const char *what,
+                         const struct name_set *known)
+{
+    if (*cluster && known && cluster_id_is_valid(str_of(*cluster)) && !name_set_has(known, *cluster))
+        reader_error(r, cluster, "%s cluster \"%s\", which nothing makes", what, *cluster);
+}
+
+static void check_route(struct reader *r, const struct route_settings *route, const struct name_set *known)
+{
+    const struct route_options *o = &route->options;
+    (void)!route_options_check(o, route->cluster != NULL, complain, r); /* the reader counts */
+    if (route->cluster && !cluster_id_is_valid(str_of(route->cluster)))
+        reader_error(r, &route->cluster, "\"%s\" is no cluster id", route->cluster);
+    check_target(r, &route->cluster, "route to", known);
+    EACH(const struct split_settings, split, o->clusters)
+    {
+        check_target(r, &split->cluster, "route to", known);
+    }
+    check_target(r, &o->mirror.cluster, "copies for", known);
+}
+
+/* A backup is looked up by its name when it is needed; one that nothing makes would never be noticed. */
+static void check_backups(const struct settings *s, struct reader *r, const struct name_set *known)
+{
+    bool any = may_discover(s);
+    EACH(const struct cluster_settings, cluster, s->clusters)
+    {
+        char *const *backup = &cluster->options.backup;
+        if (*backup && cluster->name && str_eq(str_of(*backup), str_of(cluster->name)))
+            reader_error(r, backup, "cluster \"%s\" is its own backup", *backup);
+        check_target(r, backup, "backup", any ? NULL : known);
+    }
+}
+
 static void check_routes(const struct settings *s, struct reader *r, const struct name_set *clusters,
                          struct name_set *routes)
 {
@@ -430,13 +425,8 @@ static void check_routes(const struct settings *s, struct reader *r, const struc
     {
         check_host(r, route->host, &route->host);
         check_path(r, route->path, &route->path);
-        add_name(routes, route_key(route->host, route->path), route);
-        if (!route->cluster)
-            continue;
-        if (!cluster_id_is_valid(str_of(route->cluster)))
-            reader_error(r, &route->cluster, "\"%s\" is no cluster id", route->cluster);
-        else if (!any && !has_name(clusters, route->cluster))
-            reader_error(r, &route->cluster, "route to cluster \"%s\", which nothing makes", route->cluster);
+        name_set_add(routes, route_key(route->host, route->path, &route->options), route);
+        check_route(r, route, any ? NULL : clusters);
     }
 }
 
@@ -454,7 +444,7 @@ static void add_ids(const struct settings *s, const struct application_settings 
         buf_init(&id);
         settings_cluster_id(&id, app->name, alias->alias, port->name);
         buf_put(&id, "", 1);
-        add_name(clusters, id.p, alias);
+        name_set_add(clusters, id.p, alias);
     }
 }
 
@@ -486,7 +476,7 @@ static void check_applications(const struct settings *s, struct reader *r, struc
             check_alias(s, r, app, alias);
             add_ids(s, app, alias, clusters);
             for (size_t i = 0; i < app->hosts.n; i++)
-                add_name(routes, route_key(app->hosts.v[i], alias->path), alias);
+                name_set_add(routes, route_key(app->hosts.v[i], alias->path, NULL), alias);
         }
     }
 }
@@ -558,12 +548,13 @@ void settings_check(const struct settings *s, struct reader *r)
     EACH(const struct cluster_settings, cluster, s->clusters)
     {
         if (cluster->name)
-            add_name(&clusters, must(str_dup(str_of(cluster->name))), cluster);
+            name_set_add(&clusters, must(str_dup(str_of(cluster->name))), cluster);
     }
-    close_names(&clusters, r, "cluster");
+    name_set_close(&clusters, r, "cluster");
     check_routes(s, r, &clusters, &routes);
-    close_names(&routes, r, "route");
+    check_backups(s, r, &clusters);
+    name_set_close(&routes, r, "route");
     settings_guard_check(s, r);
-    free_names(&clusters);
-    free_names(&routes);
+    name_set_free(&clusters);
+    name_set_free(&routes);
 }

@@ -317,6 +317,10 @@ void settings_guard_check(const struct settings *s, struct reader *r)
     {
         check_reference(s, r, &c->options.guard);
     }
+    EACH(const struct route_settings, route, s->routes)
+    {
+        check_reference(s, r, &route->options.guard);
+    }
     EACH(const struct cartridge_settings, cartridge, s->cartridges)
     {
         EACH(const struct port_settings, port, cartridge->ports)

@@ -1,4 +1,4 @@
-/* The tables of the whole file, of listeners, routes, plugins, cartridges and applications. */
+/* The tables of the whole file, of listeners, plugins, cartridges and applications. */
 #include "conf/settings_rows.h"
 
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
@@ -103,27 +103,6 @@ const struct option_table listener_table = {
     ROWS(listener_rows),
     .struct_size = sizeof(struct listener_settings),
     .unique_key = "name",
-};
-
-#define R(member) offsetof(struct route_settings, member)
-static const struct option route_rows[] = {
-    ROW_STRING("host", R(host), "*",
-               "\"shop.example.com\", \"*.example.com\" or \"*\". An exact name wins over a pattern, a "
-               "longer pattern "
-               "over a shorter one, and everything over \"*\"."),
-    ROW_STRING("path", R(path), "/",
-               "Prefix of the path, by whole segments: \"/api\" is for /api and /api/x, not for /apis. The "
-               "longest wins."),
-    ROW_REQUIRED("cluster", R(cluster),
-                 "Where requests go: the name of a cluster of this file, the id of a cluster that an "
-                 "application makes "
-                 "(\"shop/1/1/web:http\"), or one that a discovery plugin delivers."),
-};
-const struct option_table route_table = {
-    .name = "route",
-    .help = "Host and path to cluster. The order of routes does not matter.",
-    ROWS(route_rows),
-    .struct_size = sizeof(struct route_settings),
 };
 
 #define G(member) offsetof(struct plugin_settings, member)
@@ -377,7 +356,7 @@ static const struct option settings_rows[] = {
             "Endpoints that can be counted at once, likewise."),
     ROW_LIST("listeners", S(listeners), &listener_table, "Sockets that accept clients."),
     ROW_LIST("clusters", S(clusters), &cluster_table, "Static clusters."),
-    ROW_LIST("routes", S(routes), &route_table, "Host and path to cluster."),
+    ROW_LIST("routes", S(routes), &route_table, "Host, path and further conditions to cluster."),
     ROW_LIST("plugins", S(plugins), &plugin_table, "Plugins of the orchestrator."),
     ROW_LIST("cartridges", S(cartridges), &cartridge_table, "Templates of members."),
     ROW_LIST("applications", S(applications), &application_table, "Members that belong together."),

@@ -302,6 +302,12 @@ static const struct option cluster_option_rows[] = {
     ROW_SIZE("max_response_header_size", O(max_response_header_bytes), "64k", KIB(1), KIB(256),
              "Largest head of an answer; more is a 502. Twice what clients may send: applications with many "
              "cookies need it."),
+    ROW_INT("tier_min_percent", O(tier_min_percent), "0", 0, 100,
+            "Endpoints have tiers (priority). While fewer than this share of a tier's endpoints serve, those of the "
+            "next tier join them. 0: only when none of it serves."),
+    ROW_STRING("backup", O(backup), NULL,
+               "Cluster that requests go to while no endpoint of this one is well (none is there, or all have failed "
+               "their probe or drain) and one of the backup is. Decided when a request is routed."),
     ROW_INT("hold_max", O(hold_max), "0", 0, 1000000,
             "Requests that may wait while no endpoint can serve. 0: none waits and the answer is 503 at "
             "once, which "
@@ -352,6 +358,8 @@ static const struct option endpoint_rows[] = {
                  "A name that does not resolve yet is no error."),
     ROW_INT("weight", E(weight), "100", 0, 1000,
             "Share of the requests in relation to the others; 0: no new requests."),
+    ROW_INT("priority", E(priority), "0", 0, 255,
+            "Tier: 0 is used first, the next only while too few of it serve (see tier_min_percent)."),
 };
 const struct option_table endpoint_table = {
     .name = "endpoint",

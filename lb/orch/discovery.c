@@ -139,26 +139,64 @@ static int32_t read_cluster(struct plugin *p, const struct cox_object *o, struct
     return result;
 }
 
-static int32_t read_route(struct plugin *p, const struct cox_object *o, struct str *host, struct str *path,
-                          struct str *cluster)
+static void first_complaint(void *ctx, const void *at, const char *what)
 {
-    const struct str id = str_of(o->id);
+    struct buf *why = ctx;
+    (void)at;
+    if (!why->len)
+        buf_printf(why, "%s", what);
+}
+
+/* "host/path#label" of a route. */
+static bool split_route_id(const char *text, struct route_place *place)
+{
+    const struct str id = str_of(text);
     const ptrdiff_t slash = str_find(id, '/');
     if (slash <= 0)
+        return false;
+    place->host = str_make(id.p, (size_t)slash);
+    place->path = str_make(id.p + slash, id.n - (size_t)slash);
+    place->label = STR("");
+    const ptrdiff_t mark = str_find(place->path, '#'); /* no path has one */
+    if (mark >= 0) {
+        const size_t n = (size_t)mark;
+        place->label = str_make(place->path.p + n + 1, place->path.n - n - 1);
+        place->path.n = n;
+    }
+    return true;
+}
+
+/* options is initialised in any case: the caller frees it. */
+static int32_t read_route(struct plugin *p, const struct cox_object *o, struct route_place *place,
+                          struct str *cluster, struct route_options *options)
+{
+    struct buf why;
+    options_init(&route_options_table, options);
+    *cluster = STR_NULL;
+    if (!split_route_id(o->id, place))
         return refuse(p, COX_INVALID, "route \"%s\" is not a host and a path, such as \"example.com/\"",
                       o->id);
-    *host = str_make(id.p, (size_t)slash);
-    *path = str_make(id.p + slash, id.n - (size_t)slash);
-    *cluster = STR_NULL;
-    for (uint32_t i = 0; i < o->fields.count; i++) {
+    buf_init(&why);
+    int32_t result = COX_OK;
+    for (uint32_t i = 0; i < o->fields.count && result == COX_OK; i++) {
         const struct cox_pair *f = COX_AT(struct cox_pair, o->fields, i);
-        if (strcmp(f->key, "cluster") != 0)
-            return refuse(p, COX_INVALID, "route \"%s\": unknown field \"%s\"", o->id, f->key);
-        *cluster = str_of(f->value);
+        const char *wrong = NULL;
+        if (strcmp(f->key, "cluster") == 0)
+            *cluster = str_of(f->value);
+        else if (strcmp(f->key, "reply.file") == 0)
+            wrong = "only the config file may name a file";
+        else
+            wrong = options_set(&route_options_table, options, f->key, f->value, &why);
+        if (wrong)
+            result = refuse(p, COX_INVALID, "route \"%s\": %s: %s", o->id, f->key, wrong);
     }
-    if (cluster->n == 0 || cluster->n > ID_BYTES_MAX)
-        return refuse(p, COX_INVALID, "route \"%s\" names no cluster", o->id);
-    return COX_OK;
+    route_options_settle(options);
+    if (result == COX_OK && cluster->n > ID_BYTES_MAX)
+        result = refuse(p, COX_INVALID, "route \"%s\": the id of its cluster is too long", o->id);
+    if (result == COX_OK && !route_options_check(options, cluster->n > 0, first_complaint, &why))
+        result = refuse(p, COX_INVALID, "route \"%s\": %.*s", o->id, STR_ARG(buf_str(&why)));
+    buf_fini(&why);
+    return result;
 }
 
 /* ---- into the model ---- */
@@ -192,10 +230,13 @@ static int32_t apply(struct plugin *p, const struct cox_object *o, bool check_on
         if (result == COX_OK && !check_only)
             taken = model_put_endpoint(m, owner, str_of(o->parent), &e, &why);
     } else {
-        struct str host, path, cluster;
-        result = read_route(p, o, &host, &path, &cluster);
+        struct route_place place;
+        struct route_options options;
+        struct str cluster;
+        result = read_route(p, o, &place, &cluster, &options);
         if (result == COX_OK && !check_only)
-            taken = model_put_route(m, owner, host, path, cluster, &why);
+            taken = model_put_ruled_route(m, owner, &place, cluster, &options, &why);
+        options_free(&route_options_table, &options);
     }
     if (!taken)
         result = conflict(p, &why);
@@ -348,14 +389,13 @@ int32_t discovery_remove(const struct cox_host *table, const struct cox_object *
     if (result != COX_OK)
         return result;
     const struct str id = str_of(object->id);
-    const ptrdiff_t slash = str_find(id, '/');
+    struct route_place place;
     if (object->kind == COX_KIND_CLUSTER)
         model_remove_cluster(m, owner, id);
     else if (object->kind == COX_KIND_ENDPOINT)
         model_remove_endpoint(m, owner, str_of(object->parent), id);
-    else if (slash > 0)
-        model_remove_route(m, owner, str_make(id.p, (size_t)slash),
-                           str_make(id.p + slash, id.n - (size_t)slash));
+    else if (split_route_id(object->id, &place))
+        model_remove_ruled_route(m, owner, &place);
     p->host->ops->touched(p->host->ctx);
     return COX_OK;
 }

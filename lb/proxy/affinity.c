@@ -46,26 +46,25 @@ static struct str source_of(const struct exchange *x)
     return x->client_ip.n ? x->client_ip : str_make((const char *)x->session->ip, sizeof x->session->ip);
 }
 
-static uint64_t key_of(struct exchange *x)
+uint64_t affinity_hash(struct exchange *x, uint8_t kind, struct str name, uint64_t seed)
 {
-    const struct cluster *c = x->cluster;
     struct str key = STR_NULL;
-    if (c->hash_key == HASH_SOURCE)
+    if (kind == HASH_SOURCE)
         key = source_of(x);
-    else if (c->hash_key == HASH_HEADER)
-        key = header_of(&x->req, c->hash_name);
-    else if (c->hash_key == HASH_COOKIE)
-        key = affinity_cookie(&x->req, c->hash_name);
+    else if (kind == HASH_HEADER)
+        key = header_of(&x->req, name);
+    else if (kind == HASH_COOKIE)
+        key = affinity_cookie(&x->req, name);
     else
         return balance_hash(message_str(&x->req, x->req.path),
-                            balance_hash(message_str(&x->req, x->req.query), 0));
-    return key.n ? balance_hash(key, 0) : balance_random(&x->pw->random);
+                            balance_hash(message_str(&x->req, x->req.query), seed));
+    return key.n ? balance_hash(key, seed) : balance_random(&x->pw->random);
 }
 
 void affinity_read(struct exchange *x)
 {
     if (x->opt->balance == BALANCE_CONSISTENT_HASH)
-        x->balance.hash = key_of(x);
+        x->balance.hash = affinity_hash(x, x->cluster->hash_key, x->cluster->hash_name, 0);
     if (x->cluster->tokens)
         x->balance.preferred =
             1 + token_find(x->cluster, affinity_cookie(&x->req, str_of(x->opt->sticky.cookie)));

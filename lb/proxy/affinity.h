@@ -10,6 +10,8 @@
 /* Fills in x->balance.hash and x->balance.preferred for x->cluster. Clusters that want neither cost two
  * tests. */
 void affinity_read(struct exchange *x);
+/* Of what `kind` (enum hash_key) names in the request; by chance when it is not there. */
+uint64_t affinity_hash(struct exchange *x, uint8_t kind, struct str name, uint64_t seed);
 /* The first cookie of this name in the request, or STR_NULL. */
 struct str affinity_cookie(const struct message *req, struct str name);
 

@@ -7,9 +7,11 @@
 #include "proxy/files.h"
 #include "proxy/guard.h"
 #include "proxy/hold.h"
+#include "proxy/mirror.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
 #include "proxy/rewrite.h"
+#include "proxy/routing.h"
 
 #define EXCHANGE_ARENA_MAX (512u << 10)
 
@@ -47,7 +49,7 @@ void exchange_set_state(struct exchange *x, enum exchange_state state)
 /* The one place that moves the exchange between the cluster's counts. */
 static void count_as(struct exchange *x, enum ledger_count to)
 {
-    if (x->counted == to)
+    if (x->counted == to || x->is_mirror)
         return;
     ledger_cluster_move(&x->pw->ledger, x->cluster->slot, x->counted, to, x->pw->w.now_ns);
     x->counted = (uint8_t)to;
@@ -73,20 +75,6 @@ static enum reason check_request(struct exchange *x)
         why = secure_tell_client(x);
     }
     return why;
-}
-
-static enum reason route(struct exchange *x)
-{
-    bool known = false;
-    if (!x->pw->view)
-        return REASON_NO_ENDPOINT;
-    x->view = view_ref(x->pw);
-    struct str path = message_str(&x->req, x->req.path);
-    x->cluster = topology_route(x->view->topology, message_str(&x->req, x->req.authority), path, &known);
-    if (!x->cluster)
-        return known ? REASON_NO_CLUSTER : REASON_NO_ROUTE;
-    x->opt = &x->cluster->options;
-    return REASON_OK;
 }
 
 const struct back_ops *exchange_back_of(const struct exchange *x)
@@ -152,6 +140,21 @@ static void begin_collect(struct exchange *x)
     send_continue(x);
 }
 
+/* True: that was all. */
+static bool follow_rules(struct exchange *x)
+{
+    if (routing_answer(x))
+        return true;
+    enum reason why = routing_rewrite(x);
+    if (why != REASON_OK) {
+        count_as(x, LEDGER_SERVING);
+        exchange_reply(x, why);
+        return true;
+    }
+    mirror_begin(x);
+    return false;
+}
+
 /* While it waited for its guard no more of the body was taken than a retry may keep. */
 static void collect(struct exchange *x)
 {
@@ -170,6 +173,8 @@ void exchange_admit(struct exchange *x, enum reason why)
         exchange_reply(x, why);
         return;
     }
+    if (x->rules && follow_rules(x))
+        return;
     x->back = exchange_back_of(x);
     if (x->opt->files.root || x->opt->protocol == PROTOCOL_FILES) {
         enum files_found found = files_try(x);
@@ -195,8 +200,8 @@ void exchange_start(struct exchange *x)
         return;
     bool is_sound = why == REASON_OK;
     if (is_sound)
-        why = route(x);
-    if (why == REASON_OK)
+        why = routing_find(x);
+    if (why == REASON_OK && x->cluster)
         setup_pipes(x);
     if (!x->pw->proxy->guards || !is_sound || guard_enter(x, why))
         exchange_admit(x, why);
@@ -210,6 +215,12 @@ void exchange_start_in(struct exchange *x, struct cluster *c)
     x->opt = &c->options;
     setup_pipes(x);
     exchange_admit(x, REASON_OK);
+}
+
+static void count_failure(struct exchange *x, enum ledger_failure kind)
+{
+    if (!x->is_mirror)
+        ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, kind);
 }
 
 static enum ledger_failure failure_kind(enum reason why)
@@ -234,8 +245,12 @@ static enum ledger_failure failure_kind(enum reason why)
 static void hold_or_refuse(struct exchange *x, bool is_full)
 {
     if (x->attempts && (!is_full || !x->opt->hold_max)) { /* every endpoint was tried */
-        ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, failure_kind((enum reason)x->last_failure));
+        count_failure(x, failure_kind((enum reason)x->last_failure));
         exchange_reply(x, (enum reason)x->last_failure);
+        return;
+    }
+    if (x->is_mirror) { /* never waits */
+        exchange_reply(x, is_full ? REASON_SATURATED : REASON_NO_ENDPOINT);
         return;
     }
     count_as(x, LEDGER_HELD);
@@ -296,6 +311,14 @@ void exchange_collected(struct exchange *x)
     pick(x);
 }
 
+void exchange_start_mirror(struct exchange *x)
+{
+    setup_pipes(x);
+    x->route_ns = x->pw->w.now_ns;
+    x->back = exchange_back_of(x);
+    pick(x);
+}
+
 void exchange_endpoint_done(struct exchange *x)
 {
     choose_done(x);
@@ -322,6 +345,8 @@ static bool may_retry(struct exchange *x, enum reason why, bool sent, bool reuse
 {
     /* A server that is too slow is not helped by doing it all again elsewhere. */
     if (sent && (why == REASON_SERVER_TIMEOUT || why == REASON_SERVER_STALL))
+        return false;
+    if (x->is_mirror && !reused)
         return false;
     if (x->head_forwarded || x->back == &back_files || (!reused && x->attempts > x->opt->retries))
         return false;
@@ -372,7 +397,7 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
         pick(x);
         return;
     }
-    ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, failure_kind(why));
+    count_failure(x, failure_kind(why));
     exchange_reply(x, why);
 }
 

@@ -37,6 +37,8 @@ struct session;
 struct exchange;
 struct view;
 struct guard_pass;
+struct mirror;
+struct route_rules;
 
 #define EXCHANGE_MAGIC       0x65786368u
 #define EXCHANGE_BLOCK_BYTES 4096 /* the object and the first block of its arena */
@@ -127,6 +129,8 @@ struct exchange {
     bool redirected;        /* X-Accel-Redirect was followed */
     bool is_tunnel;
     bool is_question; /* asked by ourselves about another exchange: not in the access log */
+    bool is_mirror;  /* a copy for another cluster: counted apart, not held, not logged */
+    bool rules_kept; /* `rules` is counted: the view that it came with may be gone */
 
     struct pworker *pw;      /* for life */
     struct session *session; /* borrowed; owner */
@@ -135,11 +139,16 @@ struct exchange {
     const struct back_ops *back;
     void *back_state; /* the back's; NULL between attempts */
 
-    struct message req;                /* in the arena from exchange_start on */
-    struct view *view;                 /* counted: keeps cluster and endpoint alive */
-    struct cluster *cluster;           /* borrowed from view */
-    const struct cluster_options *opt; /* = &cluster->options */
-    const struct endpoint *endpoint;   /* of this attempt; borrowed from view */
+    struct message req;                  /* in the arena from exchange_start on */
+    struct view *view;                   /* counted: keeps cluster and endpoint alive */
+    struct cluster *cluster;             /* borrowed from view */
+    const struct cluster_options *opt;   /* = &cluster->options */
+    const struct endpoint *endpoint;     /* of this attempt; borrowed from view */
+    struct route_rules *rules;           /* of the route; borrowed from view, NULL: it has none */
+    const struct route_targets *targets; /* likewise */
+    struct mirror *mirror;               /* a copy that waits for the request to be complete, or NULL */
+    struct str asked_path;               /* with rules: the path before it was rewritten; in the arena */
+    uint16_t route_path_len;             /* with rules: of the route's own path */
     struct pipe req_body, rsp_body;
     struct balance_request balance; /* tried endpoints */
     struct deadline deadline;       /* hold */

@@ -1,9 +1,11 @@
 /* The two directions of an exchange: how payload moves, stops and ends. */
 #include "base/panic.h"
+#include "proxy/change.h"
 #include "proxy/choose.h"
 #include "proxy/compress.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
+#include "proxy/mirror.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
 
@@ -104,6 +106,8 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n)
     x->rx_bytes += n;
     if (x->is_tunnel)
         x->tunnel_seen_ms = x->pw->w.now_ms;
+    if (x->mirror)
+        mirror_data(x, p, n);
     if (answer_is_all_ours(x))
         return; /* nobody is left to take it; the client reads its answer once it has sent all */
     if (limit && !x->is_tunnel && x->rx_bytes > limit) {
@@ -163,8 +167,12 @@ static struct message *keep_trailers(struct exchange *x, const struct message *t
 
 void exchange_request_end(struct exchange *x, struct message *trailers)
 {
-    if (x->state == EXCHANGE_DONE || (x->request_end_sent && !x->is_tunnel))
-        return; /* over, or passed on already: the front said so with the head */
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (x->mirror)
+        mirror_end(x);
+    if (x->request_end_sent && !x->is_tunnel)
+        return; /* passed on already: the front said so with the head */
     x->req_trailers = keep_trailers(x, trailers);
     x->request_ended = true;
     x->req_body.ended = true;
@@ -236,7 +244,11 @@ bool exchange_response(struct exchange *x, struct message *m)
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)
         x->rsp_body.file_max = x->opt->buffer_file_bytes;
-    if (x->opt->compress.gzip)
+    if (!change_answer(x, m)) { /* before compress, which goes by what the client will see */
+        exchange_request_failed(x, REASON_NO_MEMORY);
+        return false;
+    }
+    if (x->opt->compress.gzip && !x->is_mirror)
         compress_head(x, m);
     exchange_set_state(x, EXCHANGE_RELAY);
     if (!x->front->head(x, m)) { /* too large for us, unless the client is gone */

@@ -7,8 +7,10 @@
 #include "proxy/exchange_priv.h"
 #include "proxy/guard.h"
 #include "proxy/hold.h"
+#include "proxy/mirror.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
+#include "proxy/routing.h"
 
 static void account(struct exchange *x)
 {
@@ -51,9 +53,12 @@ void exchange_finish(struct exchange *x, bool cut)
     account(x);
     if (x->reason == REASON_OK && cut)
         x->reason = x->last_failure ? x->last_failure : REASON_CLIENT_GONE;
-    if (x->reason && !x->is_question)
+    if (x->mirror)
+        mirror_drop(x);
+    bool is_ours = x->is_question || x->is_mirror;
+    if (x->reason && !is_ours)
         ledger_reason(&x->pw->ledger, x->cluster ? x->cluster->slot : LEDGER_NO_SLOT, (enum reason)x->reason);
-    if (!x->is_question)
+    if (!is_ours)
         access_log(x);
     exchange_set_state(x, EXCHANGE_DONE);
     compress_fini(x);
@@ -61,6 +66,8 @@ void exchange_finish(struct exchange *x, bool cut)
     pipe_fini(&x->rsp_body);
     deadline_stop(&x->pw->w.wheel, &x->deadline);
     x->front->done(x, cut);
+    if (x->rules)
+        routing_drop_rules(x);
     if (x->view)
         view_unref(x->pw, &x->view);
     worker_park(&x->pw->w, &x->parked, reclaim);

@@ -12,6 +12,8 @@ void exchange_admit(struct exchange *x, enum reason why);
 void exchange_start_in(struct exchange *x, struct cluster *c);
 /* COLLECT is over: the whole request is in the pipe. */
 void exchange_collected(struct exchange *x);
+/* x is a copy (mirror.h) whose body is complete: to an endpoint of x->cluster, or nowhere. */
+void exchange_start_mirror(struct exchange *x);
 /* The back that its cluster's protocol asks for. */
 const struct back_ops *exchange_back_of(const struct exchange *x);
 void exchange_count_finishing(struct exchange *x);

@@ -5,6 +5,7 @@
 #include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
+#include "proxy/routing.h"
 
 static struct hold_room *room_of(struct pworker *pw, uint32_t slot)
 {
@@ -113,6 +114,7 @@ static bool adopt_view(struct exchange *x)
     if (!found || found->slot != x->cluster->slot)
         return false;
     x->endpoint = NULL; /* of an attempt before; it goes with its view */
+    routing_keep_rules(x);
     view_unref(pw, &x->view);
     x->view = view_ref(pw);
     x->cluster = (struct cluster *)found;

@@ -73,13 +73,14 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool;
+    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool, mirror_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;
     struct files_roots files_roots;
     struct list intros;           /* connections whose PROXY header is not there yet */
     struct list uplinks;          /* all */
+    struct list mirrors;          /* copies for other clusters, all */
     struct hold_room *hold_rooms; /* owned; one per cluster slot */
     struct list rooms, rooms_due; /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;

@@ -11,6 +11,7 @@
 #include "proxy/front_h2.h"
 #include "proxy/hold.h"
 #include "proxy/intro.h"
+#include "proxy/mirror.h"
 #include "proxy/proxy.h"
 #include "proxy/resting.h"
 
@@ -93,6 +94,8 @@ static void drain_step(struct pworker *pw)
         close_idle_sessions(pw);
     if (pw->w.now_ms >= pw->drain_at_ms)
         cut_all(pw);
+    if (pw->session_count == 0)
+        mirrors_cut(pw);
     close_idle_uplinks(pw);
     h2_pool_drain(pw);
     /* Not before no worker can hand one more connection over, and the last that was is counted. */
@@ -173,6 +176,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     list_init(&pw->intros);
     resting_init(pw);
     pool_init(&pw->intro_pool, sizeof(struct intro), INTROS_KEPT);
+    mirrors_init(pw);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
@@ -228,6 +232,7 @@ void pworker_fini(struct pworker *pw)
     struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool,  &pw->uplink_pool_mem,
                             &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
+    pool_fini(&pw->mirror_pool);
     front_h2_shared_destroy(&pw->h2);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/panic.h"
+#include "proxy/change.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/guard.h"
 #include "proxy/proxy.h"
@@ -76,7 +77,8 @@ static void put_lines(struct str lines, struct message *m, struct writer *w)
 static void send_head_and_body(struct exchange *x, struct message *m, struct str body)
 {
     m->version = 11;
-    m->framing = x->req.method == METHOD_HEAD ? BODY_NONE : BODY_LENGTH;
+    bool has_body = x->req.method != METHOD_HEAD && !ROUTE_IS_BODILESS(m->status);
+    m->framing = has_body ? BODY_LENGTH : BODY_NONE;
     m->content_length = body.n;
     m->flags = MSG_HAS_LENGTH;
     x->status = m->status;
@@ -84,7 +86,7 @@ static void send_head_and_body(struct exchange *x, struct message *m, struct str
     exchange_set_state(x, EXCHANGE_RELAY);
     x->head_forwarded = true;
     pipe_forget(&x->req_body);
-    if (!x->front->head(x, m)) {
+    if (!change_answer(x, m) || !x->front->head(x, m)) {
         exchange_finish(x, true);
         return;
     }
@@ -93,7 +95,7 @@ static void send_head_and_body(struct exchange *x, struct message *m, struct str
     exchange_response_end(x, NULL);
 }
 
-/* extra: field lines, or empty. */
+/* type may be empty. extra: field lines, or empty. */
 static void reply_body(struct exchange *x, uint16_t status, struct str type, struct str body,
                        struct str extra)
 {
@@ -104,8 +106,8 @@ static void reply_body(struct exchange *x, uint16_t status, struct str type, str
     size_t count = REPLY_FIELDS_MAX, bytes = sizeof head;
     for (size_t i = 0; i < extra.n; i++)
         count += extra.p[i] == '\n';
-    if (extra.n) {
-        bytes += extra.n;
+    if (extra.n || type.n > sizeof head / 4) {
+        bytes += extra.n + type.n;
         text = arena_alloc(&x->arena, bytes);
         fields = arena_alloc(&x->arena, count * sizeof *fields);
     }
@@ -116,7 +118,8 @@ static void reply_body(struct exchange *x, uint16_t status, struct str type, str
     message_init(&m, fields, (uint16_t)count);
     writer_init(&w, text, bytes);
     reply_field(&m, &w, STR("Date"), pworker_http_date(x->pw));
-    reply_field(&m, &w, STR("Content-Type"), type);
+    if (type.n && !ROUTE_IS_BODILESS(status))
+        reply_field(&m, &w, STR("Content-Type"), type);
     reply_field(&m, &w, STR("Cache-Control"), STR("no-store"));
     put_special(x, status, &m, &w);
     if (x->pw->settings->reason_header && x->reason)
@@ -147,6 +150,24 @@ void reply_send(struct exchange *x, uint16_t status)
     struct str phrase = status_phrase(status);
     int n = snprintf(body, sizeof body, "%u %.*s\n", status, STR_ARG(phrase));
     reply_body(x, status, STR("text/plain; charset=utf-8"), str_make(body, (size_t)n), extra);
+}
+
+void reply_page(struct exchange *x, const struct reply_page *page)
+{
+    struct str extra = STR_NULL;
+    if (page->location.n) {
+        size_t bytes = page->location.n + 16;
+        struct writer w;
+        char *line = arena_alloc(&x->arena, bytes);
+        if (!line) {
+            exchange_finish(x, true);
+            return;
+        }
+        writer_init(&w, line, bytes);
+        writer_field(&w, STR("Location"), page->location);
+        extra = str_make(line, w.len);
+    }
+    reply_body(x, page->status, page->content_type, page->body, extra);
 }
 
 void reply_text(struct exchange *x, uint16_t status, struct str text)

@@ -10,6 +10,13 @@
 void reply_send(struct exchange *x, uint16_t status);
 /* The same with a text of our own instead of the status (literal). */
 void reply_text(struct exchange *x, uint16_t status, struct str text);
+/* The same with everything that a page may have. */
+struct reply_page {
+    uint16_t status;
+    struct str content_type, location; /* empty: none */
+    struct str body;                   /* borrowed for the call */
+};
+void reply_page(struct exchange *x, const struct reply_page *page);
 /* /healthz and /readyz of a listener that answers them. False: it is neither, and was not answered. */
 bool reply_probe(struct exchange *x);
 /* Appends a field to a message whose text lies in the arena block `w`; for answers made here. */

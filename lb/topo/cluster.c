@@ -87,6 +87,38 @@ static uint32_t stride_for(uint32_t total)
     return stride;
 }
 
+/* Of one tier: how many there are, and how many of them have the best class. */
+static bool is_tier_enough(const struct cluster *c, uint32_t class, uint32_t tier)
+{
+    uint64_t all = 0, fit = 0;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        const struct endpoint *e = &c->endpoints[i];
+        all += e->priority == tier;
+        fit += e->priority == tier && rank_of(e) >> 8 == class;
+    }
+    return fit && fit * 100 >= all * (uint64_t)c->options.tier_min_percent;
+}
+
+/* The last tier that takes part, beginning with the best one: each that is too weak is joined by the next. */
+static uint32_t last_tier(const struct cluster *c, uint32_t best)
+{
+    uint32_t class = best >> 8, tier = best & 0xff;
+    if (!c->options.tier_min_percent)
+        return tier;
+    while (!is_tier_enough(c, class, tier)) {
+        uint32_t next = UINT32_MAX;
+        for (uint32_t i = 0; i < c->endpoint_count; i++) {
+            const struct endpoint *e = &c->endpoints[i];
+            if (rank_of(e) >> 8 == class && e->priority > tier && e->priority < next)
+                next = e->priority;
+        }
+        if (next == UINT32_MAX)
+            break;
+        tier = next;
+    }
+    return tier;
+}
+
 static void find_candidates(struct cluster *c)
 {
     uint32_t best = RANK_NEVER, shared = 0, sum = 0;
@@ -94,13 +126,16 @@ static void find_candidates(struct cluster *c)
         uint32_t rank = rank_of(&c->endpoints[i]);
         best = rank < best ? rank : best;
     }
+    c->is_well = best >> 8 == 0 || c->options.protocol == PROTOCOL_FILES;
     if (best == RANK_NEVER)
         return;
+    uint32_t last = (best & ~0xffu) | last_tier(c, best);
     c->candidates = must(malloc(c->endpoint_count * sizeof(*c->candidates)));
     c->weight_sums = must(malloc(c->endpoint_count * sizeof(*c->weight_sums)));
     for (uint32_t i = 0; i < c->endpoint_count; i++) {
         const struct endpoint *e = &c->endpoints[i];
-        if (rank_of(e) != best)
+        uint32_t rank = rank_of(e);
+        if (rank < best || rank > last)
             continue;
         c->candidates[c->candidate_count++] = i;
         shared = gcd(shared, e->weight ? e->weight : 1);

@@ -7,6 +7,7 @@
 #include "topo/cluster.h"
 #include "topo/model_part.h"
 #include "topo/route.h"
+#include "topo/route_rules.h"
 
 /* ---- owners ---- */
 
@@ -273,38 +274,43 @@ void model_remove_endpoint(struct model *m, struct str owner, struct str cluster
 
 /* ---- routes ---- */
 
-static struct str route_key(struct str host, struct str path, struct buf *to)
+static struct str route_key(const struct route_place *at, struct buf *to)
 {
     to->len = 0;
-    for (size_t i = 0; i < host.n; i++) {
-        char c = char_lower(host.p[i]);
+    for (size_t i = 0; i < at->host.n; i++) {
+        char c = char_lower(at->host.p[i]);
         buf_put(to, &c, 1);
     }
     buf_put(to, "", 1);
-    buf_put_str(to, path);
+    buf_put_str(to, at->path);
+    buf_put(to, "", 1);
+    buf_put_str(to, at->label);
     return buf_str(to);
 }
 
-static struct model_route *find_route(struct model *m, struct str host, struct str path)
+static struct model_route *find_route(struct model *m, const struct route_place *at)
 {
     struct buf key;
     buf_init(&key);
-    struct model_route *r = index_get(&m->routes, route_key(host, path, &key));
+    struct model_route *r = index_get(&m->routes, route_key(at, &key));
     buf_fini(&key);
     return r;
 }
 
-static void set_route(struct model *m, struct model_route *r, struct str host, struct str path,
-                      struct str cluster)
+static void set_route(struct model *m, struct model_route *r, const struct route *from)
 {
+    struct route_place at = {.host = from->host, .path = from->path, .label = from->label};
     struct buf key;
     buf_init(&key);
-    r->key = route_key(host, path, &key);
-    buf_put_str(&key, cluster);
+    r->key = route_key(&at, &key);
+    buf_put_str(&key, from->cluster_id);
     r->key.p = key.p; /* the buffer moves in; the key is its first part */
-    r->host = str_make(key.p, host.n);
-    r->path = str_make(key.p + host.n + 1, path.n);
-    r->cluster = str_make(key.p + r->key.n, cluster.n);
+    r->host = str_make(key.p, at.host.n);
+    r->path = str_make(key.p + at.host.n + 1, at.path.n);
+    r->label = str_make(r->path.p + at.path.n + 1, at.label.n);
+    r->cluster = str_make(key.p + r->key.n, from->cluster_id.n);
+    r->rules = from->rules;
+    route_rules_ref(r->rules);
     index_put(&m->routes, r->key, r);
     m->routes_changed = m->is_changed = true;
 }
@@ -313,39 +319,67 @@ static void clear_route(struct model *m, struct model_route *r)
 {
     index_remove(&m->routes, r->key);
     free((char *)(uintptr_t)r->key.p);
+    route_rules_unref(&r->rules);
     m->routes_changed = m->is_changed = true;
 }
 
-void model_add_route(struct model *m, struct model_owner *owner, struct str host, struct str path,
-                     struct str cluster)
+void model_add_route(struct model *m, struct model_owner *owner, const struct route *from)
 {
     struct model_route *r = must(calloc(1, sizeof(*r)));
     model_object_join(&r->object, owner, &owner->routes);
-    set_route(m, r, host, path, cluster);
+    set_route(m, r, from);
+}
+
+static bool is_place(const struct route *r)
+{
+    return route_is_valid(r->host, r->path) && !memchr(r->host.p, 0, r->host.n) &&
+           !memchr(r->path.p, 0, r->path.n) && r->label.n <= TOPOLOGY_LABEL_MAX &&
+           !(r->label.n && memchr(r->label.p, 0, r->label.n));
+}
+
+static bool put_route(struct model *m, struct str owner, const struct route *from, struct buf *error)
+{
+    struct model_owner *o = model_owner(m, owner);
+    struct route_place at = {.host = from->host, .path = from->path, .label = from->label};
+    if (!is_place(from) || !(is_id(from->cluster_id) || (from->rules && !from->cluster_id.n)))
+        return refuse(error, "no usable route for host", from->host);
+    struct model_route *r = find_route(m, &at);
+    if (!r && m->routes.count >= TOPOLOGY_ROUTES_MAX)
+        return refuse(error, "too many routes, at host", from->host);
+    if (!r) {
+        model_add_route(m, o, from);
+        return true;
+    }
+    struct model_owner *before = r->object.owner;
+    if (!model_object_claim(&r->object, o, &o->routes, "the route of", from->host, error))
+        return false;
+    if (str_eq(r->cluster, from->cluster_id) && route_rules_same(r->rules, from->rules) && before == o)
+        return true;
+    clear_route(m, r);
+    set_route(m, r, from);
+    return true;
 }
 
 bool model_put_route(struct model *m, struct str owner, struct str host, struct str path, struct str cluster,
                      struct buf *error)
 {
-    struct model_owner *o = model_owner(m, owner);
-    if (!route_is_valid(host, path) || memchr(host.p, 0, host.n) || memchr(path.p, 0, path.n) ||
-        !is_id(cluster))
-        return refuse(error, "no usable route for host", host);
-    struct model_route *r = find_route(m, host, path);
-    if (!r && m->routes.count >= TOPOLOGY_ROUTES_MAX)
-        return refuse(error, "too many routes, at host", host);
-    if (!r) {
-        model_add_route(m, o, host, path, cluster);
-        return true;
+    return put_route(m, owner, &(struct route){.host = host, .path = path, .cluster_id = cluster}, error);
+}
+
+bool model_put_ruled_route(struct model *m, struct str owner, const struct route_place *place,
+                           struct str cluster, const struct route_options *options, struct buf *error)
+{
+    struct route r = {.host = place->host, .path = place->path, .label = place->label, .cluster_id = cluster};
+    if (!route_options_are_plain(options) || !cluster.n) {
+        r.rules = route_rules_build(options, cluster.n > 0, error);
+        if (!r.rules)
+            return false;
+        if (!r.label.n)
+            r.label = route_rules_match(r.rules);
     }
-    struct model_owner *before = r->object.owner;
-    if (!model_object_claim(&r->object, o, &o->routes, "the route of", host, error))
-        return false;
-    if (str_eq(r->cluster, cluster) && before == o)
-        return true;
-    clear_route(m, r);
-    set_route(m, r, host, path, cluster);
-    return true;
+    bool is_put = put_route(m, owner, &r, error);
+    route_rules_unref(&r.rules);
+    return is_put;
 }
 
 void model_drop_route(struct model *m, struct model_route *r)
@@ -355,9 +389,14 @@ void model_drop_route(struct model *m, struct model_route *r)
     free(r);
 }
 
-void model_remove_route(struct model *m, struct str owner, struct str host, struct str path)
+void model_remove_ruled_route(struct model *m, struct str owner, const struct route_place *place)
 {
-    struct model_route *r = find_route(m, host, path);
+    struct model_route *r = find_route(m, place);
     if (r && str_eq(r->object.owner->name, owner))
         model_drop_route(m, r);
+}
+
+void model_remove_route(struct model *m, struct str owner, struct str host, struct str path)
+{
+    model_remove_ruled_route(m, owner, &(struct route_place){.host = host, .path = path});
 }

@@ -12,6 +12,11 @@
 
 struct model;
 
+/* What tells a route from the others. */
+struct route_place {
+    struct str host, path, label;
+};
+
 #define MEMBERS_OWNER "members" /* of the endpoints of members that the core itself had started */
 
 struct model *model_create(uint64_t epoch, uint32_t max_clusters, uint32_t max_endpoints);
@@ -42,9 +47,15 @@ bool model_put_endpoint(struct model *m, struct str owner, struct str cluster, c
  * state of the same member stay as the core set them; health starts anew when the address changes. */
 bool model_put_route(struct model *m, struct str owner, struct str host, struct str path, struct str cluster,
                      struct buf *error) __attribute__((warn_unused_result));
+/* The same with conditions and whatever else the options say; cluster may be empty then. Several routes of
+ * one host and path have different labels; an empty one stands for the text of the conditions. */
+bool model_put_ruled_route(struct model *m, struct str owner, const struct route_place *place,
+                           struct str cluster, const struct route_options *options, struct buf *error)
+    __attribute__((warn_unused_result));
 void model_remove_cluster(struct model *m, struct str owner, struct str id);
 void model_remove_endpoint(struct model *m, struct str owner, struct str cluster, struct str id);
 void model_remove_route(struct model *m, struct str owner, struct str host, struct str path);
+void model_remove_ruled_route(struct model *m, struct str owner, const struct route_place *place);
 /* Whole views: between begin and end everything put is kept, the owner's other objects are removed at end. */
 void model_view_begin(struct model *m, struct str owner);
 void model_view_end(struct model *m, struct str owner);

@@ -67,8 +67,9 @@ struct model_endpoint {
 
 struct model_route {
     struct model_object object;
-    struct str key; /* owned: host, NUL, path, cluster */
-    struct str host, path, cluster;
+    struct str key; /* owned: host, NUL, path, NUL, label; behind it the cluster */
+    struct str host, path, label, cluster;
+    struct route_rules *rules; /* counted; NULL: a plain route */
 };
 
 struct model_member {
@@ -96,8 +97,8 @@ struct model_cluster *model_add_cluster(struct model *m, struct model_owner *own
                                         uint32_t slot, const struct cluster_options *options);
 struct model_endpoint *model_add_endpoint(struct model *m, struct model_owner *owner, struct model_cluster *c,
                                           uint32_t slot, const struct endpoint *e);
-void model_add_route(struct model *m, struct model_owner *owner, struct str host, struct str path,
-                     struct str cluster);
+/* r->owner is ignored; takes a reference of the rules. */
+void model_add_route(struct model *m, struct model_owner *owner, const struct route *r);
 void model_drop_cluster(struct model *m, struct model_cluster *c);
 void model_drop_endpoint(struct model *m, struct model_endpoint *e);
 void model_drop_route(struct model *m, struct model_route *r);

@@ -79,8 +79,12 @@ static struct route_table *next_routes(struct model *m, struct cluster *const *c
     struct model_route *r;
     uint32_t n = 0;
     for (uint32_t at = 0; (r = index_next(&m->routes, &at));)
-        routes[n++] = (struct route){
-            .host = r->host, .path = r->path, .owner = r->object.owner->name, .cluster_id = r->cluster};
+        routes[n++] = (struct route){.host = r->host,
+                                     .path = r->path,
+                                     .label = r->label,
+                                     .owner = r->object.owner->name,
+                                     .cluster_id = r->cluster,
+                                     .rules = r->rules};
     struct route_table *table = route_table_build(routes, n, clusters, count);
     free(routes);
     return table;
@@ -193,8 +197,7 @@ void model_load(struct model *m, const struct topology *from)
     for (uint32_t i = 0; i < from->cluster_count; i++)
         load_cluster(&l, from->clusters[i]);
     for (uint32_t i = 0; i < route_count; i++)
-        model_add_route(m, model_owner(m, routes[i].owner), routes[i].host, routes[i].path,
-                        routes[i].cluster_id);
+        model_add_route(m, model_owner(m, routes[i].owner), &routes[i]);
     for (uint32_t i = 0; i < from->member_count; i++)
         model_put_member(m, &from->members[i]);
     slots_restore(&m->cluster_slots, l.cluster_used, l.cluster_given, from->number);

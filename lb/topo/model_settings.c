@@ -17,7 +17,7 @@ static void put_endpoint(struct model *m, struct str cluster, const struct endpo
                          struct buf *error)
 {
     struct str id = str_of(from->address);
-    struct endpoint e = {.id = id, .readiness = ENDPOINT_READY};
+    struct endpoint e = {.id = id, .readiness = ENDPOINT_READY, .priority = (uint8_t)from->priority};
     e.weight = from->weight < 0                     ? 0
                : from->weight > TOPOLOGY_WEIGHT_MAX ? TOPOLOGY_WEIGHT_MAX
                                                     : (uint32_t)from->weight;
@@ -86,7 +86,8 @@ static void put_routes(struct model *m, const struct settings *s, struct buf *er
 {
     for (size_t i = 0; i < s->routes.count; i++) {
         const struct route_settings *r = SETTINGS_AT(s->routes, struct route_settings, i);
-        say(model_put_route(m, CONFIG, str_of(r->host), str_of(r->path), str_of(r->cluster), error), error);
+        struct route_place place = {.host = str_of(r->host), .path = str_of(r->path)};
+        say(model_put_ruled_route(m, CONFIG, &place, str_of(r->cluster), &r->options, error), error);
     }
 }
 

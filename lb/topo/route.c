@@ -4,6 +4,7 @@
 
 #include "base/panic.h"
 #include "topo/cluster.h"
+#include "topo/route_rules.h"
 
 #define HOST_MAX   TOPOLOGY_ID_MAX
 #define LABELS_MAX 128
@@ -14,7 +15,7 @@
 struct host_entry {
     struct str name; /* "shop.example.com", or ".example.com" for a wildcard */
     uint32_t hash;
-    uint32_t first, count; /* in by_length */
+    uint32_t first, count; /* places (host and path) in by_length */
     /* Only above FEW_PATHS: an open-addressed table of (by_length index + 1), and the lengths that occur. */
     uint32_t *paths; /* owned */
     uint32_t path_mask;
@@ -26,7 +27,7 @@ struct route_table {
     _Atomic uint32_t refs;
     struct route *routes; /* owned; sorted by host and path */
     uint32_t count;
-    uint32_t *by_length;      /* owned; indexes of routes, per host the longest path first */
+    uint32_t *by_length; /* owned; indexes of the first routes of each place, per host the longest first */
     struct host_entry *hosts; /* owned */
     uint32_t host_count;
     uint32_t *slots; /* owned; open-addressed table of (host index + 1) */
@@ -76,6 +77,15 @@ static int by_host_and_path(const void *pa, const void *pb)
     return order ? order : str_order(a->path, b->path);
 }
 
+static int in_order(const void *pa, const void *pb)
+{
+    const struct route *a = pa, *b = pb;
+    int order = by_host_and_path(a, b);
+    if (!order)
+        order = route_rules_order(a->rules, b->rules);
+    return order ? order : str_order(a->label, b->label);
+}
+
 static void lower(struct str s)
 {
     char *p = (char *)(uintptr_t)s.p; /* our own copy */
@@ -87,7 +97,8 @@ static void copy_routes(struct route_table *t, const struct route *routes, uint3
 {
     size_t bytes = 1;
     for (uint32_t i = 0; i < count; i++)
-        bytes += routes[i].host.n + routes[i].path.n + routes[i].owner.n + routes[i].cluster_id.n;
+        bytes += routes[i].host.n + routes[i].path.n + routes[i].owner.n + routes[i].cluster_id.n +
+                 routes[i].label.n;
     char *at = t->memory = must(malloc(bytes));
     t->routes = must(calloc(count + 1u, sizeof(*t->routes)));
     for (uint32_t i = 0; i < count; i++) {
@@ -97,28 +108,63 @@ static void copy_routes(struct route_table *t, const struct route *routes, uint3
         text_move(&r->path, &at);
         text_move(&r->owner, &at);
         text_move(&r->cluster_id, &at);
+        text_move(&r->label, &at);
         lower(r->host);
+        r->targets = NULL;
     }
-    qsort(t->routes, count, sizeof(*t->routes), by_host_and_path);
+    qsort(t->routes, count, sizeof(*t->routes), in_order);
     for (uint32_t i = 0; i < count; i++)
-        if (!t->count || by_host_and_path(&t->routes[t->count - 1], &t->routes[i]) != 0)
+        if (!t->count || in_order(&t->routes[t->count - 1], &t->routes[i]) != 0)
             t->routes[t->count++] = t->routes[i];
+    for (uint32_t i = 0; i < t->count; i++)
+        route_rules_ref(t->routes[i].rules);
+}
+
+static void count_groups(struct route_table *t)
+{
+    for (uint32_t i = t->count; i-- > 0;) {
+        bool is_last = i + 1 == t->count || by_host_and_path(&t->routes[i], &t->routes[i + 1]) != 0;
+        t->routes[i].group = is_last ? 1 : t->routes[i + 1].group + 1;
+    }
+}
+
+static uint32_t find_cluster(struct cluster *const *clusters, uint32_t count, struct str id)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (str_order(clusters[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && str_eq(clusters[low]->id, id) ? low : UINT32_MAX;
+}
+
+static struct route_targets *find_targets(const struct route_rules *rules, struct cluster *const *clusters,
+                                          uint32_t count)
+{
+    const struct option_list *split = &rules->options.clusters;
+    struct route_targets *t = must(malloc(sizeof(*t) + split->count * sizeof(t->v[0])));
+    *t = (struct route_targets){.count = (uint32_t)split->count};
+    t->mirror_index = find_cluster(clusters, count, str_of(rules->options.mirror.cluster));
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct split_settings *s = SETTINGS_AT(*split, struct split_settings, i);
+        t->v[i].cluster_index = find_cluster(clusters, count, str_of(s->cluster));
+        t->total += t->v[i].cluster_index != UINT32_MAX ? (uint32_t)s->weight : 0;
+        t->v[i].weight_sum = t->total;
+    }
+    return t;
 }
 
 static void find_clusters(struct route_table *t, struct cluster *const *clusters, uint32_t cluster_count)
 {
     for (uint32_t i = 0; i < t->count; i++) {
         struct route *r = &t->routes[i];
-        uint32_t low = 0, high = cluster_count;
-        while (low < high) {
-            uint32_t middle = low + (high - low) / 2;
-            if (str_order(clusters[middle]->id, r->cluster_id) < 0)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        bool is_found = low < cluster_count && str_eq(clusters[low]->id, r->cluster_id);
-        r->cluster_index = is_found ? low : UINT32_MAX;
+        r->cluster_index =
+            r->cluster_id.n ? find_cluster(clusters, cluster_count, r->cluster_id) : UINT32_MAX;
+        if (r->rules)
+            r->targets = find_targets(r->rules, clusters, cluster_count);
     }
 }
 
@@ -139,15 +185,17 @@ static void put_slot(uint32_t *slots, uint32_t mask, uint32_t hash, uint32_t val
 }
 
 /* Routes of one host arrive in path order; ties of length do not matter, equal lengths never both match. */
-static void sort_by_length(const struct route_table *t, struct host_entry *h)
+static void sort_by_length(const struct route_table *t, struct host_entry *h, uint32_t end)
 {
     uint32_t *index = &t->by_length[h->first], starts[TOPOLOGY_PATH_MAX + 2] = {0};
-    for (uint32_t i = 0; i < h->count; i++)
-        starts[TOPOLOGY_PATH_MAX - t->routes[h->first + i].path.n + 1]++;
+    for (uint32_t i = h->first; i < end; i += t->routes[i].group) {
+        starts[TOPOLOGY_PATH_MAX - t->routes[i].path.n + 1]++;
+        h->count++;
+    }
     for (size_t n = 1; n < TOPOLOGY_PATH_MAX + 2; n++)
         starts[n] += starts[n - 1];
-    for (uint32_t i = 0; i < h->count; i++)
-        index[starts[TOPOLOGY_PATH_MAX - t->routes[h->first + i].path.n]++] = h->first + i;
+    for (uint32_t i = h->first; i < end; i += t->routes[i].group)
+        index[starts[TOPOLOGY_PATH_MAX - t->routes[i].path.n]++] = i;
 }
 
 static void index_paths(const struct route_table *t, struct host_entry *h)
@@ -167,8 +215,8 @@ static void index_host(struct route_table *t, uint32_t first, uint32_t end)
 {
     struct host_entry *h = &t->hosts[t->host_count++];
     struct str name = t->routes[first].host;
-    *h = (struct host_entry){.first = first, .count = end - first};
-    sort_by_length(t, h);
+    *h = (struct host_entry){.first = first};
+    sort_by_length(t, h, end);
     if (h->count > FEW_PATHS)
         index_paths(t, h);
     if (str_eq(name, STR("*"))) {
@@ -207,6 +255,7 @@ struct route_table *route_table_build(const struct route *routes, uint32_t count
     atomic_init(&t->refs, 1);
     t->any = NO_ENTRY;
     copy_routes(t, routes, count);
+    count_groups(t);
     find_clusters(t, clusters, cluster_count);
     index_hosts(t);
     return t;
@@ -227,6 +276,10 @@ void route_table_unref(struct route_table **tp)
         free(t->hosts[i].paths);
         free(t->hosts[i].lengths);
     }
+    for (uint32_t i = 0; i < t->count; i++) {
+        route_rules_unref(&t->routes[i].rules);
+        free(t->routes[i].targets);
+    }
     free(t->routes);
     free(t->by_length);
     free(t->hosts);
@@ -241,7 +294,30 @@ const struct route *route_table_all(const struct route_table *t, uint32_t *out_c
     return t->routes;
 }
 
+bool route_same(const struct route *a, const struct route *b)
+{
+    return str_eq(a->host, b->host) && str_eq(a->path, b->path) && str_eq(a->owner, b->owner) &&
+           str_eq(a->cluster_id, b->cluster_id) && str_eq(a->label, b->label) &&
+           route_rules_same(a->rules, b->rules);
+}
+
 /* ---- looking up ---- */
+
+/* The first of its group whose conditions are fulfilled. */
+static const struct route *choose(const struct route *first, const struct route_asker *asker)
+{
+    for (uint32_t i = 0; i < first->group; i++) {
+        const struct route_rules *rules = first[i].rules;
+        if (!rules || !rules->rank || (asker && asker->fits(asker->ctx, rules)))
+            return &first[i];
+    }
+    return NULL;
+}
+
+static inline const struct route *settle(const struct route *r, const struct route_asker *asker)
+{
+    return r->rules ? choose(r, asker) : r;
+}
 
 /* The first n bytes of the path end where a segment ends. */
 static bool is_boundary(struct str path, size_t n)
@@ -249,11 +325,12 @@ static bool is_boundary(struct str path, size_t n)
     return n == path.n || path.p[n - 1] == '/' || path.p[n] == '/';
 }
 
-static const struct route *find_few(const struct route_table *t, const struct host_entry *h, struct str path)
+static const struct route *find_few(const struct route_table *t, const struct host_entry *h, struct str path,
+                                    const struct route_asker *asker)
 {
     for (uint32_t i = 0; i < h->count; i++) {
         const struct route *r = &t->routes[t->by_length[h->first + i]];
-        if (str_starts(path, r->path) && is_boundary(path, r->path.n))
+        if (str_starts(path, r->path) && is_boundary(path, r->path.n) && (r = settle(r, asker)))
             return r;
     }
     return NULL;
@@ -270,7 +347,8 @@ static const struct route *find_prefix(const struct route_table *t, const struct
     return NULL;
 }
 
-static const struct route *find_many(const struct route_table *t, const struct host_entry *h, struct str path)
+static const struct route *find_many(const struct route_table *t, const struct host_entry *h, struct str path,
+                                     const struct route_asker *asker)
 {
     uint32_t hash = HASH_START, hashes[TOPOLOGY_PATH_MAX], tries = 0;
     uint16_t ends[TOPOLOGY_PATH_MAX];
@@ -285,15 +363,16 @@ static const struct route *find_many(const struct route_table *t, const struct h
     }
     while (tries-- > 0) {
         const struct route *r = find_prefix(t, h, str_make(path.p, ends[tries]), hashes[tries]);
-        if (r)
+        if (r && (r = settle(r, asker)))
             return r;
     }
     return NULL;
 }
 
-static const struct route *find_path(const struct route_table *t, const struct host_entry *h, struct str path)
+static const struct route *find_path(const struct route_table *t, const struct host_entry *h, struct str path,
+                                     const struct route_asker *asker)
 {
-    return h->paths ? find_many(t, h, path) : find_few(t, h, path);
+    return h->paths ? find_many(t, h, path, asker) : find_few(t, h, path, asker);
 }
 
 static const struct host_entry *find_host(const struct route_table *t, struct str name, uint32_t hash)
@@ -343,18 +422,19 @@ static void host_key_make(struct host_key *k, struct str host, bool has_wildcard
     k->hash = h;
 }
 
-static const struct route *find_named(const struct route_table *t, struct str host, struct str path)
+static const struct route *find_named(const struct route_table *t, struct str host, struct str path,
+                                      const struct route_asker *asker)
 {
     struct host_key k;
     const struct route *r;
     host_key_make(&k, host, t->has_wildcards);
     /* A name with a dot in front is ours, for wildcards: a client that sends one meets "*" alone. */
     const struct host_entry *h = k.text[0] == '.' ? NULL : find_host(t, str_make(k.text, host.n), k.hash);
-    if (h && (r = find_path(t, h, path)))
+    if (h && (r = find_path(t, h, path, asker)))
         return r;
     for (uint32_t i = k.dot_count; i-- > 0;) { /* the first dot has the longest suffix */
         h = find_host(t, str_make(k.text + k.dots[i], host.n - k.dots[i]), k.dot_hashes[i]);
-        if (h && (r = find_path(t, h, path)))
+        if (h && (r = find_path(t, h, path, asker)))
             return r;
     }
     return NULL;
@@ -366,15 +446,16 @@ static bool has_names(const struct route_table *t)
     return t->host_count > (t->any != NO_ENTRY);
 }
 
-const struct route *route_table_find(const struct route_table *t, struct str host, struct str path)
+const struct route *route_table_find(const struct route_table *t, struct str host, struct str path,
+                                     const struct route_asker *asker)
 {
     const struct route *r = NULL;
     host = host_without_port(host);
     if (!path.n || path.p[0] != '/')
         path = STR("/"); /* "OPTIONS *" and the empty path of CONNECT belong to the whole host */
     if (host.n && host.n <= HOST_MAX && has_names(t))
-        r = find_named(t, host, path);
+        r = find_named(t, host, path, asker);
     if (!r && t->any != NO_ENTRY)
-        r = find_path(t, &t->hosts[t->any], path);
+        r = find_path(t, &t->hosts[t->any], path, asker);
     return r;
 }

@@ -139,7 +139,7 @@ bool topology_same_ids(struct cluster *const *a, uint32_t a_count, struct cluste
 struct cluster *topology_route(const struct topology *t, struct str host, struct str path,
                                bool *out_known_route)
 {
-    const struct route *r = route_table_find(t->routes, host, path);
+    const struct route *r = route_table_find(t->routes, host, path, NULL);
     *out_known_route = r != NULL;
     return r && r->cluster_index < t->cluster_count ? t->clusters[r->cluster_index] : NULL;
 }

@@ -80,11 +80,13 @@ struct cluster {
     uint32_t endpoint_slots; /* ledger slots of the endpoints are below this */
     bool has_all_slots;      /* every endpoint has one */
     /* What to pick from: indexes of the endpoints of the best non-empty class (ON, else UNHEALTHY, else
-     * DRAINING; weights of zero after all others; of a class the lowest priority number), and the running
-     * sums of their weights, divided by what all of them share. Empty: nothing can serve. */
+     * DRAINING; weights of zero after all others; of a class the lowest priority number, and further tiers
+     * under tier_min_percent), and the running sums of their weights, divided by what all of them share.
+     * Empty: nothing can serve. */
     uint32_t *candidates;  /* owned */
     uint32_t *weight_sums; /* owned; candidate_count of them */
     uint32_t candidate_count;
+    bool is_well;            /* candidates are ON with a weight, or it serves files: no backup is needed */
     uint32_t stride;         /* step of the weighted round robin: coprime to the last of weight_sums */
     uint64_t ramp_until_ns;  /* wall time; no endpoint is in its slow start after it; 0: none is */
     struct ring_point *ring; /* owned; with consistent_hash, sorted, else NULL */
@@ -101,12 +103,29 @@ struct cluster {
     void *memory; /* owned: one block that holds the texts */
 };
 
+struct route_rules; /* topo/route_rules.h */
+
+/* The clusters that a route with rules names beside cluster_id. */
+struct route_targets {
+    uint32_t mirror_index; /* in topology.clusters; UINT32_MAX: none, or it does not exist */
+    uint32_t total;        /* of the weights; 0: no split, or none of the clusters exists */
+    uint32_t count;
+    struct route_share {
+        uint32_t cluster_index; /* UINT32_MAX: does not exist, and has no weight */
+        uint32_t weight_sum;    /* up to and with this one */
+    } v[];
+};
+
 struct route {
-    struct str host; /* lower case; "*" any; "*.x" wildcard */
-    struct str path; /* prefix */
+    struct str path;        /* prefix */
+    uint32_t cluster_index; /* in topology.clusters; UINT32_MAX: none, or one that does not exist */
+    uint32_t group;         /* routes with this host and path from this one on, in the order they are tried */
+    struct route_rules *rules;     /* counted; NULL: a plain route */
+    struct route_targets *targets; /* owned by the table; NULL: a plain route */
+    struct str host;               /* lower case; "*" any; "*.x" wildcard */
+    struct str cluster_id;         /* empty: the rules say what is done */
     struct str owner;
-    uint32_t cluster_index; /* in topology.clusters; UINT32_MAX: names a cluster that does not exist */
-    struct str cluster_id;
+    struct str label; /* tells the routes of one host and path from each other; often empty */
 };
 
 struct route_table; /* topo/route.h */
@@ -134,7 +153,8 @@ struct topology {
 /* What travels is bounded by these; a topology beyond them is malformed. */
 #define TOPOLOGY_ID_MAX        255u /* bytes of every id, host and short text */
 #define TOPOLOGY_PATH_MAX      1024u
-#define TOPOLOGY_TEXT_MAX      1024u /* a member's reason */
+#define TOPOLOGY_LABEL_MAX     16384u /* the conditions of a route, or its name at its source */
+#define TOPOLOGY_TEXT_MAX      1024u  /* a member's reason */
 #define TOPOLOGY_WEIGHT_MAX    1000u
 #define TOPOLOGY_CLUSTERS_MAX  (1u << 16)
 #define TOPOLOGY_ENDPOINTS_MAX (1u << 20) /* of one cluster */
@@ -164,7 +184,8 @@ struct topology *topology_diff_apply(struct topology *base, struct str bytes, st
  * matches
  * "/a" and "/a/b", not "/ab"; a prefix that ends in '/' matches what begins with it). When a host has no
  * matching path, the next less exact host is tried. NULL and *out_known_route=false: 404; NULL with true: the
- * cluster is missing, 503. */
+ * cluster is missing, 503. Routes with conditions are left out, and so is what other rules say: for looking
+ * from outside; the proxy asks route_table_find. */
 struct cluster *topology_route(const struct topology *t, struct str host, struct str path,
                                bool *out_known_route);
 

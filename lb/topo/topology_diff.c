@@ -45,8 +45,7 @@ static bool same_routes(const struct route_table *a, const struct route_table *b
     if (a_count != b_count)
         return false;
     for (uint32_t i = 0; i < a_count; i++)
-        if (!str_eq(x[i].host, y[i].host) || !str_eq(x[i].path, y[i].path) ||
-            !str_eq(x[i].owner, y[i].owner) || !str_eq(x[i].cluster_id, y[i].cluster_id))
+        if (!route_same(&x[i], &y[i]))
             return false;
     return true;
 }

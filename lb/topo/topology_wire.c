@@ -6,6 +6,7 @@
 #include "base/panic.h"
 #include "topo/cluster.h"
 #include "topo/route.h"
+#include "topo/route_rules.h"
 #include "topo/snapshot.h"
 #include "topo/wire.h"
 
@@ -50,20 +51,42 @@ void wire_put_cluster(struct buf *out, const struct cluster *c)
     wire_end(out, begun);
 }
 
+static void put_route(struct buf *out, const struct route *r)
+{
+    size_t begun = wire_begin(out, WIRE_ROUTE);
+    wire_put_text(out, ROUTE_HOST, r->host);
+    wire_put_text(out, ROUTE_PATH, r->path);
+    wire_put_text(out, ROUTE_OWNER, r->owner);
+    if (r->cluster_id.n)
+        wire_put_text(out, ROUTE_CLUSTER, r->cluster_id);
+    if (r->label.n)
+        wire_put_text(out, ROUTE_LABEL, r->label);
+    if (r->rules)
+        wire_put_text(out, ROUTE_RULES, r->rules->wire.len ? buf_str(&r->rules->wire) : STR(""));
+    wire_end(out, begun);
+}
+
+/* Those with rules, or those without. */
+static uint32_t put_some(struct buf *out, const struct route_table *t, unsigned tag, bool ruled)
+{
+    uint32_t count, put = 0;
+    const struct route *r = route_table_all(t, &count);
+    size_t all = wire_begin(out, tag);
+    for (uint32_t i = 0; i < count; i++)
+        if ((r[i].rules || r[i].label.n) == ruled) {
+            put_route(out, &r[i]);
+            put++;
+        }
+    wire_end(out, all);
+    return put;
+}
+
 void wire_put_routes(struct buf *out, const struct route_table *t)
 {
-    uint32_t count;
-    const struct route *r = route_table_all(t, &count);
-    size_t all = wire_begin(out, WIRE_ROUTES);
-    for (uint32_t i = 0; i < count; i++, r++) {
-        size_t begun = wire_begin(out, WIRE_ROUTE);
-        wire_put_text(out, ROUTE_HOST, r->host);
-        wire_put_text(out, ROUTE_PATH, r->path);
-        wire_put_text(out, ROUTE_OWNER, r->owner);
-        wire_put_text(out, ROUTE_CLUSTER, r->cluster_id);
-        wire_end(out, begun);
-    }
-    wire_end(out, all);
+    put_some(out, t, WIRE_ROUTES, false);
+    size_t before = out->len;
+    if (!put_some(out, t, WIRE_RULED_ROUTES, true))
+        out->len = before;
 }
 
 void wire_put_members(struct buf *out, const struct topology *t)
@@ -268,18 +291,22 @@ static bool is_lower(struct str s)
     return true;
 }
 
-static const char *read_route(struct parsed *p, struct str fields)
+static const char *read_rules(struct route *r, struct str value)
 {
-    uint32_t n = p->route_count;
-    struct route *room = one_more(p->routes, n, TOPOLOGY_ROUTES_MAX, sizeof(*room));
+    struct route_options options;
+    if (!options_decode(&route_options_table, &options, value))
+        return "the rules of a route are malformed";
+    route_rules_unref(&r->rules);
+    r->rules = route_rules_build(&options, r->cluster_id.n > 0, NULL);
+    options_free(&route_options_table, &options);
+    return r->rules ? NULL : "the rules of a route are wrong";
+}
+
+static const char *read_route_fields(struct route *r, struct str fields)
+{
+    struct str value, rules = STR_NULL;
     unsigned tag;
-    struct str value;
     int more;
-    if (!room)
-        return "too many routes";
-    p->routes = room;
-    struct route *r = &room[n];
-    *r = (struct route){.cluster_index = UINT32_MAX};
     while ((more = wire_next(&fields, &tag, &value)) > 0) {
         if (tag == ROUTE_HOST)
             r->host = value;
@@ -289,15 +316,46 @@ static const char *read_route(struct parsed *p, struct str fields)
             r->owner = value;
         else if (tag == ROUTE_CLUSTER)
             r->cluster_id = value;
+        else if (tag == ROUTE_LABEL)
+            r->label = value;
+        else if (tag == ROUTE_RULES)
+            rules = value;
     }
-    if (more < 0 || !route_is_valid(r->host, r->path) || !is_lower(r->host) || !is_id(r->cluster_id) ||
-        r->owner.n > TOPOLOGY_ID_MAX)
+    if (more < 0 || !route_is_valid(r->host, r->path) || !is_lower(r->host) || r->owner.n > TOPOLOGY_ID_MAX ||
+        r->label.n > TOPOLOGY_LABEL_MAX)
         return "a route is malformed";
+    if (rules.p ? r->cluster_id.n > TOPOLOGY_ID_MAX : !is_id(r->cluster_id))
+        return "a route's cluster is empty or too long";
+    return rules.p ? read_rules(r, rules) : NULL; /* last: they must go with what else it says */
+}
+
+static const char *add_route(struct parsed *p, struct str fields, bool ruled)
+{
+    uint32_t n = p->route_count;
+    struct route *room = one_more(p->routes, n, TOPOLOGY_ROUTES_MAX, sizeof(*room));
+    if (!room)
+        return "too many routes";
+    p->routes = room;
+    struct route *r = &room[n];
+    *r = (struct route){.cluster_index = UINT32_MAX};
+    const char *wrong = read_route_fields(r, fields);
+    p->route_count += !wrong;
+    if (wrong || ruled)
+        return wrong;
     int order = n ? str_order(r[-1].host, r->host) : -1;
     if (order > 0 || (order == 0 && str_order(r[-1].path, r->path) >= 0))
         return "routes are not sorted, or come twice";
-    p->route_count++;
     return NULL;
+}
+
+static const char *read_route(struct parsed *p, struct str fields)
+{
+    return add_route(p, fields, false);
+}
+
+static const char *read_ruled_route(struct parsed *p, struct str fields)
+{
+    return add_route(p, fields, true); /* the table sorts them */
 }
 
 static const char *read_member_field(unsigned tag, struct str value, struct member_info *m)
@@ -374,6 +432,8 @@ static const char *read_object(struct parsed *p, unsigned tag, struct str value)
     case WIRE_ROUTES:
         p->has_routes = true;
         return read_list(p, value, WIRE_ROUTE, read_route);
+    case WIRE_RULED_ROUTES:
+        return read_list(p, value, WIRE_ROUTE, read_ruled_route);
     case WIRE_MEMBERS:
         p->has_members = true;
         return read_list(p, value, WIRE_MEMBER, read_member);
@@ -402,6 +462,8 @@ void parsed_fini(struct parsed *p)
         cluster_unref(&p->clusters[i]);
     free(p->clusters);
     free(p->removed);
+    for (uint32_t i = 0; i < p->route_count; i++)
+        route_rules_unref(&p->routes[i].rules);
     free(p->routes);
     free(p->members);
     *p = (struct parsed){0};

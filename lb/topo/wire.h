@@ -4,7 +4,11 @@
  * that a difference starts from, else 0), u32 cluster slots, u32 endpoint slots then fields: u16 tag, u32
  * length, value; a value may be fields again. Unknown tags are skipped.
  *
- *   CLUSTER* sorted by id | REMOVED* ids, sorted (difference only) | ROUTES { ROUTE* } | MEMBERS { MEMBER* }
+ *   CLUSTER* sorted by id | REMOVED* ids, sorted (difference only) | ROUTES { ROUTE* } |
+ *   RULED_ROUTES { ROUTE* } | MEMBERS { MEMBER* }
+ *
+ * Routes with rules stand in a list of their own: who does not know them still has the plain ones. It comes
+ * with ROUTES only, and an empty one is left out.
  *
  * In a difference an absent ROUTES or MEMBERS means "as before". Sorted and without doubles, so that equal
  * topologies have equal bytes. Readers borrow from the bytes and never look past them. */
@@ -24,7 +28,15 @@
 enum wire_kind { WIRE_WHOLE = 1, WIRE_DIFFERENCE = 2 };
 
 /* Frozen: a number never gets another meaning. */
-enum wire_object { WIRE_CLUSTER = 1, WIRE_REMOVED, WIRE_ROUTES, WIRE_ROUTE, WIRE_MEMBERS, WIRE_MEMBER };
+enum wire_object {
+    WIRE_CLUSTER = 1,
+    WIRE_REMOVED,
+    WIRE_ROUTES,
+    WIRE_ROUTE,
+    WIRE_MEMBERS,
+    WIRE_MEMBER,
+    WIRE_RULED_ROUTES
+};
 enum wire_cluster { CLUSTER_ID = 1, CLUSTER_OWNER, CLUSTER_SLOT, CLUSTER_OPTIONS, CLUSTER_ENDPOINT };
 enum wire_endpoint {
     ENDPOINT_SLOT = 1,
@@ -35,7 +47,7 @@ enum wire_endpoint {
     ENDPOINT_SINCE, /* u64 wall time in ns; absent: 0 */
     ENDPOINT_TEXT = 16 /* + n of endpoint_text */
 };
-enum wire_route { ROUTE_HOST = 1, ROUTE_PATH, ROUTE_OWNER, ROUTE_CLUSTER };
+enum wire_route { ROUTE_HOST = 1, ROUTE_PATH, ROUTE_OWNER, ROUTE_CLUSTER, ROUTE_RULES, ROUTE_LABEL };
 enum wire_member { MEMBER_STATE = 1, MEMBER_SINCE, MEMBER_PID, MEMBER_TEXT = 16 /* + n of member_text */ };
 
 struct wire_head {

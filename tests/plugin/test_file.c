@@ -134,7 +134,7 @@ static void test_bad_file_keeps_the_last_good_view(void **state)
         {"{ \"clusters\": [ { \"endpoints\": [] } ] }", "clusters[0]: a cluster is an object with a name"},
         {"{ \"clusters\": [ { \"name\": \"w\", \"endpoints\": [ \"somewhere\" ] } ] }",
          "wrong value of address"},
-        {"{ \"routes\": [ { \"host\": \"x\" } ] }", "names no cluster"},
+        {"{ \"routes\": [ { \"host\": \"x\" } ] }", "a route needs a cluster"},
         {"{ \"roads\": [] }", "unknown key \"roads\""},
         {"[]", "must be one object"},
         {"", "hosts.json:1: "},

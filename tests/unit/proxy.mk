@@ -6,3 +6,5 @@ unit_tests += tests/unit/proxy/test_files_range
 tests_unit_proxy_test_files_range_SOURCES = tests/unit/proxy/test_files_range.c
 unit_tests += tests/unit/proxy/test_pipe
 tests_unit_proxy_test_pipe_SOURCES = tests/unit/proxy/test_pipe.c
+unit_tests += tests/unit/proxy/test_match
+tests_unit_proxy_test_match_SOURCES = tests/unit/proxy/test_match.c

@@ -219,7 +219,8 @@ static void test_word(void **state)
 static void test_missing(void **state)
 {
     (void)state;
-    refuse("routes = (\n { host = \"*\"; } );", "text:2: missing key \"cluster\" in route\n");
+    refuse("routes = (\n { host = \"*\"; } );",
+           "text:2: a route needs a cluster, clusters, a redirect or a reply\n");
     refuse("listeners = ( { } );",
            "text:1: missing key \"name\" in listener\ntext:1: missing key \"address\" in listener\n");
 }

@@ -16,6 +16,7 @@
 #include "topo/cluster.h"
 #include "topo/model.h"
 #include "topo/route.h"
+#include "topo/route_rules.h"
 
 #define OWNER STR("test")
 

@@ -14,6 +14,7 @@ struct fixture {
     struct ledger_writer w;
     uint64_t random;
     uint32_t cursor;
+    int64_t tier_min_percent;
 };
 
 static struct fixture make(const uint32_t *weights, uint32_t count)
@@ -31,6 +32,7 @@ static struct fixture make(const uint32_t *weights, uint32_t count)
 static void build(struct fixture *f, int policy)
 {
     struct cluster_options options = default_options(policy);
+    options.tier_min_percent = f->tier_min_percent;
     for (uint32_t i = 0; i < f->count; i++) {
         snprintf(f->ids[i], sizeof(f->ids[i]), "10.0.0.%02u:80", i);
         f->e[i].id = str_of(f->ids[i]);
@@ -114,6 +116,38 @@ static void the_best_class_alone_is_picked_from(void **state)
     }
     build(&f, BALANCE_P2C);
     assert_int_equal(pick(&f), -1);
+    drop(&f);
+}
+
+static uint32_t candidates(struct fixture *f, int64_t percent)
+{
+    f->tier_min_percent = percent;
+    build(f, BALANCE_P2C);
+    return f->c->candidate_count;
+}
+
+/* Tiers 0, 0, 3, 3, 9. */
+static void weak_tiers_are_joined_by_the_next(void **state)
+{
+    (void)state;
+    struct fixture f = make((uint32_t[]){100, 100, 100, 100, 100}, 5);
+    f.e[2].priority = f.e[3].priority = 3;
+    f.e[4].priority = 9;
+    assert_int_equal(candidates(&f, 0), 2);
+    assert_int_equal(candidates(&f, 100), 2);
+    f.e[0].health = HEALTH_DOWN;
+    assert_int_equal(candidates(&f, 0), 1);
+    assert_int_equal(candidates(&f, 50), 1); /* half of it is there */
+    assert_int_equal(candidates(&f, 51), 3); /* tier 3 joins, and is enough by itself */
+    f.e[2].readiness = ENDPOINT_NOT_READY;
+    assert_int_equal(candidates(&f, 51), 3); /* 1 of 2, 1 of 2, and 9 */
+    f.e[1].health = HEALTH_DOWN;
+    assert_int_equal(candidates(&f, 50), 1); /* tier 0 has nobody: 3 is the first, and enough */
+    assert_int_equal(pick(&f), 3);
+    assert_true(f.c->is_well);
+    f.e[3].health = f.e[4].health = HEALTH_DOWN;
+    assert_int_equal(candidates(&f, 0), 2); /* all have failed: the first tier again */
+    assert_false(f.c->is_well);
     drop(&f);
 }
 
@@ -235,6 +269,7 @@ int main(void)
         cmocka_unit_test(an_empty_cluster_has_nothing),
         cmocka_unit_test(service_follows_from_all_axes),
         cmocka_unit_test(the_best_class_alone_is_picked_from),
+        cmocka_unit_test(weak_tiers_are_joined_by_the_next),
         cmocka_unit_test(round_robin_gives_exact_interleaved_shares),
         cmocka_unit_test(round_robin_visits_equals_once_a_round),
         cmocka_unit_test(p2c_shares_by_weight_when_idle),

@@ -86,6 +86,54 @@ static void an_object_has_one_owner(void **state)
     model_destroy(&m);
 }
 
+static bool put_ruled(struct model *m, const char *label, const char *key, const char *value,
+                      struct buf *error)
+{
+    struct route_options options;
+    options_init(&route_options_table, &options);
+    assert_null(options_set(&route_options_table, &options, key, value, NULL));
+    bool is_put = model_put_ruled_route(
+        m, OWNER, &(struct route_place){.host = STR("h"), .path = STR("/"), .label = str_of(label)}, STR("a"),
+        &options, error);
+    options_free(&route_options_table, &options);
+    return is_put;
+}
+
+static uint32_t count_routes(struct model *m)
+{
+    uint32_t count;
+    topology_unref(&(struct topology *){model_publish(m)});
+    route_table_all(model_current(m)->routes, &count);
+    return count;
+}
+
+static void routes_with_rules_are_told_apart_by_label(void **state)
+{
+    (void)state;
+    struct model *m = model_create(1, 4, 4);
+    struct buf error;
+    buf_init(&error);
+    assert_true(put_cluster(m, "a"));
+    assert_true(model_put_route(m, OWNER, STR("h"), STR("/"), STR("a"), NULL));
+    assert_true(put_ruled(m, "", "methods", "GET", NULL)); /* labelled by its condition */
+    assert_true(put_ruled(m, "", "methods", "PUT", NULL));
+    assert_true(put_ruled(m, "one", "headers", "X-A", NULL));
+    assert_int_equal(count_routes(m), 4);
+    assert_true(put_ruled(m, "one", "headers", "X-A", NULL));
+    assert_null(model_publish(m)); /* the same once more */
+    assert_true(put_ruled(m, "one", "headers", "X-B", NULL));
+    assert_int_equal(count_routes(m), 4);
+    assert_false(put_ruled(m, "two", "rewrite_prefix", "x", &error));
+    assert_non_null(strstr((buf_put(&error, "", 1), error.p), "is no path prefix"));
+    model_remove_ruled_route(m, OWNER,
+                             &(struct route_place){.host = STR("H"), .path = STR("/"), .label = STR("one")});
+    assert_int_equal(count_routes(m), 3);
+    model_remove_route(m, OWNER, STR("h"), STR("/")); /* the plain one */
+    assert_int_equal(count_routes(m), 2);
+    buf_fini(&error);
+    model_destroy(&m);
+}
+
 static void a_whole_view_removes_the_rest(void **state)
 {
     (void)state;
@@ -487,6 +535,7 @@ int main(void)
         cmocka_unit_test(nothing_changed_nothing_published),
         cmocka_unit_test(what_did_not_change_is_shared),
         cmocka_unit_test(an_object_has_one_owner),
+        cmocka_unit_test(routes_with_rules_are_told_apart_by_label),
         cmocka_unit_test(a_whole_view_removes_the_rest),
         cmocka_unit_test(a_slot_is_used_again_when_all_is_settled),
         cmocka_unit_test(a_slot_stays_for_life),

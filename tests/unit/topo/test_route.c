@@ -14,7 +14,7 @@ static struct route_table *build(const char *const (*rows)[3], uint32_t count)
 
 static void check(const struct route_table *t, const char *host, const char *path, const char *want)
 {
-    const struct route *r = route_table_find(t, str_of(host), str_of(path));
+    const struct route *r = route_table_find(t, str_of(host), str_of(path), NULL);
     struct str got = r ? r->cluster_id : STR("none");
     if (!str_eq(got, str_of(want)))
         fail_msg("%s%s went to %.*s, not %s", host, path, STR_ARG(got), want);
@@ -142,13 +142,101 @@ static void long_hosts_match_any_alone(void **state)
     struct route_table *t = build(rows, 2);
     memset(host, 'a', sizeof(host));
     memcpy(host + 253, ".c", 2);
-    assert_true(str_eq(route_table_find(t, str_make(host, 255), STR("/"))->cluster_id, STR("wild")));
+    assert_true(str_eq(route_table_find(t, str_make(host, 255), STR("/"), NULL)->cluster_id, STR("wild")));
     memcpy(host + 254, ".c", 2);
-    assert_true(str_eq(route_table_find(t, str_make(host, 256), STR("/"))->cluster_id, STR("any")));
+    assert_true(str_eq(route_table_find(t, str_make(host, 256), STR("/"), NULL)->cluster_id, STR("any")));
     memset(host, '.', sizeof(host)); /* as many labels as can be */
     memcpy(host + 253, ".c", 2);
-    assert_true(str_eq(route_table_find(t, str_make(host, 255), STR("/"))->cluster_id, STR("wild")));
+    assert_true(str_eq(route_table_find(t, str_make(host, 255), STR("/"), NULL)->cluster_id, STR("wild")));
     route_table_unref(&t);
+}
+
+/* ---- conditions ---- */
+
+/* "conditions priority" of a route; a request is the set of methods that fit. */
+static struct route ruled(const char *path, const char *methods, const char *headers, int64_t priority,
+                          const char *cluster)
+{
+    struct route_options options;
+    options_init(&route_options_table, &options);
+    if (methods)
+        assert_null(options_set(&route_options_table, &options, "methods", methods, NULL));
+    if (headers)
+        assert_null(options_set(&route_options_table, &options, "headers", headers, NULL));
+    options.priority = priority;
+    struct route r = {.host = STR("h"), .path = str_of(path), .cluster_id = str_of(cluster)};
+    r.rules = route_rules_build(&options, true, NULL);
+    assert_non_null(r.rules);
+    options_free(&route_options_table, &options);
+    return r;
+}
+
+static bool method_fits(void *ctx, const struct route_rules *rules)
+{
+    const struct strings *methods = &rules->options.methods;
+    return !methods->n || strcmp(methods->v[0], ctx) == 0;
+}
+
+static void ask(const struct route_table *t, const char *path, char *method, const char *want)
+{
+    struct route_asker asker = {.fits = method_fits, .ctx = method};
+    const struct route *r = route_table_find(t, STR("h"), str_of(path), &asker);
+    struct str got = r ? r->cluster_id : STR("none");
+    if (!str_eq(got, str_of(want)))
+        fail_msg("%s %s went to %.*s, not %s", method, path, STR_ARG(got), want);
+}
+
+static void the_most_conditions_are_tried_first(void **state)
+{
+    (void)state;
+    struct route routes[] = {
+        {.host = STR("h"), .path = STR("/a"), .cluster_id = STR("plain")},
+        ruled("/a", "GET", NULL, 0, "get"),
+        ruled("/a", "GET", "X", 0, "get-x"),
+        ruled("/a", "PUT", "X", -1, "put-late"), /* behind the plain one: never */
+        ruled("/a", "PATCH", NULL, 0, "patch"),
+        ruled("/a", "PATCH", "[ \"X\", \"Y\" ]", 5, "patch-first"),
+        ruled("/a/b", "GET", NULL, 0, "deep"),
+        ruled("/", NULL, NULL, 1, "root"), /* rules without a condition */
+    };
+    uint32_t n = sizeof(routes) / sizeof(routes[0]), count;
+    struct route_table *t = route_table_build(routes, n, NULL, 0);
+    ask(t, "/a", "GET", "get-x");
+    ask(t, "/a/x", "PUT", "plain");
+    ask(t, "/a", "PATCH", "patch-first");
+    ask(t, "/a/b", "GET", "deep");
+    ask(t, "/a/b/c", "POST", "plain"); /* the next shorter path */
+    ask(t, "/x", "PUT", "root");
+    assert_true(str_eq(route_table_find(t, STR("h"), STR("/a/b"), NULL)->cluster_id, STR("plain")));
+    const struct route *all = route_table_all(t, &count);
+    assert_int_equal(count, n);
+    assert_true(str_eq(route_rules_match(all[1].rules), STR("PATCH header(X) header(Y)")));
+    assert_int_equal(all[1].group, 6);
+    for (uint32_t i = 0; i < n; i++)
+        route_rules_unref(&routes[i].rules); /* the table has its own */
+    ask(t, "/a", "GET", "get-x");
+    route_table_unref(&t);
+}
+
+static void thousands_of_paths_with_conditions(void **state)
+{
+    (void)state;
+    static struct route routes[4000];
+    static char texts[2000][16];
+    for (int i = 0; i < 2000; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "/p%d", i);
+        routes[2 * i] = ruled(texts[i], "GET", NULL, 0, "get");
+        routes[2 * i + 1] = ruled(texts[i], "PUT", NULL, 0, "put");
+    }
+    struct route_table *t = route_table_build(routes, 4000, NULL, 0);
+    for (int i = 0; i < 2000; i++) {
+        ask(t, texts[i], "GET", "get");
+        ask(t, texts[i], "PUT", "put");
+        ask(t, texts[i], "POST", "none");
+    }
+    route_table_unref(&t);
+    for (int i = 0; i < 4000; i++)
+        route_rules_unref(&routes[i].rules);
 }
 
 static void doubles_keep_one(void **state)
@@ -189,6 +277,8 @@ int main(void)
         cmocka_unit_test(thousands_of_paths_on_one_host),
         cmocka_unit_test(thousands_of_hosts),
         cmocka_unit_test(long_hosts_match_any_alone),
+        cmocka_unit_test(the_most_conditions_are_tried_first),
+        cmocka_unit_test(thousands_of_paths_with_conditions),
         cmocka_unit_test(doubles_keep_one),
         cmocka_unit_test(what_may_be_put),
     };

@@ -29,6 +29,16 @@ static struct model *fill(void)
     assert_true(model_put_route(m, OWNER, STR("Example.com"), STR("/assets/"), STR("assets"), NULL));
     assert_true(model_put_route(m, OWNER, STR("*"), STR("/"), STR("php"), NULL));
     assert_true(model_put_route(m, OWNER, STR("gone.example"), STR("/"), STR("gone"), NULL));
+    struct route_options options;
+    options_init(&route_options_table, &options);
+    assert_null(options_set(&route_options_table, &options, "headers", "[ \"X-Beta=1\", \"!X-Old\" ]", NULL));
+    assert_null(options_set(&route_options_table, &options, "clusters", "[ \"php=9\", \"gone=1\" ]", NULL));
+    assert_null(options_set(&route_options_table, &options, "mirror.cluster", "assets", NULL));
+    struct route_place place = {.host = STR("Example.com"), .path = STR("/assets/"), .label = STR("beta")};
+    assert_true(model_put_ruled_route(m, OWNER, &place, STR(""), &options, NULL));
+    place.label = STR("");
+    assert_true(model_put_ruled_route(m, OWNER, &place, STR(""), &options, NULL));
+    options_free(&route_options_table, &options);
     model_put_member(m, &(struct member_info){.id = STR("member-1"),
                                               .set = STR("shop/1/1/web"),
                                               .reason = STR("started"),
@@ -129,9 +139,9 @@ static void every_truncation_is_refused(void **state)
             assert_true(error.len > 0);
         topology_unref(&cut);
     }
-    /* Only cuts between two objects are messages of their own: behind the head, each cluster, and the routes.
-     */
-    assert_int_equal(accepted, 1 + 3 + 1);
+    /* Only cuts between two objects are messages of their own: behind the head, each cluster, and the two
+     * lists of routes. */
+    assert_int_equal(accepted, 1 + 3 + 2);
     buf_fini(&b);
     buf_fini(&error);
     topology_unref(&t);
