@@ -11,13 +11,17 @@ struct tls_link {
     bool ready;
 };
 
-struct tls_link *tls_link_create(struct tls_client *tc, int fd, const struct addr *to)
+static bool offer(SSL *ssl, bool is_h2)
 {
-    static const unsigned char http1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    static const unsigned char http1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'}, h2[] = {2, 'h', '2'};
+    return SSL_set_alpn_protos(ssl, is_h2 ? h2 : http1, is_h2 ? sizeof h2 : sizeof http1) == 0;
+}
+
+struct tls_link *tls_link_create(struct tls_client *tc, int fd, const struct addr *to, bool is_h2)
+{
     struct tls_link *l = calloc(1, sizeof *l);
     SSL *ssl = SSL_new(tc->ctx);
-    if (!l || !ssl || SSL_set_fd(ssl, fd) != 1 || SSL_set_alpn_protos(ssl, http1, sizeof http1) != 0 ||
-        !tls_client_aim(ssl, tc, to)) {
+    if (!l || !ssl || SSL_set_fd(ssl, fd) != 1 || !offer(ssl, is_h2) || !tls_client_aim(ssl, tc, to)) {
         SSL_free(ssl);
         free(l);
         ERR_clear_error();

@@ -14,9 +14,9 @@ enum tls_link_step { TLS_LINK_DONE, TLS_LINK_WANT_READ, TLS_LINK_WANT_WRITE, TLS
 
 struct tls_link;
 
-/* Of a socket that is connected to `to`; keeps a reference to tc. Offers HTTP/1.1. NULL when memory is out.
- */
-struct tls_link *tls_link_create(struct tls_client *tc, int fd, const struct addr *to)
+/* Of a socket that is connected to `to`; keeps a reference to tc. Offers HTTP/2 or HTTP/1.1. NULL when memory
+ * is out. */
+struct tls_link *tls_link_create(struct tls_client *tc, int fd, const struct addr *to, bool is_h2)
     __attribute__((warn_unused_result));
 /* Says goodbye if there is room for it. */
 void tls_link_destroy(struct tls_link **l);

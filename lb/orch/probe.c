@@ -213,7 +213,9 @@ static void secure(struct prober *p)
 static void begin_secure(struct prober *p)
 {
     struct tls_client *tls = p->cluster->tls;
-    p->link = tls ? tls_link_create(tls, p->fd, &p->addr) : NULL;
+    const int kind = p->cluster->settings.kind;
+    const bool is_h2 = kind == PROBE_H2 || kind == PROBE_GRPC;
+    p->link = tls ? tls_link_create(tls, p->fd, &p->addr, is_h2) : NULL;
     p->state = PROBER_SECURING;
     if (p->link)
         secure(p);

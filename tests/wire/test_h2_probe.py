@@ -10,6 +10,7 @@ from concurrent import futures
 from harness.door import COXSWAIN, cluster, route
 from harness.h2origin import H2Origin
 from harness.net import fetch, poll
+from harness.tls import Authority
 
 
 def plain(data):
@@ -66,6 +67,21 @@ def test_h2_probe(make_door):
         poll(lambda: state(door) == "down", 10, "unhealthy")
         good.set()
         poll(lambda: state(door) == "up", 10, "healthy again")
+        assert fetch(door.port).status == 200
+    finally:
+        server.stop()
+
+
+def test_h2_probe_over_tls(make_door, tmp_path):
+    """It offers h2: a server that was not asked for it would answer in HTTP/1.1."""
+    ca = Authority(tmp_path / "ca")
+    server = H2Origin(tls=ca.server_context(ca.issue("127.0.0.1"), alpn=["http/1.1", "h2"]))
+    server.script(lambda s: s.reply(status=200 if s.conn.conn.sock.selected_alpn_protocol() == "h2" else 500))
+    try:
+        door = make_door(clusters=[cluster("c", server.address, protocol="h2", probe=probe("h2", path="/well"),
+                                           tls={"enabled": True, "ca": ca.cert})], routes=[route("*", "c")])
+        poll(lambda: state(door) == "up" and server.requests, 10, "healthy")
+        assert {s.target for s in server.requests} == {"/well"}
         assert fetch(door.port).status == 200
     finally:
         server.stop()
