@@ -9,7 +9,7 @@ import pytest
 
 from harness.door import Door, cluster, route
 from harness.load import Load
-from harness.net import SLOW, Client, build, fetch, poll
+from harness.net import SLOW, Client, build, fetch, free_port, poll
 from harness.origin import OK, Origin, reply
 
 SECRET = "a secret that tests share"
@@ -337,3 +337,39 @@ def test_wrong_settings_are_said(tmp_path, options, why):
     d.write()
     done = subprocess.run([COXSWAIN, "-t", "-c", d.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
     assert done.returncode == 2 and why in done.stdout.decode(), done.stdout.decode()
+
+
+def test_ejection_by_rate_is_seen(make_door, origins):
+    """One of three answers 500 half the time: never thrice in a row, but clearly more often than the others."""
+    d = make_door(admin={"address": "127.0.0.1:%d" % free_port()}, clusters=[
+        cluster("web", *[o.address for o in origins], balance="round_robin", retries=0, eject_rate=20, eject_interval="1s",
+                eject_min_requests=10, eject_time="60s")], routes=[route("*", "web")])
+    lock, turns = threading.Lock(), [0]
+
+    def sick(conn, r):
+        with lock:
+            turns[0] += 1
+            bad = turns[0] % 2
+        return conn.send(reply(b"", "500 Internal Server Error") if bad else OK)
+
+    origins[1].script(sick)
+
+    def ejected():
+        for _ in range(30):
+            fetch(d.port)
+        return [e["id"] for e in d.cluster("web")["endpoints"] if e["ejected"]]
+
+    poll(lambda: ejected() == [origins[1].address], 10, "ejected")
+    before = turns[0]
+    for _ in range(60):
+        assert fetch(d.port).status == 200
+    assert turns[0] == before
+    assert {e["id"]: e["ejections"] for e in d.cluster("web")["endpoints"]} == {o.address: o is origins[1] for o in origins}
+    assert re.search(r"ejected: \d+\.\d % of its requests failed, of the others' 0\.0 %", d.log())
+    text = d.ctl("status").stdout.decode()
+    assert re.search(r"%s .* ejected " % re.escape(origins[1].address), text)
+    port = int(d.config["admin"]["address"].split(":")[1])
+    metrics = fetch(port, target="/metrics", host="127.0.0.1").body.decode()
+    assert 'coxswain_endpoint_ejections_total{cluster="web",endpoint="%s"} 1\n' % origins[1].address in metrics
+    assert 'coxswain_endpoint_ejected{cluster="web",endpoint="%s"} 1\n' % origins[1].address in metrics
+    assert 'coxswain_cluster_guard_total{cluster="web",decision="limited"} 0\n' in metrics
