@@ -76,6 +76,19 @@ static struct guard *find(const struct guards *all, const char *name)
     return NULL;
 }
 
+static bool knows(const struct guards *g, const char *name)
+{
+    return !name || (g && find(g, name));
+}
+
+bool guards_know(const struct guards *g, const struct topology *t)
+{
+    for (uint32_t i = 0; i < t->cluster_count; i++)
+        if (!knows(g, t->clusters[i]->options.guard))
+            return false;
+    return true;
+}
+
 /* The names that this request has to do with, as far as they are known yet. */
 static size_t names_of(const struct exchange *x, const char *names[GUARDS_A_REQUEST])
 {

@@ -75,6 +75,9 @@ bool guards_create(const struct settings *s, struct guards **out_guards) __attri
 void guards_stop(struct guards *g);
 void guards_destroy(struct guards **g);
 
+/* Control thread: does this topology name a guard that the config of this generation does not have? */
+bool guards_know(const struct guards *g, const struct topology *t);
+
 /* ---- called by the exchange ---- */
 
 /* then: how routing ended; REASON_OK, or what it is to be answered with if it may pass. True: it passes, go

@@ -226,6 +226,7 @@ static void tear_down(struct proxy *p)
         channel_destroy(&p->master);
     }
     timer_stop(&p->tick);
+    timer_stop(&p->guard_timer);
     mailbox_fini(&p->mailbox);
     ledger_close(&p->ledger);
     loop_fini(&p->loop);

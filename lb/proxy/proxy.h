@@ -138,6 +138,8 @@ struct proxy {
     struct channel *master, *orchestrator; /* owned; NULL: gone */
     struct topology *topology;             /* the newest, counted */
     struct timer tick;
+    struct timer guard_timer; /* how long `topology` is kept from the workers */
+    bool waits_for_guards;
     bool ready_sent, draining;
     int workers_done;
     _Atomic int access_fd;      /* -1: off; the control thread writes it, workers look whether there is one */

@@ -10,7 +10,8 @@
 #include "run/channel.h"
 #include "topo/token.h"
 
-#define WAKE_EVERY_MS 10
+#define WAKE_EVERY_MS  10
+#define GUARDS_WAIT_MS 15000 /* a reload takes less, or is given up */
 
 /* One publication: a mail for each worker, and one back when the last has taken it. */
 struct publication {
@@ -76,9 +77,48 @@ static void publish(struct proxy *p, struct topology *t)
             .mail = {.fn = on_topology_mail}, .view = view_create(t), .publication = pub};
         mailbox_send(&p->workers[i].w.mailbox, &m->mail);
     }
+}
+
+/* A reload replaces the orchestrator before the proxy: what the new one publishes may name guards that only
+ * the next generation knows, and until that one is ready requests are not to fail for it. So this generation
+ * goes on with the topology that it has, for a while: a name that nobody ever explains is refused after it.
+ */
+static bool must_wait(struct proxy *p, const struct topology *t)
+{
+    if (!p->topology || p->draining)
+        return false;
+    if (p->waits_for_guards)
+        return !guards_know(p->guards, t);
+    return t->epoch != p->topology->epoch && !guards_know(p->guards, t);
+}
+
+static void on_waited(void *ctx)
+{
+    struct proxy *p = ctx;
+    if (!p->waits_for_guards)
+        return;
+    log_warn("the topology names a guard that this generation does not have: its requests get 503");
+    p->waits_for_guards = false;
+    publish(p, p->topology);
+}
+
+static void take_over(struct proxy *p, struct topology *t)
+{
+    bool waits = must_wait(p, t), was_waiting = p->waits_for_guards;
+    p->waits_for_guards = waits;
+    if (waits && !was_waiting) {
+        log_info("the topology names guards of another config: the last one goes on serving");
+        if (!p->guard_timer.ready)
+            timer_init(&p->guard_timer, &p->loop, on_waited, p);
+        timer_arm(&p->guard_timer, GUARDS_WAIT_MS);
+    }
+    if (!waits) {
+        timer_stop(&p->guard_timer);
+        publish(p, t);
+    }
     if (p->topology)
         topology_unref(&p->topology);
-    p->topology = t;
+    p->topology = t; /* differences are from this one, published or not */
 }
 
 /* Slots index arrays: nothing from outside is trusted with them. */
@@ -99,7 +139,7 @@ static bool take(struct proxy *p, struct topology *t, struct buf *error)
         if (!topology_sign(t, p->settings->sticky_key))
             log_warn("a cluster is sticky, but there is no sticky_secret: its cookie is left out");
         secure_sign(p, t);
-        publish(p, t);
+        take_over(p, t);
         return true;
     }
     if (t)

@@ -4,12 +4,15 @@ import base64
 import ctypes
 import json
 import os
+import re
+import subprocess
 import threading
 import time
 
 import pytest
 
-from harness.door import Door, cluster, route
+from harness.door import COXSWAIN, Door, cluster, route
+from harness.load import Load
 from harness.net import SLOW, Client, build, fetch, poll
 from harness.origin import OK, Origin, reply
 
@@ -461,3 +464,78 @@ def test_maintenance_by_reload(make_door, origin):
     d.config["guards"][0]["maintenance"]["on"] = False
     assert d.reload().returncode == 0
     poll(lambda: fetch(d.port).status == 200, 5, "open")
+
+
+# ---- other fronts and backs ----
+
+
+def test_fastcgi_gets_what_it_may(make_door, fcgi, judge, tmp_path):
+    """A script sees the fields that the external server set, and neither the password nor what a client made up."""
+    (tmp_path / "users").write_text("bob:%s\n" % hashed("builder"))
+    judge.script(lambda conn, r: conn.send(reply(headers=[("Remote-User", "alice")])))
+    d = make_door(
+        clusters=[cluster("php", fcgi.address, protocol="fastcgi", fastcgi={"document_root": "/srv"}, guard="g"), cluster("judge", judge.address)],
+        routes=[route("*", "php")],
+        guards=[{"name": "g", "basic": {"file": str(tmp_path / "users")}, "external": {"cluster": "judge"}}])
+    r = fetch(d.port, "POST", body=b"x" * 1000, headers=basic("bob", "builder") + [("Remote_User", "root"), ("X_Auth_User", "root")])
+    assert r.status == 200
+    (q,) = fcgi.requests
+    assert q["HTTP_REMOTE_USER"] == "alice" and "HTTP_AUTHORIZATION" not in q and "HTTP_X_AUTH_USER" not in q
+    assert q.body == b"x" * 1000 and judge.one().get("authorization") is None
+
+
+# ---- configuration ----
+
+BAD = [
+    ({"guards": [{"name": "g"}, {"name": "g"}]}, 'second guard with name "g"'),
+    ({"listeners": {"guard": "no"}}, 'guard "no" does not exist'),
+    ({"clusters": {"guard": "no"}}, 'guard "no" does not exist'),
+    ({"guards": [{"name": "a b"}]}, "is no name"),
+    ({"guards": [{"name": "g", "allow": ["10.0.0.1/8"]}]}, "10.0.0.1/8"),
+    ({"guards": [{"name": "g", "limit": {"client_rate": "10"}}]}, '"10" is no rate'),
+    ({"guards": [{"name": "g", "limit": {"rate": "0/s"}}]}, '"0/s" is no rate'),
+    ({"guards": [{"name": "g", "limit": {"client_in_flight": 65535}}]}, "client_in_flight"),
+    ({"guards": [{"name": "g", "basic": {"file": "none"}}]}, "No such file"),
+    ({"guards": [{"name": "g", "basic": {"file": "plain"}}]}, "line 2: the hash is none of"),
+    ({"guards": [{"name": "g", "basic": {"file": "costly"}}]}, "line 1: the cost of its bcrypt hash is above 14"),
+    ({"guards": [{"name": "g", "basic": {"file": "twice"}}]}, 'has user "a" twice'),
+    ({"guards": [{"name": "g", "basic": {"file": "empty"}}]}, "has no user"),
+    ({"guards": [{"name": "g", "basic": {"file": "."}}]}, "is not a file"),
+    ({"guards": [{"name": "g", "basic": {"file": "good", "realm": 'a"b'}}]}, "the realm may hold"),
+    ({"guards": [{"name": "g", "external": {"cluster": "nowhere"}}]}, 'asks cluster "nowhere", which nothing makes'),
+    ({"guards": [{"name": "g", "external": {"cluster": "web", "path": "x"}}]}, "expected a path"),
+    ({"guards": [{"name": "g", "external": {"cluster": "web", "copy": ["Host"]}}]}, '"Host" is no field'),
+    ({"guards": [{"name": "g", "external": {"cluster": "web", "answer": ["content-length"]}}]}, '"content-length" is no field'),
+    ({"guards": [{"name": "g", "error_pages": [{"status": 200, "file": "good"}]}]}, "status"),
+    ({"guards": [{"name": "g", "error_pages": [{"status": 503, "file": "none"}]}]}, "No such file"),
+    ({"guards": [{"name": "g", "error_pages": [{"status": 503, "file": "large"}]}]}, "is larger than 262144 bytes"),
+    ({"guards": [{"name": "g", "error_pages": [{"status": 503, "file": "good"}, {"status": 503, "file": "good"}]}]}, "second page for status 503"),
+]
+
+
+@pytest.mark.parametrize("change,expected", BAD, ids=[e[:24] for _, e in BAD])
+def test_bad_config(make_door, tmp_path, change, expected):
+    d = make_door(start=False, clusters=[cluster("web", "127.0.0.1:1", **change.get("clusters", {}))],
+                  routes=[dict(route("*", "web"), **change.get("routes", {}))], guards=change.get("guards", []),
+                  listeners={"web": change.get("listeners", {})})
+    good = "a:%s\n" % hashed("x")
+    for name, text in {"plain": good + "b:secret\n", "costly": "a:$2y$15$%s\n" % ("a" * 53), "twice": good * 2, "empty": "# none\n",
+                       "good": good, "large": "x" * 262145}.items():
+        with open(os.path.join(d.folder, name), "w") as f:
+            f.write(text)
+    d.write()
+    done = subprocess.run([COXSWAIN, "-t", "-c", d.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20 * SLOW)
+    said = done.stdout.decode()
+    assert done.returncode == 2 and expected in said and re.search(r"coxswain\.cfg:\d+: ", said) and "secret" not in said, said
+
+
+def test_reload_that_brings_a_guard_fails_no_request(make_door, origin):
+    """The old generation never serves from a topology whose guards it does not know."""
+    d = make_door(clusters=[cluster("web", origin.address), cluster("judge", origin.address)], routes=[route("*", "web")])
+    with Load(d.port, threads=6) as load:
+        for i in range(4):
+            d.config["guards"] = [{"name": "g%d" % i, "limit": {"client_rate": "1000000/s"}, "deny": ["203.0.113.0/24"]}]
+            d.config["clusters"][0]["guard"] = "g%d" % i
+            assert d.reload().returncode == 0
+            load.wait(50)
+    load.clean()
