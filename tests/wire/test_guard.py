@@ -12,6 +12,7 @@ import time
 import pytest
 
 from harness.door import COXSWAIN, Door, cluster, route
+from harness.h2 import H2, request
 from harness.load import Load
 from harness.net import SLOW, Client, build, fetch, poll
 from harness.origin import OK, Origin, reply
@@ -539,3 +540,32 @@ def test_reload_that_brings_a_guard_fails_no_request(make_door, origin):
             assert d.reload().returncode == 0
             load.wait(50)
     load.clean()
+
+
+# ---- HTTP/2 ----
+
+
+def test_streams_of_http2_are_guarded_one_by_one(door, origin, judge):
+    """On one connection: a stream waits for its password or its question while others go on, and bodies arrive whole."""
+    judge.script(lambda conn, r: conn.send(reply(headers=[("Remote-User", "alice")])))
+    body = os.urandom(200000)
+    with H2(door.port) as c:
+        login = c.stream()
+        c.headers(request(host="keeps.test", headers=[(n.lower(), v) for n, v in basic("bob", "builder")]), stream=login)
+        upload = c.stream()
+        c.headers(request("POST", host="ask.test"), end=False, stream=upload)
+        wrong, plain = c.stream(), c.stream()
+        c.headers(request(host="login.test"), stream=wrong)
+        c.headers(request(host="web.test"), stream=plain)
+        c.upload(upload, body)
+        got = [c.response(s) for s in (login, upload, wrong, plain)]
+        assert [r.status for r in got] == [200, 200, 401, 200]
+        assert got[2].get("www-authenticate") == 'Basic realm="The Site", charset="UTF-8"'
+        gone = c.stream()  # a stream that is given up while its password is checked
+        c.headers(request(host="login.test", headers=[(n.lower(), v) for n, v in basic("alice", "no")]), stream=gone)
+        c.reset(gone)
+        last = c.stream()
+        c.headers(request(host="vip.test"), stream=last)
+        assert c.response(last).status == 403
+    asked = [q for q in origin.requests if q.get("host") == "ask.test"]
+    assert len(origin.requests) == 3 and asked[0].body == body and asked[0].get("remote-user") == "alice"
