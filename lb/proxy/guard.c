@@ -81,8 +81,32 @@ static bool knows(const struct guards *g, const char *name)
     return !name || (g && find(g, name));
 }
 
+#if __has_include("topo/route_rules.h") /* routes that say more than host and path may name one */
+#include "topo/route.h"
+#include "topo/route_rules.h"
+
+static bool knows_routes(const struct guards *g, const struct topology *t)
+{
+    uint32_t count;
+    const struct route *routes = route_table_all(t->routes, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (routes[i].rules && !knows(g, routes[i].rules->options.guard))
+            return false;
+    return true;
+}
+#else
+static bool knows_routes(const struct guards *g, const struct topology *t)
+{
+    (void)g;
+    (void)t;
+    return true;
+}
+#endif
+
 bool guards_know(const struct guards *g, const struct topology *t)
 {
+    if (!knows_routes(g, t))
+        return false;
     for (uint32_t i = 0; i < t->cluster_count; i++)
         if (!knows(g, t->clusters[i]->options.guard))
             return false;

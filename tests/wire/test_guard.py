@@ -467,6 +467,75 @@ def test_maintenance_by_reload(make_door, origin):
     poll(lambda: fetch(d.port).status == 200, 5, "open")
 
 
+# ---- routes ----
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory, origin, judge):
+    if "rewrite_prefix" not in subprocess.run([COXSWAIN, "--reference"], stdout=subprocess.PIPE).stdout.decode():
+        pytest.skip("routes have no rules here")
+    folder = tmp_path_factory.mktemp("routed")
+    (folder / "users").write_text("bob:%s\n" % hashed("builder"))
+    (folder / "page.html").write_text("closed")
+    d = Door(
+        folder, listeners={"web": {}, "proxied": dict(PROXIES, limit_loopback=True)},
+        clusters=[cluster("web", origin.address), cluster("inner", origin.address, guard="inner"), cluster("judge", judge.address)],
+        routes=[
+            dict(route("*", "web", "/admin"), guard="admins"), dict(route("*", "web", "/a"), guard="slow"),
+            dict(route("*", "web", "/b"), guard="slow"), dict(route("*", "web", "/c"), guard="slower"),
+            dict(route("*", "inner", "/both"), guard="login"), dict(route("*", "web", "/closed"), guard="work"),
+            {"host": "*", "path": "/moved", "redirect": {"location": "/there"}, "guard": "admins"},
+            dict(route("*", "web", "/ask"), guard="ask", rewrite_prefix="/new",
+                 request_headers={"set": ["X-Who: $client_ip"]}),
+            route("*", "web"),
+        ],
+        guards=[
+            {"name": "admins", "allow": ["203.0.113.0/24"]}, {"name": "slow", "limit": {"client_rate": "1/h", "client_burst": 3}},
+            {"name": "slower", "limit": {"client_rate": "1/h", "client_burst": 2}}, {"name": "login", "basic": {"file": "users"}},
+            {"name": "inner", "deny": ["203.0.113.66"]},
+            {"name": "work", "maintenance": {"on": True}, "error_pages": [{"status": 503, "file": "page.html"}]},
+            {"name": "ask", "external": {"cluster": "judge"}},
+        ],
+    ).start()
+    yield d
+    d.stop()
+
+
+@pytest.mark.parametrize("ip,target,status", [("203.0.113.1", "/admin/x", 200), ("198.51.100.1", "/admin/x", 403), ("198.51.100.1", "/adm", 200),
+                                              ("203.0.113.1", "/moved", 308), ("198.51.100.1", "/moved", 403)])
+def test_addresses_of_a_route(routed, ip, target, status):
+    assert fetch(routed.ports["proxied"], target=target, **from_ip(ip)).status == status
+
+
+def test_routes_that_share_a_guard_share_its_limits(routed):
+    def get(target):
+        return fetch(routed.ports["proxied"], target=target, **from_ip("198.51.100.20")).status
+
+    assert [get("/a"), get("/b"), get("/a"), get("/b"), get("/a")] == [200] * 3 + [429] * 2
+    assert [get("/c"), get("/c"), get("/c"), get("/")] == [200, 200, 429, 200]
+
+
+def test_guards_of_route_and_cluster(routed, origin):
+    def get(ip, headers=()):
+        return fetch(routed.ports["proxied"], target="/both", **from_ip(ip, headers=list(headers))).status
+
+    assert get("203.0.113.1") == 401 and get("203.0.113.66") == 403 and get("203.0.113.66", basic("bob", "builder")) == 403
+    assert get("203.0.113.1", basic("bob", "builder")) == 200 and len(origin.requests) == 1
+
+
+def test_maintenance_of_a_route(routed):
+    r = fetch(routed.port, target="/closed/x")
+    assert r.status == 503 and r.body == b"closed" and r.get("retry-after") == "300"
+    assert fetch(routed.port, target="/c2").status == 200
+
+
+def test_external_server_is_asked_before_rewriting(routed, origin, judge):
+    body = os.urandom(100000)
+    assert fetch(routed.port, "POST", target="/ask/x?y", body=body).status == 200
+    assert judge.one().get("x-forwarded-uri") == "/ask/x?y"
+    assert origin.one().target == "/new/x?y" and origin.one().get("x-who") == "127.0.0.1" and origin.one().body == body
+
+
 # ---- other fronts and backs ----
 
 
