@@ -7,6 +7,8 @@
 #include "base/panic.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
+#include "topo/route.h"
+#include "topo/route_rules.h"
 
 /* ---- the guards of a proxy ---- */
 
@@ -81,10 +83,6 @@ static bool knows(const struct guards *g, const char *name)
     return !name || (g && find(g, name));
 }
 
-#if __has_include("topo/route_rules.h") /* routes that say more than host and path may name one */
-#include "topo/route.h"
-#include "topo/route_rules.h"
-
 static bool knows_routes(const struct guards *g, const struct topology *t)
 {
     uint32_t count;
@@ -94,14 +92,6 @@ static bool knows_routes(const struct guards *g, const struct topology *t)
             return false;
     return true;
 }
-#else
-static bool knows_routes(const struct guards *g, const struct topology *t)
-{
-    (void)g;
-    (void)t;
-    return true;
-}
-#endif
 
 bool guards_know(const struct guards *g, const struct topology *t)
 {
