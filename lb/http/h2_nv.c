@@ -78,9 +78,11 @@ void h2_nv_field(struct h2_nv *nv, struct str name, struct str value)
 
 void h2_nv_fields(struct h2_nv *nv, const struct message *m)
 {
-    for (const struct field *f = m->fields, *end = f + m->field_count; f < end; f++)
+    for (uint16_t i = 0; i < m->field_count; i++) {
+        const struct field *f = &m->fields[i];
         if (!(f->flags & FIELD_FLAG_DROP) && !(BIT(f->id) & NEVER_COPIED))
             put_lowered(nv, (enum field_id)f->id, field_name_of(m, f), field_value_of(m, f));
+    }
 }
 
 void h2_nv_lines(struct h2_nv *nv, struct str lines)

@@ -215,6 +215,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
         return 0;
     case NGHTTP2_DATA:
         return take_data(srv, frame);
+    case NGHTTP2_GOAWAY:
+        srv->peer_left = true;
+        return 0;
     case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && srv->notice_sent)
             finish_shutdown(srv);
@@ -369,7 +372,7 @@ bool h2_server_recv(struct h2_server *srv, const char *p, size_t n, uint64_t now
         h2_server_set_why(srv, REASON_H2_FLOOD); /* T17 */
     if (got < 0)
         h2_server_set_why(srv, got == NGHTTP2_ERR_NOMEM ? REASON_NO_MEMORY : REASON_H2_MALFORMED);
-    if (got >= 0 && !nghttp2_session_want_read(srv->ng))
+    if (got >= 0 && !nghttp2_session_want_read(srv->ng) && !srv->peer_left)
         h2_server_set_why(srv, REASON_H2_MALFORMED); /* nghttp2 has queued its own GOAWAY */
     else if (srv->guard.code)
         h2_server_set_why(srv, REASON_H2_MALFORMED);

@@ -21,6 +21,7 @@ struct h2_server {
     size_t emitted;  /* by this h2_server_send */
     uint8_t why;     /* enum reason */
     bool notice_sent, shut;
+    bool peer_left; /* the client sent GOAWAY */
 };
 
 /* server_send.c: what nghttp2 calls when it writes. */

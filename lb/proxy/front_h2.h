@@ -16,11 +16,15 @@
 #include "proxy/session.h"
 
 struct h2_nv;
+struct stream;
 
 /* What the HTTP/2 sessions of one worker share. */
 struct front_h2_shared {
     struct pool streams;
-    struct h2_nv *nv; /* owned */
+    struct h2_nv *nv;         /* owned */
+    struct stream *gathering; /* whose small frames wait in `gather`; only within one read of a session */
+    uint32_t gathered;
+    char gather[16384];
 };
 
 extern const struct front_ops front_h2;

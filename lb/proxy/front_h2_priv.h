@@ -10,6 +10,8 @@
 /* Of a request that was answered early (H20). */
 #define H2_DRAIN_BYTES (256u << 10)
 #define H2_DRAIN_MS    1000
+/* DATA frames up to this size are handed on together. */
+#define H2_SMALL_BYTES 1024
 
 struct h2_session {
     struct h2_server *srv; /* owned */
@@ -68,6 +70,8 @@ static inline void h2_wake(struct h2_session *h)
 }
 /* All of the request's bytes that came so far were passed on. */
 void front_h2_consumed(struct stream *t);
+/* Hands on what was gathered. */
+void front_h2_gathered(struct front_h2_shared *shared);
 /* Bytes of answers that wait in memory. */
 uint64_t front_h2_queued(const struct h2_session *h);
 /* front_h2.c: the client is gone or has to go; frees the session. */

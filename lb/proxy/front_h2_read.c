@@ -94,7 +94,7 @@ static void on_request(void *ctx, struct h2_stream *st, enum reason why, struct 
         return;
     }
     t->body_started_ms = t->body_seen_ms = now;
-    if (conn_is_secure(&h->s->conn))
+    if (session_is_secure(h->s))
         x->req.flags |= MSG_SECURE;
     x->request_ended = st->remote_ended || t->connect; /* known before the answer */
     exchange_start(x);
@@ -110,6 +110,41 @@ void front_h2_consumed(struct stream *t)
     h2_wake(t->h);
 }
 
+static void hand_on(struct stream *t, const char *p, size_t n)
+{
+    if (t->x)
+        exchange_request_data(t->x, p, n);
+    else if ((t->drained_bytes += n) > H2_DRAIN_BYTES && t->over_ms)
+        h2_server_reset(t->h->srv, &t->h2, REASON_OK);
+    if (!t->x || exchange_can_take(t->x)) /* else want_request says when */
+        front_h2_consumed(t);
+}
+
+void front_h2_gathered(struct front_h2_shared *shared)
+{
+    struct stream *t = shared->gathering;
+    size_t n = shared->gathered;
+    shared->gathering = NULL;
+    shared->gathered = 0;
+    if (t)
+        hand_on(t, shared->gather, n);
+}
+
+/* Small frames of one stream in a row go on as one, so that a client cannot make us write a byte at a time.
+ */
+static bool gather(struct stream *t, const char *p, size_t n)
+{
+    struct front_h2_shared *shared = t->pw->h2;
+    if (shared->gathering && (shared->gathering != t || n > sizeof shared->gather - shared->gathered))
+        front_h2_gathered(shared);
+    if (n > H2_SMALL_BYTES)
+        return false;
+    memcpy(shared->gather + shared->gathered, p, n);
+    shared->gathering = t;
+    shared->gathered += (uint32_t)n;
+    return true;
+}
+
 static void on_data(void *ctx, struct h2_stream *st, const char *p, size_t n)
 {
     struct h2_session *h = ctx;
@@ -120,18 +155,18 @@ static void on_data(void *ctx, struct h2_stream *st, const char *p, size_t n)
         exchange_request_failed(t->x, REASON_H2_MALFORMED);
         return;
     }
-    if (t->x)
-        exchange_request_data(t->x, p, n);
-    else if ((t->drained_bytes += n) > H2_DRAIN_BYTES && t->over_ms)
-        h2_server_reset(h->srv, st, REASON_OK);
-    if (!t->x || exchange_can_take(t->x)) /* else want_request says when */
-        front_h2_consumed(t);
+    if (!gather(t, p, n)) {
+        front_h2_gathered(t->pw->h2); /* what came before it */
+        hand_on(t, p, n);
+    }
 }
 
 static void on_end(void *ctx, struct h2_stream *st, struct message *trailers)
 {
-    struct exchange *x = stream_of_codec(st)->x;
+    struct stream *t = stream_of_codec(st);
     (void)ctx;
+    front_h2_gathered(t->pw->h2);
+    struct exchange *x = t->x;
     if (!x)
         return;
     if (x->req.framing == BODY_LENGTH && x->rx_bytes != x->req.content_length && !x->head_forwarded)
@@ -145,6 +180,10 @@ static void on_gone(void *ctx, struct h2_stream *st, enum reason why)
     struct h2_session *h = ctx;
     struct session *s = h->s;
     struct stream *t = stream_of_codec(st);
+    if (t->pw->h2->gathering == t) {
+        t->pw->h2->gathering = NULL;
+        t->pw->h2->gathered = 0;
+    }
     if (t->x && t->x->state == EXCHANGE_HEAD)
         ledger_add(&s->pw->ledger.row->unrouted, 1);
     if (t->x)

@@ -91,6 +91,7 @@ static void take_bytes(struct h2_session *h, const char *p, size_t n)
 {
     if (!h2_server_recv(h->srv, p, n, h->s->pw->w.now_ms))
         h->closing = true;
+    front_h2_gathered(h->s->pw->h2);
     bool waits = h2_server_is_in_block(h->srv);
     if (!h->began && h2_server_has_begun(h->srv)) {
         h->began = true; /* from now on it is idle as others are */

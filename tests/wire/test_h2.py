@@ -449,6 +449,22 @@ def test_max_requests_ends_gracefully(door, origin):
         assert c.goaways[0] == (0x7FFFFFFF, 0) and c.goaways[-1][0] >= streams[-1]
 
 
+def test_a_client_says_goodbye(door, origin):
+    """RFC 9113 6.8: what is open is finished, then the connection ends, and that is no error."""
+    gate = threading.Event()
+    origin.script(lambda conn, r: (gate.wait(10), conn.send(OK))[1])
+    with H2(door.port) as c:
+        s = c.get()
+        poll(lambda: door.cluster("o")["serving"] == 1, 5, "in flight")
+        c.frame(h2.GOAWAY, 0, 0, b"\0" * 8)
+        gate.set()
+        assert c.response(s).status == 200
+        assert c.ended() in (None, h2.NO_ERROR)
+    with H2(door.port) as c:
+        c.frame(h2.GOAWAY, 0, 0, b"\0" * 8)
+        assert c.ended() in (None, h2.NO_ERROR)
+
+
 def test_idle_connections_leave_with_goaway(door):
     with H2(door.ports["quick"]) as c:
         assert c.ended() == h2.NO_ERROR

@@ -303,6 +303,16 @@ def test_T17_queued_answers(door, origin):
         assert c.ended() in (h2.ENHANCE_YOUR_CALM, "reset")
 
 
+def test_T5_a_byte_a_frame(door, origin):
+    """The server gets what came together in pieces that are worth a write."""
+    origin.script(lambda conn, r: (r.read_body(), conn.send(reply(b"%d" % len(r.body))))[1], early=True)
+    with H2(door.port) as c:
+        s = c.headers(request("POST"), end=False)
+        c.send(frame(h2.DATA, 0, s, b"x") * 5000 + frame(h2.DATA, 1, s, b"y"))
+        assert c.response(s).body == b"5001"
+    assert len(bytes(origin.conns[0].received)) < 5001 + 1500
+
+
 # ---- T7 to T12: what a request may not be ----
 
 T7 = [(b"X-Upper", b"v"), (b"a b", b"v"), (b"a:b", b"v"), (b"", b"v"), (b"a\r\nb", b"v"), (b"a\0", b"v"), (b"a\xff", b"v"),
