@@ -252,8 +252,10 @@ static const struct option cluster_option_rows[] = {
     ROW_DURATION(
         "tunnel_timeout", O(tunnel_timeout_ms), "1h", MS(1), 30 * DAY,
         "A tunnel (WebSocket, extended CONNECT) without a byte in either direction is closed after this."),
-    ROW_INT("max_idle", O(max_idle), "64", 0, 100000,
-            "Idle connections kept for each endpoint by each worker. 0 keeps none."),
+    ROW_INT("max_idle", O(max_idle), "512", 0, 100000,
+            "Idle connections kept for each endpoint by each worker; 0 keeps none. As many as requests run at a time, "
+            "or each wave of them (a few HTTP/2 clients are enough) opens and closes connections; idle_timeout "
+            "clears away what a wave leaves."),
     ROW_INT(
         "max_uplink_requests", O(max_uplink_requests), "0", 0, INT32_MAX,
         "Requests that one connection to a server carries before it is closed; 0: no limit. Set it below a "
