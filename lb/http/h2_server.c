@@ -25,6 +25,8 @@ static int flood(struct h2_server *srv)
 }
 
 #define FRAME_HEAD_BYTES 9
+/* A DATA frame of so many bytes pays for a control frame. */
+#define WORTH_BYTES 256
 
 /* ---- heads ---- */
 
@@ -160,7 +162,8 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     (void)ng;
     (void)flags;
     srv->owed += n;
-    h2_budget_give(&srv->guard.control, 1);
+    if (n >= WORTH_BYTES)
+        h2_budget_give(&srv->guard.control, 1);
     if (st) {
         st->unread += (uint32_t)n;
         srv->unread += n;
