@@ -185,7 +185,7 @@ def svg(whole):
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8}" width="{WIDTH}" height="{y + 8}" '
             'font-family="sans-serif" font-size="12" fill="#24292f"><rect width="100%" height="100%" fill="#ffffff"/>'
             '<text x="12" y="24" font-size="16" font-weight="bold">CPU time of the proxy per request, µs</text>'
-            '<text x="330" y="24" fill="#57606a">less is better; the line is the 95 % interval</text>')
+            '<text x="430" y="24" fill="#57606a">less is better; the line is the 95 % interval</text>')
     return head + "\n".join(out) + "</svg>\n"
 
 
