@@ -58,11 +58,12 @@ int clock_gettime(clockid_t id, struct timespec *ts)
     return 0;
 }
 
+/* HTTP/2 has a target of its own. */
 static const char config[] =
     "listeners = ( { name = \"web\"; address = \"127.0.0.1:1\"; max_header_size = \"4k\"; max_line_size = "
-    "\"1k\"; },\n"
+    "\"1k\"; h2 = { prior_knowledge = false; }; },\n"
     "  { name = \"in\"; address = \"127.0.0.1:2\"; proxy_protocol = \"required\"; proxy_protocol_from = [ "
-    "\"loopback\" ]; } );\n"
+    "\"loopback\" ]; h2 = { prior_knowledge = false; }; } );\n"
     "clusters = ( { name = \"c\"; max_interim = 3; replay_limit = \"1k\"; retries = 1; "
     "max_response_header_size = \"4k\"; },\n"
     "  { name = \"p\"; send_proxy = \"v1\"; retries = 0; } );\n"
