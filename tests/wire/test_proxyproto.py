@@ -11,8 +11,9 @@ import time
 import pytest
 
 from harness.door import COXSWAIN, Door, cluster, config_text, route
+from harness.h2 import H2
 from harness.net import SLOW, Client, build, fetch, free_port, poll
-from harness.origin import Origin
+from harness.origin import OK, Origin
 from harness.peers import HAPROXY, NGINX, haproxy, nginx
 from harness.pp import LOCAL, Header, ssl_tlv, tlv, tlvs_of, v1, v2
 from harness.tls import Authority, TlsClient
@@ -643,3 +644,38 @@ def test_refusals_are_counted(make_door, origin):
         return ('unrouted_reasons_total{reason="proxy_header"} 3' in text and 'unrouted_reasons_total{reason="proxy_peer"} 1' in text)
 
     poll(counted, 5, "both reasons in the metrics")
+
+
+# ---- with HTTP/2 in front ----
+
+def h2_behind(port, header):
+    s = socket.create_connection(("127.0.0.1", port), timeout=10 * SLOW)
+    s.sendall(header)
+    return H2(port, sock=s)
+
+
+@pytest.mark.parametrize("header", [v1(), v2(crc=True)], ids=["v1", "v2"])
+def test_header_before_h2(door, origin, header):
+    with h2_behind(door.ports["in"], header) as c:
+        ids = [c.get("/%d" % i) for i in range(5)]
+        for i in ids:
+            assert c.response(i).status == 200
+    assert {r.get("x-forwarded-for") for r in origin.wait(5)} == {"192.0.2.7"}
+
+
+def test_out_with_h2_in_front(door, servers):
+    """Streams at once over several uplinks, each of which names this client; none is left for another one."""
+    server = servers[1]
+    server.script(lambda conn, request: time.sleep(0.05) or conn.send(OK) or True)
+    with h2_behind(door.ports["in"], v1("192.0.2.50")) as c:
+        for _ in range(2):
+            ids = [c.get("/x", host="v2.test") for i in range(6)]
+            for i in ids:
+                assert c.response(i).status == 200
+    with h2_behind(door.ports["in"], v1("192.0.2.51")) as c:
+        assert c.response(c.get("/x", host="v2.test")).status == 200
+    seen = server.wait(13)
+    for r in seen:
+        assert r.get("x-forwarded-for") == r.conn.header.source
+    assert 2 <= len(server.headers) <= 8 and {h.source for h in server.headers} == {"192.0.2.50", "192.0.2.51"}
+    poll(lambda: not server.living, 5, "uplinks closed with their clients")
