@@ -200,7 +200,7 @@ class Attacker:
 
     # HTTP/2, with prior knowledge. Each goes on with a new connection once the proxy has had enough.
 
-    async def h2(self, first, more, settings=b"", rcvbuf=0):
+    async def streams(self, first, more, settings=b"", rcvbuf=0):
         """A connection that says `first`, then more(n), where n is the next unused stream, at every tick."""
         s = await self.open(rcvbuf)
         stream = 1
@@ -217,46 +217,46 @@ class Attacker:
             s.close()
 
     async def t1_rapid_reset(self):
-        await self.h2(b"", lambda n: (b"".join(get(i) + frame(RST, 0, i, CANCEL) for i in range(n, n + 20, 2)), 10))
+        await self.streams(b"", lambda n: (b"".join(get(i) + frame(RST, 0, i, CANCEL) for i in range(n, n + 20, 2)), 10))
 
     async def t2_made_you_reset(self):
-        await self.h2(b"", lambda n: (b"".join(get(i) + frame(WINDOW, 0, i, b"\0\0\0\0") for i in range(n, n + 20, 2)), 10))
+        await self.streams(b"", lambda n: (b"".join(get(i) + frame(WINDOW, 0, i, b"\0\0\0\0") for i in range(n, n + 20, 2)), 10))
 
     async def t3_continuations(self):
-        await self.h2(frame(HEADERS, 0, 1, HEAD), lambda n: (frame(CONTINUATION, 0, 1, b"\0\1a\1b") * 20, 0))
+        await self.streams(frame(HEADERS, 0, 1, HEAD), lambda n: (frame(CONTINUATION, 0, 1, b"\0\1a\1b") * 20, 0))
 
     async def t4_hpack_bomb(self):
         block = HEAD + b"\x40\x01x\x7f\xe1\x1e" + b"v" * 4000 + b"\xbe" * 10000  # one field, then itself again and again
-        await self.h2(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
+        await self.streams(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
 
     async def t4_cookie_crumbs(self):
         block = HEAD + b"\x10\x06cookie\x01a" * 1500
-        await self.h2(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
+        await self.streams(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
 
     async def t5_pings(self):
-        await self.h2(b"", lambda n: (frame(PING, 0, 0, b"12345678") * 50, 0))
+        await self.streams(b"", lambda n: (frame(PING, 0, 0, b"12345678") * 50, 0))
 
     async def t5_settings(self):
-        await self.h2(b"", lambda n: (frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0") * 50, 0))
+        await self.streams(b"", lambda n: (frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0") * 50, 0))
 
     async def t5_empty_data(self):
-        await self.h2(frame(HEADERS, 4, 1, POST_HEAD), lambda n: (frame(DATA, 0, 1) * 50, 0))
+        await self.streams(frame(HEADERS, 4, 1, POST_HEAD), lambda n: (frame(DATA, 0, 1) * 50, 0))
 
     async def t5_priorities(self):
-        await self.h2(b"", lambda n: (frame(PRIORITY, 0, 1, b"\0\0\0\0\x10") * 50, 0))
+        await self.streams(b"", lambda n: (frame(PRIORITY, 0, 1, b"\0\0\0\0\x10") * 50, 0))
 
     async def t6_no_window(self):
-        await self.h2(b"".join(get(i, BIG_HEAD) for i in range(1, 101, 2)), lambda n: (frame(PING, 0, 0, b"12345678"), 0), settings=b"\0\4\0\0\0\0")
+        await self.streams(b"".join(get(i, BIG_HEAD) for i in range(1, 101, 2)), lambda n: (frame(PING, 0, 0, b"12345678"), 0), settings=b"\0\4\0\0\0\0")
 
     async def t6_tiny_window(self):
         first = b"".join(get(i, BIG_HEAD) for i in range(1, 21, 2))
-        await self.h2(first, lambda n: (b"".join(frame(WINDOW, 0, i, b"\0\0\0\1") for i in range(1, 21, 2)), 0), settings=b"\0\4\0\0\0\1")
+        await self.streams(first, lambda n: (b"".join(frame(WINDOW, 0, i, b"\0\0\0\1") for i in range(1, 21, 2)), 0), settings=b"\0\4\0\0\0\1")
 
     async def t13_frames_of_any_kind(self):
-        await self.h2(b"", lambda n: (frame(random.randrange(12), random.randrange(256), random.randrange(8), random.randbytes(random.randrange(40))), 0))
+        await self.streams(b"", lambda n: (frame(random.randrange(12), random.randrange(256), random.randrange(8), random.randbytes(random.randrange(40))), 0))
 
     async def t17_unread_answers(self):
-        await self.h2(b"", lambda n: (b"".join(get(i) for i in range(n, n + 40, 2)) + frame(PING, 0, 0, b"12345678") * 10, 20), rcvbuf=2048)
+        await self.streams(b"", lambda n: (b"".join(get(i) for i in range(n, n + 40, 2)) + frame(PING, 0, 0, b"12345678") * 10, 20), rcvbuf=2048)
 
     async def p1_no_proxy_header(self):
         await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
