@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness.door import Door, cluster, route
+from harness.h2 import ENABLE_CONNECT, H2
 from harness.h2origin import CANCEL, Code, H2Origin
 from harness.net import Client, build, fetch, poll
 
@@ -161,3 +162,22 @@ def test_server_without_extended_connect(door, plain):
 def test_denied_by_the_cluster(door, server):
     assert fetch(door.port, host="denied.test", headers=WS).status == 200
     assert server.one().method == "GET"
+
+
+def test_websocket_over_http2_on_both_sides(door, server):
+    """RFC 8441 twice: what one side says reaches the other, and each may end first."""
+    server.script(echo, early=True)
+    with H2(door.port) as c:
+        c.until(lambda: ENABLE_CONNECT in c.theirs)
+        st = c.headers([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                        (":authority", "web.test"), ("sec-websocket-version", "13")], end=False)
+        c.until(lambda: st in c.streams and c.streams[st].status)
+        assert c.streams[st].status == 200 and c.streams[st].get("sec-websocket-protocol") == "chat"
+        for i in range(10):
+            c.data(st, b"hello %d" % i)
+            c.until(lambda: len(c.streams[st].body) == 7 * (i + 1))
+        c.data(st, b"", end=True)
+        r = c.response(st)
+        assert r.body == b"".join(b"HELLO %d" % i for i in range(10)) and r.ended and r.reset is None
+    s = server.one()
+    assert (s.method, s.get(":protocol"), s.target) == ("CONNECT", "websocket", "/ws") and s.get("sec-websocket-key") is None
