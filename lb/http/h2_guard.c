@@ -77,6 +77,7 @@ static void note_end(struct h2_guard *g, uint8_t type, uint8_t flags, uint32_t i
 static bool take_block(struct h2_guard *g, uint8_t type, uint8_t flags)
 {
     g->continued = type == NGHTTP2_HEADERS ? 0 : g->continued + 1;
+    g->blocks += type == NGHTTP2_HEADERS;
     g->in_block = !(flags & NGHTTP2_FLAG_END_HEADERS);
     return g->continued <= g->continuations_max; /* T3 */
 }
@@ -149,4 +150,11 @@ size_t h2_guard_look(struct h2_guard *g, const char *p, size_t n, uint64_t now_m
             return at;
     }
     return n;
+}
+
+uint32_t h2_guard_block(const struct h2_guard *g)
+{
+    uint8_t type = g->head[3]; /* of the frame whose payload comes in, while there is something to skip */
+    bool half = g->began && g->skip && (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION);
+    return g->in_block || half ? g->blocks : 0;
 }

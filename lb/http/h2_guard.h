@@ -23,13 +23,17 @@ struct h2_guard {
     uint64_t opened[H2_GUARD_STREAMS / 64], ended[H2_GUARD_STREAMS / 64];
     uint8_t head[13]; /* of the frame that is coming in; PRIORITY with what it depends on */
     uint8_t have;
-    bool in_block; /* a field block began and is not complete */
-    bool began;    /* a frame was seen */
-    bool flood;    /* a budget is used up */
-    uint32_t code; /* else the error of the connection (RFC 9113 7); 0: none */
+    uint32_t blocks; /* field blocks that began */
+    bool in_block;   /* the last of them lacks its END_HEADERS */
+    bool began;      /* a frame was seen */
+    bool flood;      /* a budget is used up */
+    uint32_t code;   /* else the error of the connection (RFC 9113 7); 0: none */
 };
 
 void h2_guard_init(struct h2_guard *g, uint32_t continuations);
+/* The number of the field block that began and is not here as a whole, were it only that bytes of its last
+ * frame are missing; 0: none. */
+uint32_t h2_guard_block(const struct h2_guard *g);
 /* How many of these n bytes may be handed on; less than n when the connection has to end behind them: see
  * flood and code. */
 size_t h2_guard_look(struct h2_guard *g, const char *p, size_t n, uint64_t now_ms);

@@ -220,7 +220,7 @@ static bool is_space(char c)
 /* RFC 9113 8.2, 8.2.1 (T7) */
 static bool is_well_formed(struct str name, struct str value)
 {
-    if (!is_token(name))
+    if (!is_token(name) || name.n > UINT16_MAX) /* a longer one would be cut to another name */
         return false;
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] >= 'A' && name.p[i] <= 'Z')

@@ -301,6 +301,8 @@ static nghttp2_session_callbacks *make_callbacks(void)
 /* Not every version has it; those that do count a frame again each time a piece of its head arrives. */
 extern void nghttp2_option_set_max_continuations(nghttp2_option *o, size_t n) __attribute__((weak));
 
+#define HEAD_SEND_MAX (1u << 20)
+
 static nghttp2_option *make_options(const struct h2_server_limits *limits)
 {
     nghttp2_option *o;
@@ -308,6 +310,7 @@ static nghttp2_option *make_options(const struct h2_server_limits *limits)
         return NULL;
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
+    nghttp2_option_set_max_send_header_block_length(o, HEAD_SEND_MAX); /* our own limits are below */
     nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
     if (nghttp2_option_set_max_continuations)
         nghttp2_option_set_max_continuations(o, (limits->continuations + 1u) * FRAME_HEAD_BYTES);
@@ -384,14 +387,22 @@ bool h2_server_recv(struct h2_server *srv, const char *p, size_t n, uint64_t now
     return !srv->why;
 }
 
+void h2_server_forget_head(struct h2_server *srv, const struct h2_stream *st)
+{
+    if (srv->head_stream != st)
+        return;
+    srv->head.m = NULL;
+    srv->head.arena = NULL;
+}
+
 bool h2_server_has_begun(const struct h2_server *srv)
 {
     return srv->guard.began;
 }
 
-bool h2_server_is_in_block(const struct h2_server *srv)
+uint32_t h2_server_block(const struct h2_server *srv)
 {
-    return srv->guard.in_block;
+    return h2_guard_block(&srv->guard);
 }
 
 enum reason h2_server_why(const struct h2_server *srv)

@@ -105,10 +105,13 @@ bool h2_server_send(struct h2_server *srv, size_t budget) __attribute__((warn_un
 bool h2_server_wants_send(const struct h2_server *srv);
 /* Neither side has anything to say any more. */
 bool h2_server_is_over(const struct h2_server *srv);
+/* The message and arena that `open` or `trailers` gave for a head that is still coming in go now: the rest of
+ * it is decoded and thrown away. */
+void h2_server_forget_head(struct h2_server *srv, const struct h2_stream *st);
 /* The preface and the first frame are here. */
 bool h2_server_has_begun(const struct h2_server *srv);
-/* A field block began and is not complete. */
-bool h2_server_is_in_block(const struct h2_server *srv);
+/* The number of the field block that is not here as a whole, 0: none. */
+uint32_t h2_server_block(const struct h2_server *srv);
 /* REASON_OK, H2_FLOOD or H2_MALFORMED: a budget was used up, or the connection is in error. */
 enum reason h2_server_why(const struct h2_server *srv);
 

@@ -101,8 +101,19 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* A head that cannot be sent: without it the stream would wait for ever. */
+static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *ctx)
+{
+    (void)ctx;
+    (void)error;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        return nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+    return 0;
+}
+
 void h2_server_set_send_callbacks(nghttp2_session_callbacks *c)
 {
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(c, send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
 }

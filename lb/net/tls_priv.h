@@ -61,7 +61,8 @@ struct tls_server {
     const struct tls_listener_settings *settings; /* borrowed */
     SSL_CTX *ctx;                                 /* owned */
     struct tls_store *store;                      /* counted */
-    unsigned char alpn[TLS_ALPN_BYTES];           /* as it stands in the handshake */
+    bool show_fallback; /* the context still holds a kind of certificate that the fallback has no more */
+    unsigned char alpn[TLS_ALPN_BYTES]; /* as it stands in the handshake */
     unsigned alpn_len;
 };
 

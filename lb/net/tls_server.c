@@ -132,6 +132,7 @@ void tls_server_set_store(struct tls_server *ts, struct tls_store *store)
     ts->store = tls_store_ref(store);
     for (int i = 0; i < TLS_KEY_TYPES; i++) {
         const struct tls_pair *p = store->fallback->pairs[i];
+        ts->show_fallback |= !p && old && old->fallback->pairs[i];
         if (p)
             (void)SSL_CTX_use_cert_and_key(ts->ctx, p->leaf, p->key, p->chain, 1);
     }

@@ -165,7 +165,8 @@ int tls_on_client_hello(SSL *ssl, int *alert, void *arg)
         tls_fail(t, TLS_FAIL_SNI);
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if ((t->site == t->store->fallback || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
+    bool stands = t->site == t->store->fallback && !ts->show_fallback;
+    if ((stands || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
         return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;

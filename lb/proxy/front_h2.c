@@ -179,6 +179,7 @@ static void h2_done(struct exchange *x, bool cut)
     struct h2_session *h = t->h;
     t->x = NULL;
     x->front_state = NULL;
+    h2_server_forget_head(h->srv, &t->h2);
     if (cut || !t->h2.end_sent)
         h2_server_reset(h->srv, &t->h2, x->reason ? (enum reason)x->reason : REASON_INTERNAL);
     else if (!t->h2.remote_ended)

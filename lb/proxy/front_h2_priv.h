@@ -19,6 +19,7 @@ struct h2_session {
     struct list streams; /* oldest first */
     uint32_t stream_count;
     uint64_t emitted_bytes;
+    uint32_t block;          /* the number of the unfinished field block; 0: none */
     uint64_t block_since_ms; /* an unfinished field block waits since then; 0: none */
     uint64_t notice_ms;      /* the first GOAWAY went then; 0: not */
     uint64_t write_progress; /* sink.sent_bytes when it last moved, and when that was */

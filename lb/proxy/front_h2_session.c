@@ -92,12 +92,16 @@ static void take_bytes(struct h2_session *h, const char *p, size_t n)
     if (!h2_server_recv(h->srv, p, n, h->s->pw->w.now_ms))
         h->closing = true;
     front_h2_gathered(h->s->pw->h2);
-    bool waits = h2_server_is_in_block(h->srv);
+    uint32_t block = h2_server_block(h->srv);
     if (!h->began && h2_server_has_begun(h->srv)) {
         h->began = true; /* from now on it is idle as others are */
         session_set_state(h->s, (enum session_state)h->s->state);
     }
-    h->block_since_ms = !waits ? 0 : h->block_since_ms ? h->block_since_ms : h->s->pw->w.now_ms;
+    if (!block)
+        h->block_since_ms = 0;
+    else if (!h->block_since_ms || block != h->block)
+        h->block_since_ms = h->s->pw->w.now_ms;
+    h->block = block;
 }
 
 bool front_h2_begin(struct session *s, const char *p, size_t n)
@@ -200,8 +204,11 @@ static void watch_write(struct h2_session *h)
     struct session *s = h->s;
     if (s->sink.sent_bytes == h->write_progress && sink_is_blocked(&s->sink) && h->write_seen_ms)
         return;
+    bool watched = h->write_seen_ms != 0;
     h->write_progress = s->sink.sent_bytes;
     h->write_seen_ms = sink_is_blocked(&s->sink) ? s->pw->w.now_ms : 0;
+    if (watched && !h->write_seen_ms && s->state == SESSION_IDLE && !h->notice_ms)
+        session_set_state(s, SESSION_IDLE); /* all has left: the idle time-out again */
     if (h->write_seen_ms && s->state == SESSION_IDLE)
         worker_deadline(&s->pw->w, &s->deadline, front_h2_tick_ms(s));
 }
@@ -322,6 +329,10 @@ static bool is_body_slow(const struct stream *t, uint64_t now)
         return false;
     if ((x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent && !x->rx_bytes)
         return false; /* it waits for a 100 of the server, which has its own time-out */
+    if (t->connect)
+        return false; /* no body before it is a tunnel */
+    if (x->head_forwarded && x->back_state && x->req.framing == BODY_STREAM)
+        return false; /* a conversation: the server's time-outs watch over it */
     if (now - t->body_seen_ms >= l->client_body_timeout_ms)
         return true;
     uint64_t took = now - t->body_started_ms;
@@ -357,6 +368,10 @@ static void check_streams(struct h2_session *h)
             h2_server_reset(h->srv, &t->h2, REASON_OK);
         if (t->x && is_body_slow(t, now))
             exchange_request_failed(t->x, REASON_CLIENT_BODY_TIMEOUT);
+        if (t->x && t->x->is_tunnel && t->h2.remote_ended && !t->x->request_ended)
+            exchange_request_end(t->x, NULL); /* its end came before the server's 101 */
+        if (t->x && h->s->conn.eof && h2_server_is_stalled(h->srv, &t->h2))
+            exchange_request_failed(t->x, REASON_CLIENT_GONE); /* who sent FIN opens no window any more */
         if (t->x && is_stalled(t, now))
             exchange_request_failed(t->x, REASON_CLIENT_WRITE_TIMEOUT);
     }

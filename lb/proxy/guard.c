@@ -374,15 +374,17 @@ const struct page_settings *guard_page(const struct exchange *x, uint16_t status
     return p;
 }
 
+bool guard_same_name(struct str a, struct str b)
+{
+    bool same = a.n == b.n;
+    for (size_t i = 0; same && i < a.n; i++)
+        same = (a.p[i] == '_' ? '-' : char_lower(a.p[i])) == (b.p[i] == '_' ? '-' : char_lower(b.p[i]));
+    return same;
+}
+
 void guard_drop_fields(struct message *m, struct str name)
 {
-    for (uint16_t i = 0; i < m->field_count; i++) {
-        struct str have = field_name_of(m, &m->fields[i]);
-        bool same = have.n == name.n;
-        for (size_t k = 0; same && k < name.n; k++)
-            same = (have.p[k] == '_' ? '-' : char_lower(have.p[k])) ==
-                   (name.p[k] == '_' ? '-' : char_lower(name.p[k]));
-        if (same)
+    for (uint16_t i = 0; i < m->field_count; i++)
+        if (guard_same_name(field_name_of(m, &m->fields[i]), name))
             m->fields[i].flags |= FIELD_FLAG_DROP;
-    }
 }

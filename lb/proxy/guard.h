@@ -103,6 +103,8 @@ void guard_refuse(struct exchange *x, const struct guard *g, enum reason why);
 /* A token of `rate` for this client at this guard; false: refused already (with `why`). */
 bool guard_take(struct exchange *x, struct guard *g, const struct limit_rate *rate, enum guard_salt salt,
                 enum reason why, bool dry_run) __attribute__((warn_unused_result));
+/* Alike for servers that read '_' as '-' (H37). */
+bool guard_same_name(struct str a, struct str b);
 /* Marks all fields with this name as dropped; '_' counts as '-', as servers of the CGI kind read it. */
 void guard_drop_fields(struct message *m, struct str name);
 

@@ -22,8 +22,10 @@ static bool quiet_interim(struct exchange *q, struct message *m)
     return true;
 }
 
-/* All fields with one of these names, as lines in the arena of the exchange that asks. */
-static struct str take_fields(struct exchange *x, const struct message *m, const struct strings *names)
+/* All fields with one of these names, as lines in the arena of the exchange that asks. False: they do not
+ * fit. */
+static bool take_fields(struct exchange *x, const struct message *m, const struct strings *names,
+                        struct str *out_fields)
 {
     size_t room = 0;
     for (uint16_t i = 0; i < m->field_count; i++)
@@ -41,7 +43,8 @@ static struct str take_fields(struct exchange *x, const struct message *m, const
                 writer_str(&w, field_value_of(m, &m->fields[i]));
                 writer_str(&w, STR("\r\n"));
             }
-    return w.overflow ? STR_NULL : str_make(w.p, w.len);
+    *out_fields = w.overflow ? STR_NULL : str_make(w.p, w.len);
+    return text && !w.overflow;
 }
 
 static bool is_no(uint16_t status)
@@ -74,10 +77,12 @@ static bool quiet_head(struct exchange *q, struct message *m)
     struct guard_pass *pass = x->pass;
     const struct external_settings *e = &pass->guards[pass->at]->set->external;
     pass->answer_status = q->reason ? 0 : m->status; /* a reply of our own is no answer */
-    if (pass->answer_status / 100 == 2)
-        pass->yes_fields = take_fields(x, m, &e->copy);
-    else if (pass->answer_status && is_no(m->status))
-        pass->fields = take_fields(x, m, &e->answer);
+    if (pass->answer_status / 100 == 2) {
+        if (!take_fields(x, m, &e->copy, &pass->yes_fields))
+            pass->answer_status = 0; /* a yes without saying who is none */
+    } else if (pass->answer_status && is_no(m->status)) {
+        (void)take_fields(x, m, &e->answer, &pass->fields);
+    }
     if (pass->answer_status / 100 == 2)
         find_user(pass);
     pass->is_answered = true; /* what follows of it is only waited for if it comes at once */
@@ -150,8 +155,8 @@ static bool is_asked(const struct message *m, const struct field *f)
                            1ull << FIELD_CONTENT_ENCODING | 1ull << FIELD_CONTENT_RANGE;
     struct str name = field_name_of(m, f);
     return !(f->flags & FIELD_FLAG_DROP) && !(never >> f->id & 1 && f->id) &&
-           !str_ieq(name, STR("X-Forwarded-Method")) && !str_ieq(name, STR("X-Forwarded-Uri")) &&
-           !str_ieq(name, STR("Accept-Encoding"));
+           !guard_same_name(name, STR("X-Forwarded-Method")) &&
+           !guard_same_name(name, STR("X-Forwarded-Uri")) && !str_ieq(name, STR("Accept-Encoding"));
 }
 
 static void put_question(const struct exchange *x, const struct external_settings *e, struct writer *w)

@@ -354,11 +354,12 @@ def test_external_yes(door, origin, judge):
     judge.script(lambda conn, r: conn.send(reply(b"fine", "204 No Content" if r.get("x-short") else "200 OK", [("Remote-User", "alice"), ("X-Groups", "a, b"), ("X-Other", "no")])))
     r = ask(door, "ask", method="POST", target="/a%20b/c?q=1", body=b"secret body",
             headers=[("Cookie", "s=1"), ("Remote-User", "root"), ("Remote_User", "root"), ("X-Groups", "admin"), ("Content-Type", "text/x"),
-                     ("X-Forwarded-Method", "HEAD"), ("X-Forwarded-Uri", "/public"), ("If-None-Match", '"x"')])
+                     ("X-Forwarded-Method", "HEAD"), ("X-Forwarded-Uri", "/public"), ("X_Forwarded_Uri", "/public"), ("X_Forwarded-Method", "HEAD"), ("If-None-Match", '"x"')])
     assert r.status == 200
     q = judge.one()
     assert (q.method, q.target, q.body, q.framing) == ("GET", "/verify?x=1", b"", "none")
     assert q.all("x-forwarded-method") == ["POST"] and q.all("x-forwarded-uri") == ["/a%20b/c?q=1"]
+    assert not q.all("x_forwarded_uri") and not q.all("x_forwarded-method")
     assert q.all("x-forwarded-host") == ["ask.test"] and q.all("x-forwarded-proto") == ["http"] and q.all("x-forwarded-for") == ["127.0.0.1"]
     assert q.get("cookie") == "s=1" and q.get("content-type") is None and q.get("if-none-match") is None
     got = origin.one()

@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 
 from harness import h2
 from harness.door import Door, cluster, route
 from harness.h2 import H2, request
-from harness.net import fetch, poll
+from harness.net import SLOW, fetch, poll
 from harness.origin import OK, chunked, reply
 
 
@@ -189,6 +190,44 @@ def test_an_early_answer_stops_the_upload(door, origin):
         assert r.reset == h2.NO_ERROR
         origin.clear()
         assert c.fetch().status == 200
+
+
+def test_trailers_whose_end_comes_after_the_answer(door, origin):
+    """The exchange is over while half of a trailers frame is here: the other half goes nowhere (a sanitizer looks on)."""
+    origin.script(lambda conn, r: (conn.send(reply(b"no", "403 Forbidden", {"Connection": "close"})), False)[1], early=True)
+    block = b"\0\x03x-a\x7f\x91\x01" + b"v" * 272
+    for _ in range(5):
+        with H2(door.port) as c:
+            c.refill = False  # nothing else is to be said in the middle of the frame
+            c.ping()
+            s = c.headers(request("POST"), end=False)
+            c.data(s, b"x" * 10)
+            c.send(h2.frame(h2.HEADERS, 5, s, block)[:20])
+            r = c.response(s)
+            assert r.status == 403 and r.body == b"no"
+            c.send(h2.frame(h2.HEADERS, 5, s, block)[20:])
+            c.ping()
+
+
+def test_a_head_without_its_bytes_is_not_waited_for_long(make_door, origin):
+    """H32: the head of a HEADERS frame that says END_HEADERS, and then nothing."""
+    d = make_door(listeners={"web": {"client_header_timeout": "400ms"}}, clusters=[cluster("o", origin.address)], routes=[route("*", "o")])
+    with H2(d.port) as c:
+        c.ping()
+        c.send(b"\0\0\x64\x01\x05\0\0\0\x01")
+        begin = time.monotonic()
+        c.ended()
+        assert time.monotonic() - begin < 4 * SLOW
+
+
+@pytest.mark.parametrize("total", [60000, 66000, 120000])
+def test_large_heads_of_servers(make_door, origin, total):
+    d = make_door(clusters=[cluster("o", origin.address, max_response_header_size="128k")], routes=[route("*", "o")])
+    n = total // 1000
+    origin.script(lambda conn, r: conn.send(reply(b"ok", headers={"X-Large-%d" % i: "v" * 985 for i in range(n)})))
+    with H2(d.port) as c:
+        r = c.fetch()
+        assert r.status == 200 and r.body == b"ok" and r.get("x-large-%d" % (n - 1)) == "v" * 985
 
 
 def test_a_cut_answer_is_a_reset(door, origin):

@@ -145,7 +145,7 @@ def test_T3_continuation_flood(door, origin):
                 assert c.response(s).status == 200
             else:
                 assert c.ended() == h2.ENHANCE_YOUR_CALM
-    assert len(origin.requests) == 1
+    assert [r.method for r in origin.requests].count("GET") == 1  # a POST may be late from the test before
 
 
 def test_T3_a_block_that_never_ends(door, origin):

@@ -340,14 +340,42 @@ static void fields_go_out_clean(void **state)
     head_free(&h);
 }
 
+/* The length of a name is kept in 16 bits: one that is longer must not become another name. */
+static void a_name_that_cannot_be_kept_whole_is_malformed(void **state)
+{
+    (void)state;
+    static const struct h2_head_limits wide = {.bytes = 256 << 10, .path_bytes = 256, .fields = 20};
+    static const struct str codings = STR("transfer-encoding");
+    for (size_t n = UINT16_MAX; n <= UINT16_MAX + 1u + codings.n; n += 1 + codings.n) {
+        struct block b;
+        char *name = malloc(n);
+        assert_non_null(name);
+        memset(name, 'a', n);
+        memcpy(name, codings.p, codings.n);
+        feed(&b, H2_HEAD_REQUEST, GET);
+        b.head.limits = wide;
+        h2_head_field(&b.head, str_make(name, n), STR("chunked"));
+        assert_int_equal(h2_head_request_done(&b.head, true),
+                         n > UINT16_MAX ? REASON_H2_MALFORMED : REASON_OK);
+        free(name);
+        arena_fini(&b.arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_request_becomes_a_message),    cmocka_unit_test(framing_follows_length_and_end),
-        cmocka_unit_test(what_is_malformed_is_refused),   cmocka_unit_test(cookie_crumbs_are_joined),
-        cmocka_unit_test(limits_hold_at_below_and_above), cmocka_unit_test(bytes_are_limited_with_overhead),
-        cmocka_unit_test(a_bomb_is_known_as_one),         cmocka_unit_test(answers_have_their_own_rules),
-        cmocka_unit_test(trailers_hold_no_pseudo_fields), cmocka_unit_test(fields_go_out_clean),
+        cmocka_unit_test(a_request_becomes_a_message),
+        cmocka_unit_test(framing_follows_length_and_end),
+        cmocka_unit_test(what_is_malformed_is_refused),
+        cmocka_unit_test(cookie_crumbs_are_joined),
+        cmocka_unit_test(limits_hold_at_below_and_above),
+        cmocka_unit_test(bytes_are_limited_with_overhead),
+        cmocka_unit_test(a_bomb_is_known_as_one),
+        cmocka_unit_test(answers_have_their_own_rules),
+        cmocka_unit_test(trailers_hold_no_pseudo_fields),
+        cmocka_unit_test(fields_go_out_clean),
+        cmocka_unit_test(a_name_that_cannot_be_kept_whole_is_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
