@@ -58,6 +58,34 @@ struct cox_call_ratio {
     double ratio; /* NaN: unknown */
 };
 
+/* Service times in a histogram: bucket i counts attempts of at least cox_service_bucket_floor_ns(i) and less
+ * than that of i + 1; the last one has no upper bound. Four buckets an octave: the relative error of a value
+ * taken from the middle of its bucket is at most 1/9. */
+#define COX_SERVICE_BUCKETS  96u
+#define COX_SERVICE_FIRST_NS 65536u /* bucket 0: all that is shorter than its upper end */
+
+static inline double cox_service_bucket_floor_ns(uint32_t i)
+{
+    return i ? (double)((uint64_t)COX_SERVICE_FIRST_NS << (i / 4)) * (1.0 + (double)(i % 4) / 4.0) : 0.0;
+}
+
+/* All that was ever counted of the set, from the first sample of this epoch on. Any window is a difference of
+ * two of them, exactly. They never run backwards within an epoch; a new epoch (another number, not
+ * necessarily larger) begins at zero. Integrals are ∫ n·dt in exchange-nanoseconds modulo 2^64: subtract as
+ * uint64_t, then convert. */
+struct cox_totals {
+    uint32_t size;
+    uint32_t reserved;
+    uint64_t epoch;
+    uint64_t held_ns, serving_ns, finishing_ns, tunnels_ns;
+    uint64_t ready_ns; /* ∫ ready members·dt, in member-nanoseconds */
+    uint64_t arrivals, completed, failed, rejected, abandoned;
+    /* Of successful attempts, PICK to the server's last byte. The squares are in µs², modulo 2^64. */
+    uint64_t service_count, service_sum_ns, service_square_us2;
+    uint64_t waited_count;            /* arrivals that were held before they were sent */
+    struct cox_array service_buckets; /* uint64_t, cumulative in time (not over buckets); may be empty */
+};
+
 enum cox_sample_flags {
     COX_SAMPLE_FIRST = 1u << 0,     /* nothing before it is known: differences are 0 */
     COX_SAMPLE_WAKE = 1u << 1,      /* taken early: a request waits and nothing can serve it */
@@ -110,14 +138,62 @@ struct cox_sample {
     struct cox_array factors;     /* struct cox_factor */
     const struct cox_math *math;
     const struct cox_options *options; /* of the policy, by the schema of the plugin */
+    /* since the first release of this header: */
+    struct cox_totals totals;
+    struct cox_array
+        starting_ages_ns;     /* uint64_t each, oldest first; at most 64 of them, `starting` has all */
+    uint64_t idle_ns;         /* since anything was last in flight; 0: something is */
+    uint64_t interval_ns;     /* the usual distance of two samples */
+    double objective_wait_ns; /* longest wait before SEND that is fine; NaN: not said */
 };
+
+/* Which rule led to an answer; for logs, metrics and machines. Unknown numbers are shown as they are. */
+enum cox_cause {
+    COX_CAUSE_NONE = 0,
+    COX_CAUSE_STEADY = 1,       /* the count fits */
+    COX_CAUSE_LOAD = 2,         /* demand as it is now */
+    COX_CAUSE_FORECAST = 3,     /* demand as it will be */
+    COX_CAUSE_PANIC = 4,        /* a short window overrides a long one */
+    COX_CAUSE_HELD = 5,         /* requests wait */
+    COX_CAUSE_VALLEY = 6,       /* smaller, once the load was low for long enough */
+    COX_CAUSE_STABILISED = 7,   /* a recent larger (or smaller) answer is kept */
+    COX_CAUSE_RATE_LIMITED = 8, /* a rule on how fast it may change */
+    COX_CAUSE_LOAD_AVERAGE = 9,
+    COX_CAUSE_MEMORY = 10,
+    COX_CAUSE_SLOW_SERVICE = 11, /* service got slower; demand did not grow */
+    COX_CAUSE_NO_DATA = 12,      /* what it needs is missing or too old: keeps the count */
+    COX_CAUSE_IDLE = 13,
+    COX_CAUSE_SEASON = 14 /* what this hour usually brings */
+};
+
+enum cox_decision_flags {
+    /* Members were added and the throughput did not grow: something that they share is the bottleneck. */
+    COX_DECISION_NOT_CAPACITY = 1u << 0,
+    COX_DECISION_PANIC = 1u << 1
+};
+
+/* Another answer that was looked at. */
+struct cox_alternative {
+    double wanted;
+    uint32_t cause; /* enum cox_cause */
+    uint32_t reserved;
+};
+#define COX_ALTERNATIVES_MAX 8u
 
 struct cox_decision {
     uint32_t size;     /* set by the host */
-    uint32_t flags;    /* none yet: leave 0 */
+    uint32_t flags;    /* enum cox_decision_flags */
     double wanted;     /* members; any finite real number */
     uint64_t valid_ns; /* how long it may be acted on; 0: until the next sample */
     char reason[120];  /* for people: which figure led to it */
+    uint32_t cause;    /* enum cox_cause */
+    uint32_t alternative_count;
+    struct cox_alternative alternatives[COX_ALTERNATIVES_MAX];
+    /* What it believes, for people and pictures; NaN (set by the host beforehand): it has no such notion. */
+    double demand;           /* exchanges in service that it plans for */
+    double slots_per_member; /* learned concurrency limit */
+    double service_mean_ns;
+    uint64_t horizon_ns; /* how far ahead it looks; 0: not at all */
 };
 
 struct cox_scaler {
