@@ -99,6 +99,11 @@ static void member_touched(void *ctx)
     orch_touch(orch_of(ctx));
 }
 
+static void member_wake(void *ctx)
+{
+    orch_wake(orch_of(ctx));
+}
+
 static void member_event(void *ctx, const struct member *m, enum member_state from)
 {
     observers_on_member(orch_of(ctx), m, from);
@@ -110,6 +115,7 @@ const struct members_ops orch_members_ops = {.start = ask_start,
                                              .is_acknowledged = member_acknowledged,
                                              .now_ns = member_now,
                                              .touched = member_touched,
+                                             .wake = member_wake,
                                              .event = member_event};
 
 /* ---- what plugins say ---- */

@@ -48,6 +48,7 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
     (void)snprintf(m->reason, sizeof m->reason, "%s", reason);
     if (state == MEMBER_ACTIVE && m->active_ns == 0)
         m->active_ns = m->since_ns;
+    member_facts_changed(ms, m, from);
     (void)model_set_member_state(ms->model, str_of(m->id),
                                  state); /* false: its endpoints are not known yet */
     describe(ms, m);
@@ -61,16 +62,6 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
 
 /* ---- sets ---- */
 
-static struct member_set *find_set(struct members *ms, const char *id)
-{
-    for (struct list *n = ms->sets.next; n != &ms->sets; n = n->next) {
-        struct member_set *s = CONTAINER_OF(n, struct member_set, node);
-        if (id && strcmp(s->id, id) == 0)
-            return s;
-    }
-    return NULL;
-}
-
 static struct member_set *set_create(struct members *ms, const char *id, const char *application,
                                      const char *alias, const char *actuator)
 {
@@ -79,6 +70,7 @@ static struct member_set *set_create(struct members *ms, const char *id, const c
     s->application = must(str_dup(str_of(application)));
     s->alias = must(str_dup(str_of(alias)));
     s->actuator = must(str_dup(str_of(actuator)));
+    s->ready_at_ns = ms->ops->now_ns(ms->ctx);
     list_init(&s->members);
     list_init(&s->node);
     list_push(&ms->sets, &s->node);
@@ -127,7 +119,7 @@ struct member *member_create(struct members *ms, struct member_set *set, const c
     struct member *m = must(calloc(1, sizeof *m));
     m->set = set;
     m->id = must(str_dup(str_of(id)));
-    m->since_ns = ms->ops->now_ns(ms->ctx);
+    m->created_ns = m->since_ns = ms->ops->now_ns(ms->ctx);
     m->since_wall_ns = clock_wall_ns();
     const size_t ports = set->cartridge ? set->cartridge->ports.count : 0;
     m->port_count = ports < MEMBERS_PORTS_MAX ? ports : MEMBERS_PORTS_MAX;
@@ -318,7 +310,7 @@ static const struct member_info *find_loaded(const struct members *ms, const cha
  * its probe is asked afresh without taking it away first. */
 static struct member *adopt(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
-    struct member_set *set = find_set(ms, change->set);
+    struct member_set *set = members_find_set(ms, str_of(change->set));
     if (!set) /* not in the config any more: it is kept in a set of its own until it is drained and stopped */
         set = set_create(ms, change->set ? change->set : "", "", "", actuator);
     struct member *m = member_create(ms, set, change->member);
@@ -326,7 +318,9 @@ static struct member *adopt(struct members *ms, const char *actuator, const stru
     m->pid = change->pid;
     const struct member_info *before = find_loaded(ms, m->id);
     const bool was_up = before && (before->state == MEMBER_ACTIVE || before->state == MEMBER_IN_MAINTENANCE);
+    const enum member_state created = m->state;
     m->state = was_up ? MEMBER_ACTIVE : MEMBER_STARTING;
+    member_facts_changed(ms, m, created);
     if (was_up) {
         m->since_wall_ns = before->since_wall_ns;
         m->active_ns = m->since_ns;
@@ -417,6 +411,7 @@ void members_on_listed(struct members *ms, const char *actuator)
         if (strcmp(s->actuator, actuator) != 0)
             continue;
         s->is_listed = true;
+        s->changes++;
         forget_unlisted(ms, s);
     }
     members_touch(ms);

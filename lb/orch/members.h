@@ -32,6 +32,7 @@
 #define MEMBERS_PORTS_MAX      32
 #define MEMBERS_SET_MAX        10000
 #define MEMBERS_TICK_MS        20
+#define MEMBERS_STARTS_MAX     64 /* start-ups that a set learns its start-up delay from */
 
 struct member_port {
     const struct port_settings *settings; /* borrowed */
@@ -46,7 +47,8 @@ struct member {
     char *id; /* owned; never used again */
     enum member_state state;
     uint64_t since_ns, since_wall_ns; /* of the state */
-    uint64_t active_ns;               /* when it first became active, 0: never */
+    uint64_t created_ns;
+    uint64_t active_ns; /* when it first became active, 0: never */
     uint64_t drain_until_ns;
     uint64_t covered_number; /* of the topology that says so, 0: not covered */
     uint64_t ticket;         /* open one, 0: none */
@@ -65,6 +67,14 @@ struct vacancy {
     unsigned failures;
 };
 
+/* Members of a set in one place. */
+struct partition_facts {
+    struct str partition, network_partition; /* empty: there are no partitions; borrowed from the set */
+    uint32_t ready, starting, draining;
+    uint32_t capacity;           /* members that it may have; UINT32_MAX: nobody said */
+    uint64_t oldest_starting_ns; /* age, 0: none is starting */
+};
+
 struct member_set {
     struct list node;                           /* of members->sets */
     char *id;                                   /* owned: application/1/1/alias */
@@ -75,6 +85,35 @@ struct member_set {
     struct vacancy *vacancies; /* owned */
     size_t vacancy_count;
     bool is_listed; /* its actuator has told all that live */
+    /* Set by who decides the count, before the first tick: nothing is drained because it is too much before
+     * the first members_want. */
+    bool waits_for_want;
+    bool has_want;
+    uint32_t want; /* of the last members_want */
+    char want_why[128];
+    uint64_t starts_ns[MEMBERS_STARTS_MAX]; /* created to active: the last ones, a ring */
+    uint32_t start_count;                   /* ever; of this set, restored ones included */
+    uint32_t ready;                         /* active members; ready_ns is its integral up to ready_at_ns */
+    uint64_t ready_ns, ready_at_ns;
+    uint64_t changes; /* grows with every change of what members_facts says, time alone excepted */
+    uint64_t ages_ns[MEMBERS_STARTS_MAX]; /* lent by members_facts */
+    struct partition_facts everywhere;    /* likewise */
+    void *scale;                          /* of the scaling engine; borrowed; members never look at it */
+};
+
+/* What a sample says of the members of a set. Arrays are lent until the set is ticked or asked again. */
+struct member_facts {
+    uint32_t ready, starting, draining;
+    uint64_t ready_ns;                /* ∫ ready members·dt since the set was made, modulo 2^64 */
+    const uint64_t *starting_ages_ns; /* since each was created, oldest first; at most MEMBERS_STARTS_MAX */
+    uint32_t starting_age_count;
+    uint64_t oldest_starting_ns; /* 0: none is starting */
+    const struct partition_facts *partitions;
+    uint32_t partition_count;          /* at least 1 */
+    uint32_t capacity;                 /* of all of them; UINT32_MAX: no limit but the set's max */
+    double start_p50_ns, start_p90_ns; /* created to active, over the last starts; NaN: none was seen yet */
+    double slots_per_member;           /* max_in_flight of the smallest port; NaN: no limit */
+    bool is_listed; /* the actuator has told what lives; false: the counts are not to be trusted yet */
 };
 
 struct members_ops {
@@ -88,6 +127,8 @@ struct members_ops {
     uint64_t (*now_ns)(void *ctx);
     /* The model was edited; members_tick wants to be called soon. */
     void (*touched)(void *ctx);
+    /* members_tick wants to be called in this turn of the loop or the next. */
+    void (*wake)(void *ctx);
     void (*event)(void *ctx, const struct member *m, enum member_state from);
 };
 
@@ -127,8 +168,23 @@ struct member *members_find(struct members *ms, const char *id);
 bool members_drain(struct members *ms, struct member *m, const char **out_why);
 bool members_undrain(struct members *ms, struct member *m, const char **out_why);
 
-/* How many members the set should have now. The place where a scaler's answer will come in. */
+/* ---- the seam to what decides how many ---- */
+
+/* The set of this id, or the one whose members serve this cluster; NULL: there is none. */
+struct member_set *members_find_set(struct members *ms, struct str id);
+struct member_set *members_set_of(struct members *ms, struct str cluster);
+/* So many members from now on, until the next call; before the first it is the set's min. The caller has
+ * rounded it and clamped it to min, max, floors and capacity; it is clamped to MEMBERS_SET_MAX here. Acts
+ * with the next members_tick, which it asks for. */
+void members_want(struct members *ms, struct member_set *set, uint32_t count, const char *why);
+/* What the set is kept at: 0 for one that is no longer configured. */
 uint32_t members_wanted(const struct member_set *set);
+void members_facts(struct members *ms, struct member_set *set, struct member_facts *out);
+/* The learned start-up times, newest last, for whoever keeps them over a restart: copies at most
+ * MEMBERS_STARTS_MAX to `out` and returns how many. Restoring replaces what was learned. */
+uint32_t members_starts(const struct member_set *set, uint64_t out[MEMBERS_STARTS_MAX]);
+void members_restore_starts(struct member_set *set, const uint64_t *starts_ns, uint32_t count);
+
 const char *member_state_name(enum member_state state);
 
 /* For members_keep.c. */
@@ -140,5 +196,7 @@ void member_ask_stop(struct members *ms, struct member *m, bool is_drained);
 struct member *member_by_ticket(struct members *ms, uint64_t ticket);
 void members_touch(struct members *ms);
 bool member_counts(const struct member *m);
+/* members_facts.c: a member's state has changed. */
+void member_facts_changed(struct members *ms, struct member *m, enum member_state from);
 
 #endif

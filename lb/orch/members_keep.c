@@ -9,11 +9,6 @@
 #include "base/panic.h"
 #include "orch/members.h"
 
-uint32_t members_wanted(const struct member_set *set)
-{
-    return set->cartridge ? set->min : 0;
-}
-
 /* ---- starting ---- */
 
 /* application-alias-xxxxxx: short enough to type, random so that it is never used again, even when no state
@@ -132,6 +127,8 @@ static void stop_member(struct members *ms, struct member *m, const char *reason
 
 static void drain_surplus(struct members *ms, struct member_set *set, uint32_t wanted)
 {
+    if (set->waits_for_want && !set->has_want)
+        return;
     for (uint32_t count = count_of(set, false); count > wanted; count--) {
         struct member *m = pick_victim(set);
         ASSERT(m != NULL);

@@ -32,7 +32,7 @@ struct script {
     bool refuses_start;
     char started[64][64]; /* ids, in order */
     uint64_t tickets[64];
-    int start_count, stop_count;
+    int start_count, stop_count, wakes;
     char stopped[64];
     bool stop_was_drained;
     char events[4096]; /* "starting>active " of every change */
@@ -82,6 +82,11 @@ static void on_touched(void *ctx)
     (void)ctx;
 }
 
+static void on_wake(void *ctx)
+{
+    ((struct script *)ctx)->wakes++;
+}
+
 static void on_event(void *ctx, const struct member *m, enum member_state from)
 {
     struct script *s = ctx;
@@ -96,6 +101,7 @@ static const struct members_ops ops = {.start = on_start,
                                        .is_acknowledged = on_acknowledged,
                                        .now_ns = on_now,
                                        .touched = on_touched,
+                                       .wake = on_wake,
                                        .event = on_event};
 
 #define TEXT(t) ((char *)(uintptr_t)(t))
@@ -499,6 +505,114 @@ static void test_adoption(void **state)
     s->members = &s->first;
 }
 
+static struct member_set *the_set(struct script *s)
+{
+    return members_find_set(s->members, STR("shop/1/1/web"));
+}
+
+static void test_set_is_found(void **state)
+{
+    struct script *s = *state;
+    assert_non_null(the_set(s));
+    assert_ptr_equal(members_set_of(s->members, STR("shop/1/1/web:http")), the_set(s));
+    assert_null(members_find_set(s->members, STR("shop/1/1/we")));
+    assert_null(members_set_of(s->members, STR("shop/1/1/web")));
+    assert_null(members_set_of(s->members, STR("another:http")));
+}
+
+static void test_want(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    const int wakes = s->wakes;
+    members_want(s->members, the_set(s), 3, "load");
+    assert_int_equal(s->wakes, wakes + 1);
+    members_want(s->members, the_set(s), 3, "still");
+    assert_int_equal(s->wakes, wakes + 1);
+    assert_int_equal(members_wanted(the_set(s)), 3);
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+    comes_up(s, 2);
+    members_want(s->members, the_set(s), 0, "idle"); /* below min: the caller has clamped */
+    turn(s);
+    turn(s);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(state_of(s, i), MEMBER_READY_TO_SHUT_DOWN);
+    members_want(s->members, the_set(s), UINT32_MAX, "a mistake");
+    assert_int_equal(members_wanted(the_set(s)), MEMBERS_SET_MAX);
+}
+
+/* Who decides the count has not spoken yet: what was there before stays. */
+static void test_no_shrink_before_the_first_want(void **state)
+{
+    struct script *s = *state;
+    the_set(s)->waits_for_want = true;
+    members_want(s->members, the_set(s), 2, "as it was");
+    begin(s);
+    the_set(s)->has_want = false;
+    the_set(s)->min = 1;
+    turn(s);
+    assert_int_equal(state_of(s, 1), MEMBER_ACTIVE);
+    members_want(s->members, the_set(s), 1, "load");
+    turn(s);
+    assert_int_equal(state_of(s, 1), MEMBER_READY_TO_SHUT_DOWN);
+}
+
+static void test_facts(void **state)
+{
+    struct script *s = *state;
+    struct member_facts f;
+    members_facts(s->members, the_set(s), &f);
+    assert_false(f.is_listed);
+    assert_true(f.start_p50_ns != f.start_p50_ns && f.slots_per_member != f.slots_per_member); /* NaN */
+    members_on_listed(s->members, "process");
+    turn(s);
+    s->now += 3 * S;
+    comes_up(s, 1);
+    const uint64_t changes = the_set(s)->changes;
+    s->now += 1 * S;
+    s->port.options.max_in_flight = 7;
+    members_facts(s->members, the_set(s), &f);
+    assert_true(f.is_listed);
+    assert_int_equal(f.ready, 1);
+    assert_int_equal(f.starting, 1);
+    assert_int_equal(f.starting_age_count, 1);
+    assert_int_equal(f.starting_ages_ns[0], 4 * S);
+    assert_int_equal(f.oldest_starting_ns, 4 * S);
+    assert_int_equal(f.ready_ns, 1 * S);
+    assert_true(f.start_p50_ns == 3e9 && f.start_p90_ns == 3e9 && f.slots_per_member == 7);
+    assert_int_equal(f.capacity, UINT32_MAX);
+    assert_int_equal(f.partition_count, 1);
+    assert_int_equal(f.partitions[0].ready, 1);
+    assert_int_equal(the_set(s)->changes, changes);
+    comes_up(s, 0);
+    assert_true(the_set(s)->changes > changes);
+    s->in_flight = 1;
+    drain(s, 1);
+    s->now += 1 * S;
+    members_facts(s->members, the_set(s), &f);
+    assert_int_equal(f.ready, 1);
+    assert_int_equal(f.draining, 1);
+    assert_int_equal(f.ready_ns, 2 * S);
+    assert_true(f.start_p50_ns == 3e9 && f.start_p90_ns == 4e9);
+}
+
+static void test_starts_survive(void **state)
+{
+    struct script *s = *state;
+    uint64_t starts[MEMBERS_STARTS_MAX + 1], back[MEMBERS_STARTS_MAX];
+    struct member_facts f;
+    assert_int_equal(members_starts(the_set(s), back), 0);
+    for (uint64_t i = 0; i <= MEMBERS_STARTS_MAX; i++)
+        starts[i] = (i + 1) * S;
+    members_restore_starts(the_set(s), starts, MEMBERS_STARTS_MAX + 1);
+    assert_int_equal(members_starts(the_set(s), back), MEMBERS_STARTS_MAX);
+    assert_int_equal(back[0], 2 * S); /* the oldest has gone */
+    assert_int_equal(back[MEMBERS_STARTS_MAX - 1], (MEMBERS_STARTS_MAX + 1) * S);
+    members_facts(s->members, the_set(s), &f);
+    assert_true(f.start_p50_ns == 33e9 && f.start_p90_ns == 59e9); /* ranks 32 and 58 of 2 to 65 */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +632,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_surplus_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_find_by_the_end_of_an_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_set_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_want, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_shrink_before_the_first_want, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_facts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_starts_survive, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
