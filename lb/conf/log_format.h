@@ -45,6 +45,9 @@
     VAR(SERVER_US, "server_us", FIXED, "microseconds from that choice to the last byte of the server")       \
     VAR(TOTAL_US, "total_us", FIXED, "microseconds from the first byte of the request to the end")           \
     VAR(START_NS, "start_ns", FIXED, "monotonic clock at the first byte of the request, in nanoseconds")     \
+    VAR(ROUTE_NS, "route_ns", FIXED,                                                                         \
+        "the same clock when the request was routed; since then it is in flight")                            \
+    VAR(END_NS, "end_ns", FIXED, "the same clock at the end")                                                \
     VAR(REQUEST_ID, "request_id", TEXT, "X-Request-Id")                                                      \
     VAR(TIME_LOCAL, "time_local", FIXED, "time of the end, as in 22/Nov/2026:16:23:22 +0000; always UTC")    \
     VAR(TIME_ISO8601, "time_iso8601", FIXED, "the same as in 2026-11-22T16:23:22.123Z")                      \

@@ -245,6 +245,12 @@ static void put_number(struct line *l, const struct exchange *x, enum log_var va
     case LOG_VAR_START_NS:
         put_u64(l, x->start_ns);
         break;
+    case LOG_VAR_ROUTE_NS:
+        put_u64(l, x->route_ns);
+        break;
+    case LOG_VAR_END_NS:
+        put_u64(l, x->pw->w.now_ns);
+        break;
     case LOG_VAR_TIME_MS:
         put_u64(l, worker_wall_ns(&x->pw->w) / NS_PER_MS);
         break;
