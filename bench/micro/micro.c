@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "decide.h"
+
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "base/panic.h"
@@ -28,6 +30,7 @@ struct bench {
     struct cluster *p2c, *round_robin;
     struct ledger ledger;
     struct ledger_writer w;
+    struct decider *target;
     uint64_t random, sink;
     uint32_t cursor;
     char long_head[8192];
@@ -86,6 +89,7 @@ static struct bench *make(void)
         snprintf(b->path_texts[i], sizeof(b->path_texts[i]), "/app%u/v%u", i, i % 3);
     }
     b->random = 42;
+    b->target = decider_create("scale_target");
     fill_long_head(b);
     b->hosts = build_routes(b, true);
     b->paths = build_routes(b, false);
@@ -101,6 +105,7 @@ static void drop(struct bench *b)
     cluster_unref(&b->p2c);
     cluster_unref(&b->round_robin);
     ledger_close(&b->ledger);
+    decider_destroy(&b->target);
     free(b);
 }
 
@@ -232,6 +237,11 @@ static void ledger_request(struct bench *b, uint32_t n)
     }
 }
 
+static void decide_target(struct bench *b, uint32_t n)
+{
+    b->sink += decider_run(b->target, n);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct bench *b, uint32_t n);
@@ -248,6 +258,7 @@ static const struct {
     {"ledger: one move", ledger_moves},
     {"ledger: one attempt", ledger_attempts},
     {"ledger: all of one request", ledger_request},
+    {"scale: one decision of scale_target", decide_target},
 };
 
 #define BATCH 20000u
