@@ -69,6 +69,7 @@
     REASON(SATURATED, "saturated", 503, "every server has max_in_flight requests")                           \
     REASON(HOLD_FULL, "hold_full", 503, "the cluster's waiting room is full")                                \
     REASON(HOLD_TIMEOUT, "hold_timeout", 503, "waited too long for an endpoint")                             \
+    REASON(ASLEEP, "asleep", 503, "the cluster is asleep, and this route does not wake it")                  \
     /* guards */                                                                                             \
     REASON(MAINTENANCE, "maintenance", 503, "closed for maintenance")                                        \
     REASON(DENIED, "denied", 403, "the client's address may not pass")                                       \

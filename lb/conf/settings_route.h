@@ -39,6 +39,7 @@ struct mirror_settings {
 
 struct route_options {
     int64_t priority;
+    bool wake;                                       /* its requests start members of a cluster that has none */
     char *guard;                                     /* its name; NULL: none */
     struct strings methods, headers, query, cookies; /* conditions, see conf/condition.h */
     struct option_list clusters;                     /* struct split_settings */

@@ -117,6 +117,10 @@ static const struct option route_option_rows[] = {
             "Among routes of the same host and path the highest is tried first, then the one with the most "
             "conditions (methods count as one), then by the text of the conditions."),
     ROW_STRING("guard", O(guard), NULL, "Name of a guard that requests of this route must pass, redirects too."),
+    ROW_BOOL("wake", O(wake), "true",
+             "Whether requests of this route may start members of a cluster that has none, and wait for them. With "
+             "\"false\" they get 503 with Retry-After at once while it has none, and count as no demand: for crawlers and "
+             "monitoring, by a condition in headers such as \"User-Agent^=Uptime\"."),
     ROW_LIST("clusters", O(clusters), &split_table, "Instead of cluster: several, by weight."),
     ROW_STRING("split_on", O(split_on), NULL,
                "What keeps a client with one of the clusters: \"source\", \"uri\", \"header:NAME\" or "

@@ -246,10 +246,16 @@ static void on_gone(void *owner, struct channel *c)
 
 static const struct channel_ops master_ops = {.on_message = on_message, .on_gone = on_gone};
 
-static void on_woken(void *ctx, struct str cluster, bool is_saturated)
+static void on_woken(void *ctx, const struct wake *w)
 {
-    log_debug("cluster %.*s %s", STR_ARG(cluster), is_saturated ? "is saturated" : "holds requests");
-    orch_wake(ctx);
+    struct orch *o = ctx;
+    const uint64_t late_us = (clock_now_ns() - w->route_ns) / 1000;
+    log_debug("cluster %.*s %s: request %.*s, %llu us ago", STR_ARG(w->cluster),
+              w->kind == WAKE_SATURATED ? "is saturated" : "holds requests", STR_ARG(w->request),
+              (unsigned long long)late_us);
+    if (o->on_wake.fn)
+        o->on_wake.fn(o->on_wake.ctx, w);
+    orch_wake(o);
 }
 
 static void on_moved(void *ctx)

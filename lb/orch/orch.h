@@ -56,6 +56,12 @@ struct orch {
     struct timer publish, tick, beat, retry;
     uint64_t published_ms; /* monotonic */
     uint64_t beats;
+    /* Told at once of every wake and saturated, at most one in 10 ms a cluster, kind and proxy; fn NULL:
+     * nobody listens. The cluster may be unknown to the model. Texts are borrowed for the call. */
+    struct {
+        void (*fn)(void *ctx, const struct wake *w);
+        void *ctx;
+    } on_wake;
     void *admin; /* of role->admin; NULL: none */
     int exit_code;
 };

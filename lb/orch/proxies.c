@@ -155,6 +155,19 @@ static void on_ack(struct proxy_link *l, struct str payload)
     l->proxies->ops->moved(l->proxies->ctx);
 }
 
+static void on_wake(struct proxy_link *l, struct str payload, enum wake_kind kind)
+{
+    struct wake w;
+    struct packer ack;
+    if (!wake_unpack(payload, kind, &w)) {
+        log_error("proxy %llu: malformed wake", (unsigned long long)l->generation);
+        return;
+    }
+    l->proxies->ops->woken(l->proxies->ctx, &w);
+    wake_ack_pack(&w, &ack);
+    (void)channel_send(l->channel, CHANNEL_WAKE_ACK, pack_result(&ack), NULL, 0); /* false: on_gone follows */
+}
+
 static void on_certificates(struct proxy_link *l, struct str said)
 {
     struct proxies *p = l->proxies;
@@ -173,7 +186,7 @@ struct str proxies_certificates(const struct proxies *p)
 static void on_message(void *owner, struct channel *c, struct channel_message *m)
 {
     struct proxy_link *l = owner;
-    struct str payload = m->payload, cluster;
+    struct str payload = m->payload;
     (void)c;
     CHECK_MAGIC(l, PROXY_MAGIC);
     switch (m->type) {
@@ -186,8 +199,7 @@ static void on_message(void *owner, struct channel *c, struct channel_message *m
         break;
     case CHANNEL_WAKE:
     case CHANNEL_SATURATED:
-        if (unpack_str(&payload, &cluster))
-            l->proxies->ops->woken(l->proxies->ctx, cluster, m->type == CHANNEL_SATURATED);
+        on_wake(l, payload, m->type == CHANNEL_SATURATED ? WAKE_SATURATED : WAKE_HELD);
         break;
     case CHANNEL_CERTIFICATES:
         on_certificates(l, payload);

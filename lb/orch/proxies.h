@@ -11,6 +11,7 @@
 #include "base/ledger.h"
 #include "run/channel.h"
 #include "run/loop.h"
+#include "run/wake.h"
 #include "topo/topology.h"
 
 #define PROXIES_MAX 64
@@ -18,7 +19,8 @@
 struct proxies;
 
 struct proxies_ops {
-    void (*woken)(void *ctx, struct str cluster, bool is_saturated);
+    /* Its proxy is answered when this returns: from then on it tells of the next. */
+    void (*woken)(void *ctx, const struct wake *w);
     /* Somebody acknowledged, came or went. */
     void (*moved)(void *ctx);
 };

@@ -140,11 +140,21 @@ static void begin_collect(struct exchange *x)
     send_continue(x);
 }
 
+static bool is_asleep(const struct exchange *x)
+{
+    return x->cluster && !x->cluster->candidate_count && !x->opt->files.root &&
+           x->opt->protocol != PROTOCOL_FILES;
+}
+
 /* True: that was all. */
 static bool follow_rules(struct exchange *x)
 {
     if (routing_answer(x))
         return true;
+    if (is_asleep(x) && routing_must_not_wake(x)) { /* before a body is collected: it is no demand */
+        exchange_reply(x, REASON_ASLEEP);
+        return true;
+    }
     enum reason why = routing_rewrite(x);
     if (why != REASON_OK) {
         count_as(x, LEDGER_SERVING);
@@ -253,13 +263,16 @@ static void hold_or_refuse(struct exchange *x, bool is_full)
         exchange_reply(x, is_full ? REASON_SATURATED : REASON_NO_ENDPOINT);
         return;
     }
+    if (!is_full && routing_must_not_wake(x)) {
+        exchange_reply(x, REASON_ASLEEP);
+        return;
+    }
     count_as(x, LEDGER_HELD);
     if (x->opt->hold_max && hold_add(x)) {
         exchange_set_state(x, EXCHANGE_HOLD);
         return;
     }
-    if (is_full)
-        proxy_wake(x->pw, x->cluster->id, true);
+    wakes_tell(x, x->cluster, is_full ? WAKE_SATURATED : WAKE_HELD);
     ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, LEDGER_FAIL_REFUSED);
     exchange_reply(x, x->opt->hold_max ? REASON_HOLD_FULL : is_full ? REASON_SATURATED : REASON_NO_ENDPOINT);
 }

@@ -85,7 +85,7 @@ bool hold_add(struct exchange *x)
     bool is_full = x->opt->max_in_flight && x->cluster->candidate_count;
     if (is_full && choose_has_room(x))
         hold_freed(pw, x->cluster->slot); /* it came free while we came in */
-    proxy_wake(pw, x->cluster->id, is_full);
+    wakes_tell(x, x->cluster, is_full ? WAKE_SATURATED : WAKE_HELD);
     return true;
 }
 

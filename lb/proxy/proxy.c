@@ -36,6 +36,8 @@ static void on_orch_message(void *owner, struct channel *c, struct channel_messa
     (void)c;
     if (m->type == CHANNEL_TOPOLOGY || m->type == CHANNEL_TOPOLOGY_DIFF)
         proxy_on_topology(p, m->payload, m->type == CHANNEL_TOPOLOGY_DIFF);
+    else if (m->type == CHANNEL_WAKE_ACK)
+        wakes_on_ack(p, m->payload);
 }
 
 static void on_orch_gone(void *owner, struct channel *c)
@@ -58,6 +60,7 @@ static void on_orchestrator_up(struct proxy *p, struct channel_message *m)
     p->orchestrator = channel_create(&p->loop, fd, &orch_ops, p);
     channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ASK, STR_NULL, NULL, 0);
     secure_tell(p);
+    wakes_tell_all(p);
 }
 
 static void on_log_fds(struct proxy *p, struct channel_message *m)
@@ -189,7 +192,7 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     }
     p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
     p->clients = clients_create();
-    if (!p->holding || !p->clients || !guards_create(p->settings, &p->guards) ||
+    if (!p->holding || !wakes_init(p, p->ledger.header->max_clusters) || !p->clients || !guards_create(p->settings, &p->guards) ||
         !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
     set_session_limit(p);
@@ -213,6 +216,7 @@ static void tear_down(struct proxy *p)
         pworker_fini(&p->workers[i]);
     free(p->workers);
     free(p->holding);
+    wakes_fini(p);
     free(p->clients);
     guards_destroy(&p->guards);
     gates_fini(&p->gates);

@@ -21,6 +21,7 @@
 #include "proxy/session.h"
 #include "proxy/uplink.h"
 #include "proxy/verified.h"
+#include "proxy/wakes.h"
 #include "run/role.h"
 #include "run/worker.h"
 
@@ -112,7 +113,6 @@ struct pworker {
     uint64_t http_date_second; /* http_date is of this one */
     char http_date[48];
     struct str via_line; /* owned; "Via: 1.1 NAME\r\n" */
-    uint64_t wake_sent_ms;
     _Atomic uint32_t *server_errors; /* owned; answers from 500 on per endpoint slot, with eject_rate; read by
                                         all workers */
     struct verified *verified;       /* owned; NULL: no guard has passwords */
@@ -148,6 +148,7 @@ struct proxy {
     struct guards *guards;      /* owned; NULL: the config has none */
     _Atomic uint32_t *holding;  /* owned; requests in hold per cluster slot, all workers (a line is written
                                    only when something has to wait) */
+    struct wake_cell *wakes;    /* owned; what the orchestrator was told, by cluster slot and kind */
     struct gates gates;         /* max_in_flight and ejection, shared by the workers */
     struct {
         _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */
@@ -199,9 +200,6 @@ void pworker_send_drain(struct pworker *pw, uint64_t timeout_ms, bool final);
 /* proxy_topology.c, control thread */
 bool proxy_first_topology(struct proxy *p) __attribute__((warn_unused_result));
 void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff);
-/* Any worker: tell the orchestrator that this cluster holds requests and has no endpoint, or that all its
- * endpoints are at max_in_flight. */
-void proxy_wake(struct pworker *pw, struct str cluster, bool is_saturated);
 
 /* access.c: one line at DONE */
 void access_log(struct exchange *x);

@@ -10,7 +10,6 @@
 #include "run/channel.h"
 #include "topo/token.h"
 
-#define WAKE_EVERY_MS  10
 #define GUARDS_WAIT_MS 15000 /* a reload takes less, or is given up */
 
 /* One publication: a mail for each worker, and one back when the last has taken it. */
@@ -174,40 +173,4 @@ void proxy_on_topology(struct proxy *p, struct str payload, bool is_diff)
     if (!take(p, t, &error) && p->orchestrator)
         channel_send(p->orchestrator, CHANNEL_TOPOLOGY_ASK, STR_NULL, NULL, 0);
     buf_fini(&error);
-}
-
-struct wake_mail {
-    struct mail mail;
-    struct proxy *proxy;
-    bool is_saturated;
-    size_t len;
-    char id[256];
-};
-
-static void on_wake(struct worker *none, struct mail *m)
-{
-    struct wake_mail *w = CONTAINER_OF(m, struct wake_mail, mail);
-    (void)none;
-    if (w->proxy->orchestrator)
-        channel_send(w->proxy->orchestrator, w->is_saturated ? CHANNEL_SATURATED : CHANNEL_WAKE,
-                     str_make(w->id, w->len), NULL, 0);
-    free(w);
-}
-
-/* A hint: the held cell is the truth, so one lost for want of memory does no harm. */
-void proxy_wake(struct pworker *pw, struct str cluster, bool is_saturated)
-{
-    struct wake_mail *m;
-    if (pw->w.now_ms - pw->wake_sent_ms < WAKE_EVERY_MS || cluster.n > sizeof m->id)
-        return;
-    m = malloc(sizeof *m);
-    if (!m)
-        return;
-    pw->wake_sent_ms = pw->w.now_ms;
-    m->mail.fn = on_wake;
-    m->proxy = pw->proxy;
-    m->is_saturated = is_saturated;
-    m->len = cluster.n;
-    memcpy(m->id, cluster.p, cluster.n);
-    mailbox_send(&pw->proxy->mailbox, &m->mail);
 }

@@ -22,6 +22,11 @@ static bool fits(void *ctx, const struct route_rules *rules)
     return match_request(&x->req, rules);
 }
 
+bool routing_must_not_wake(const struct exchange *x)
+{
+    return x->rules && !x->rules->options.wake;
+}
+
 /* The cluster itself, or the first backup that is well; when none is, whoever has anybody. */
 static struct cluster *find_backup(struct exchange *x, struct cluster *c)
 {
@@ -36,8 +41,8 @@ static struct cluster *find_backup(struct exchange *x, struct cluster *c)
         if (next->is_well)
             break;
     }
-    if (best != c && !c->candidate_count)
-        proxy_wake(x->pw, c->id, false); /* somebody could start its members */
+    if (best != c && !c->candidate_count && !routing_must_not_wake(x))
+        wakes_tell(x, c, WAKE_HELD); /* somebody could start its members */
     return best;
 }
 

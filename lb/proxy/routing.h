@@ -11,6 +11,8 @@
 
 /* Sets x->view, x->rules and, unless the rules answer by themselves, x->cluster. */
 enum reason routing_find(struct exchange *x) __attribute__((warn_unused_result));
+/* Its route says `wake = false`: it starts no member and waits for none. */
+bool routing_must_not_wake(const struct exchange *x);
 /* The route is a redirect or a fixed reply: answers, and the exchange is over or ends by itself. False: it
  * goes on. Only with x->rules. */
 bool routing_answer(struct exchange *x);

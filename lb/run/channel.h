@@ -34,6 +34,7 @@ enum channel_type {
     /* orchestrator → proxy, master → proxy (the initial one) */
     CHANNEL_TOPOLOGY = 10, /* whole topology */
     CHANNEL_TOPOLOGY_DIFF, /* difference since sequence (epoch, number) in the payload */
+    CHANNEL_WAKE_ACK,      /* WAKE or SATURATED was taken: tell of the next */
     /* proxy → orchestrator */
     CHANNEL_TOPOLOGY_ACK = 20, /* epoch, number: every worker serves it */
     CHANNEL_TOPOLOGY_ASK,      /* send the whole */
@@ -74,7 +75,8 @@ enum channel_type {
 /* Payloads, in the order they are packed (u = pack_u64, s = pack_str); a list is its count, then its items:
  *   TOPOLOGY, TOPOLOGY_DIFF   the bytes of topology_encode, topology_diff_encode
  *   TOPOLOGY_ACK              u epoch, u number
- *   WAKE, SATURATED           s cluster id
+ *   WAKE, SATURATED           s cluster id, u slot, s request id, u monotonic ns of its ROUTE (run/wake.h)
+ *   WAKE_ACK                  u slot, u kind
  *   PROXY_UP                  u generation; fds: O-P channel, ledger segment
  *   PROXY_GONE                u generation
  *   MEMBER_START              s cartridge, s member id, u count, count × (s name, s value)

@@ -12,3 +12,5 @@ sim_tests += tests/sim/test_outlier
 tests_sim_test_outlier_SOURCES = tests/sim/test_outlier.c tests/sim/stage.c tests/sim/stage.h
 sim_tests += tests/sim/test_rules
 tests_sim_test_rules_SOURCES = tests/sim/test_rules.c tests/sim/stage.c tests/sim/stage.h
+sim_tests += tests/sim/test_wake
+tests_sim_test_wake_SOURCES = tests/sim/test_wake.c tests/sim/stage.c tests/sim/stage.h

@@ -86,6 +86,7 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     close(fd);
     st->proxy.holding = calloc(st->proxy.ledger.header->max_clusters, sizeof *st->proxy.holding);
     assert_non_null(st->proxy.holding);
+    assert_true(wakes_init(&st->proxy, st->proxy.ledger.header->max_clusters));
     assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters,
                            st->proxy.ledger.header->max_endpoints));
     assert_true(guards_create(st->settings, &st->proxy.guards));
@@ -206,6 +207,7 @@ void stage_end(struct stage *st)
     assert_int_equal(atomic_load(&st->proxy.holding[0]), 0);
     pworker_fini(&st->pw);
     free(st->proxy.holding);
+    wakes_fini(&st->proxy);
     gates_fini(&st->proxy.gates);
     guards_destroy(&st->proxy.guards);
     model_destroy(&st->model);

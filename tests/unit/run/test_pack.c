@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "run/channel.h"
+#include "run/wake.h"
 
 static void values_come_back(void **state)
 {
@@ -75,6 +76,33 @@ static void a_full_packer_says_so_and_stays_whole(void **state)
     assert_int_equal(q.len, 0);
 }
 
+static void a_wake_travels_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    const struct wake w = {.kind = WAKE_SATURATED,
+                           .cluster = STR("shop/1/1/web:http"),
+                           .slot = 77,
+                           .request = STR("abc"),
+                           .route_ns = 1234567890123};
+    struct wake got;
+    struct packer p;
+    uint32_t slot;
+    enum wake_kind kind;
+    wake_pack(&w, &p);
+    assert_true(wake_unpack(pack_result(&p), WAKE_SATURATED, &got));
+    assert_true(str_eq(got.cluster, w.cluster) && str_eq(got.request, w.request));
+    assert_true(got.slot == w.slot && got.route_ns == w.route_ns && got.kind == w.kind);
+    for (size_t n = 0; n < p.len; n++)
+        assert_false(wake_unpack(str_make(p.bytes, n), WAKE_HELD, &got));
+    wake_ack_pack(&w, &p);
+    assert_true(wake_ack_unpack(pack_result(&p), &slot, &kind));
+    assert_true(slot == 77 && kind == WAKE_SATURATED);
+    for (size_t n = 0; n < p.len; n++)
+        assert_false(wake_ack_unpack(str_make(p.bytes, n), &slot, &kind));
+    p.bytes[8] = WAKE_KINDS;
+    assert_false(wake_ack_unpack(pack_result(&p), &slot, &kind));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +111,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(length_beyond_the_end_is_refused),
         cmocka_unit_test(a_full_packer_says_so_and_stays_whole),
+        cmocka_unit_test(a_wake_travels_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
