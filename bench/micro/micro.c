@@ -52,14 +52,14 @@ static struct route_table *build_routes(struct bench *b, bool by_host)
 static struct cluster *build_cluster(int policy)
 {
     struct cluster_options options;
-    struct endpoint e[ENDPOINTS];
+    struct endpoint_draft e[ENDPOINTS];
     char ids[ENDPOINTS][8];
     options_init(&cluster_options_table, &options);
     options.balance = policy;
     for (uint32_t i = 0; i < ENDPOINTS; i++) {
         snprintf(ids[i], sizeof(ids[i]), "e%02u", i);
-        e[i] =
-            (struct endpoint){.slot = i, .weight = 50 + i, .readiness = ENDPOINT_READY, .id = str_of(ids[i])};
+        e[i] = (struct endpoint_draft){
+            .slot = i, .weight = 50 + i, .readiness = ENDPOINT_READY, .id = str_of(ids[i])};
     }
     struct cluster *c = cluster_build(STR("c"), STR("bench"), 0, &options, e, ENDPOINTS);
     options_free(&cluster_options_table, &options);

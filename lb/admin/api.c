@@ -192,10 +192,10 @@ static json_t *cluster_places(const struct cluster *c)
         const struct endpoint *e = &c->endpoints[i];
         char address[ADDR_TEXT_BYTES];
         json_t *p = must(json_object());
-        addr_print(&e->addr, address);
-        json_set(p, "id", json_text(e->id));
+        addr_print(e->addr, address);
+        json_set(p, "id", json_text(endpoint_id(e)));
         json_set(p, "address", json_word(address));
-        json_set(p, "member", json_text(e->member));
+        json_set(p, "member", json_text(endpoint_member(e)));
         json_set(p, "weight", json_number(e->weight));
         json_set(p, "service", json_word(survey_service(e->service)));
         json_set(p, "health", json_word(survey_health(e->health)));

@@ -49,7 +49,7 @@ static int compare(struct str a, struct str b)
 
 static void endpoint_subject(const struct cluster *c, const struct endpoint *e, char *to)
 {
-    snprintf(to, EVENT_SUBJECT_MAX, "%.*s %.*s", STR_ARG(c->id), STR_ARG(e->id));
+    snprintf(to, EVENT_SUBJECT_MAX, "%.*s %.*s", STR_ARG(c->id), STR_ARG(endpoint_id(e)));
 }
 
 static void compare_endpoint(struct burst *b, const struct cluster *c, const struct endpoint *from,
@@ -74,7 +74,7 @@ static void compare_endpoints(struct burst *b, const struct cluster *from, const
     while (i < from->endpoint_count || k < to->endpoint_count) {
         const struct endpoint *f = i < from->endpoint_count ? &from->endpoints[i] : NULL;
         const struct endpoint *t = k < to->endpoint_count ? &to->endpoints[k] : NULL;
-        int order = !f ? 1 : !t ? -1 : compare(f->id, t->id);
+        int order = !f ? 1 : !t ? -1 : compare(endpoint_id(f), endpoint_id(t));
         compare_endpoint(b, to, order <= 0 ? f : NULL, order >= 0 ? t : NULL);
         i += order <= 0;
         k += order >= 0;

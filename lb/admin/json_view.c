@@ -45,11 +45,11 @@ static json_t *endpoint(const struct survey *v, const struct endpoint *e)
     char address[ADDR_TEXT_BYTES];
     json_t *o = must(json_object());
     survey_endpoint(v, e->slot, &s);
-    addr_print(&e->addr, address);
-    json_set(o, "id", json_text(e->id));
+    addr_print(e->addr, address);
+    json_set(o, "id", json_text(endpoint_id(e)));
     json_set(o, "address", json_word(address));
-    json_set(o, "member", json_text(e->member));
-    json_set(o, "state", json_word(e->member.n ? survey_member_state(e->member_state) : "active"));
+    json_set(o, "member", json_text(endpoint_member(e)));
+    json_set(o, "state", json_word(endpoint_member(e).n ? survey_member_state(e->member_state) : "active"));
     json_set(o, "service", json_word(survey_service(e->service)));
     json_set(o, "health", json_word(survey_health(e->health)));
     json_set(o, "drained", json_boolean(e->admin_drain));

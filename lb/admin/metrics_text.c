@@ -61,7 +61,7 @@ void metrics_open_endpoint(struct buf *b, const char *name, const struct cluster
 {
     metrics_open_cluster(b, name, c);
     metrics_put_text(b, ",endpoint=\"");
-    metrics_put_escaped(b, e->id);
+    metrics_put_escaped(b, endpoint_id(e));
     metrics_put_text(b, "\"");
 }
 

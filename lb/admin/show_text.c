@@ -82,8 +82,8 @@ static int width_of_ids(const struct survey *v)
         if ((int)c->id.n > width)
             width = (int)c->id.n;
         for (uint32_t k = 0; k < c->endpoint_count; k++)
-            if ((int)c->endpoints[k].id.n + 2 > width)
-                width = (int)c->endpoints[k].id.n + 2;
+            if ((int)endpoint_id(&c->endpoints[k]).n + 2 > width)
+                width = (int)endpoint_id(&c->endpoints[k]).n + 2;
     }
     return width < 60 ? width : 60;
 }
@@ -118,12 +118,12 @@ static void show_endpoint(const struct survey *v, const struct endpoint *e, int 
     struct ledger_endpoint_sum s;
     char id[TEXT_BYTES], address[ADDR_TEXT_BYTES], member[TEXT_BYTES];
     survey_endpoint(v, e->slot, &s);
-    addr_print(&e->addr, address);
+    addr_print(e->addr, address);
     printf("  %-*s %-21s %-10s %-8s %9" PRIu64 " %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %9" PRIu64
            " %9" PRIu64 "  %s\n",
-           width - 2, clean(e->id, id), address, s.ejected ? "ejected" : survey_service(e->service),
+           width - 2, clean(endpoint_id(e), id), address, s.ejected ? "ejected" : survey_service(e->service),
            survey_health(e->health), s.attempts, s.tunnels, s.requests, s.connect_failures, s.other_failures,
-           s.ejections, clean(e->member, member));
+           s.ejections, clean(endpoint_member(e), member));
 }
 
 static void show_endpoints(const struct survey *v, int width)
@@ -213,11 +213,11 @@ static void show_plain_cluster(const struct cluster *c)
     printf("\n%s (%s, slot %u)\n", clean(c->id, id), survey_protocol(c->options.protocol), c->slot);
     for (uint32_t k = 0; k < c->endpoint_count; k++) {
         const struct endpoint *e = &c->endpoints[k];
-        addr_print(&e->addr, address);
-        printf("  %-24s %-21s weight %-4u tier %-3u %-9s %-7s %-18s %s%s\n", clean(e->id, id), address,
-               e->weight, e->priority, survey_service(e->service), survey_health(e->health),
-               e->member.n ? survey_member_state(e->member_state) : "", clean(e->member, member),
-               e->admin_drain ? " (drained by hand)" : "");
+        addr_print(e->addr, address);
+        printf("  %-24s %-21s weight %-4u tier %-3u %-9s %-7s %-18s %s%s\n", clean(endpoint_id(e), id),
+               address, e->weight, e->priority, survey_service(e->service), survey_health(e->health),
+               endpoint_member(e).n ? survey_member_state(e->member_state) : "",
+               clean(endpoint_member(e), member), e->admin_drain ? " (drained by hand)" : "");
     }
 }
 

@@ -226,11 +226,11 @@ static void show_endpoint(struct top *t, const struct survey *v, const struct cl
     struct ledger_endpoint_sum sum;
     const struct past_endpoint *now = &t->next.endpoints[at], *before = last_endpoint(&t->last, at, e->slot);
     survey_endpoint(v, e->slot, &sum);
-    put_line(t, false, "%-28s %-28s %9.0f %8" PRIu64 " %6" PRIu64 " %7.0f  %-9s %-7s %s", name(e->id, id, 28),
-             name(c->id, cluster, 28), rate(t, now->requests, before ? before->requests : now->requests),
-             sum.attempts, sum.tunnels, rate(t, now->failures, before ? before->failures : now->failures),
-             survey_service(e->service), survey_health(e->health),
-             e->member.n ? survey_member_state(e->member_state) : "-");
+    put_line(t, false, "%-28s %-28s %9.0f %8" PRIu64 " %6" PRIu64 " %7.0f  %-9s %-7s %s",
+             name(endpoint_id(e), id, 28), name(c->id, cluster, 28),
+             rate(t, now->requests, before ? before->requests : now->requests), sum.attempts, sum.tunnels,
+             rate(t, now->failures, before ? before->failures : now->failures), survey_service(e->service),
+             survey_health(e->health), endpoint_member(e).n ? survey_member_state(e->member_state) : "-");
 }
 
 static void show_endpoints(struct top *t, const struct survey *v)

@@ -82,7 +82,7 @@ void control_status(struct control_client *c)
     struct buf b;
     buf_init(&b);
     buf_init(&fds.names);
-    add(&fds, m->topology_fd, "topology", 0);
+    add(&fds, published_fd(&m->published), "topology", 0);
     add(&fds, m->past_fd, "past", 0);
     buf_printf(&b, "ok\n");
     put_master(m, &b);

@@ -162,7 +162,7 @@ bool generation_start(struct master *m, const struct settings *s)
         return false;
     }
     role.master_fd = ends[1];
-    role.topology_fd = m->topology_fd;
+    role.topology_fd = published_fd(&m->published);
     role.tls_fd = s == m->settings ? m->tls.fd : m->reload.tls_fd;
     role.tickets = &m->tls.tickets;
     role.listeners = listeners_of(&m->listeners, s);

@@ -200,11 +200,11 @@ static bool make_topology(struct master *m)
         topology_ref(t);
     }
     topology_encode(t, &bytes);
-    m->topology_fd = sealed_memfd("coxswain topology", buf_str(&bytes));
+    m->published.fd = sealed_memfd("coxswain topology", buf_str(&bytes));
     topology_unref(&t);
     model_destroy(&model);
     buf_fini(&bytes);
-    return m->topology_fd >= 0;
+    return m->published.fd >= 0;
 }
 
 static bool make_past(struct master *m)
@@ -324,7 +324,7 @@ static void adopt_memory(struct master *m, const struct upgrade_state *s)
 {
     if (s->has_tickets)
         m->tls.tickets = s->tickets;
-    m->topology_fd = s->topology_fd;
+    m->published.fd = s->topology_fd;
     m->past_fd = s->past_fd;
     if (ledger_past_open(&m->past, s->past_fd, true)) {
         m->max_clusters = m->past.max_clusters;
@@ -416,8 +416,7 @@ static void fini(struct master *m)
         ledger_past_close(&m->past);
     if (m->past_fd >= 0)
         close(m->past_fd);
-    if (m->topology_fd >= 0)
-        close(m->topology_fd);
+    published_fini(&m->published);
     tls_files_fini(&m->tls);
     loop_fini(&m->loop);
 }
@@ -452,7 +451,7 @@ int master_run(struct launch *launch, const struct master_options *options)
                        .config_file = options->config_file,
                        .logs = {2, -1},
                        .past_fd = -1,
-                       .topology_fd = -1,
+                       .published = {-1, -1},
                        .tls = {.fd = -1},
                        .reload = {.tls_fd = -1},
                        .control = {.fd = -1},

@@ -21,6 +21,7 @@
 #include "master/members.h"
 #include "master/orchestrator.h"
 #include "master/privileges.h"
+#include "master/published.h"
 #include "master/reload.h"
 #include "master/stop.h"
 #include "master/tls_files.h"
@@ -44,7 +45,7 @@ struct master {
     int past_fd; /* owned */
     struct ledger_past past;
     uint32_t max_clusters, max_endpoints; /* of `past`; fixed for the life of this process */
-    int topology_fd;                      /* owned; sealed; the last published */
+    struct published published;
     struct tls_files tls;
     struct generations generations;
     struct orchestrator orchestrator;

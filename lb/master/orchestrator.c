@@ -101,7 +101,7 @@ static pid_t fork_orchestrator(struct master *m, int channel_fd, int past_fd)
     struct orch_role role = {.settings = reload_settings(m),
                              .epoch = m->orchestrator.epoch,
                              .master_fd = channel_fd,
-                             .topology_fd = m->topology_fd,
+                             .topology_fd = published_fd(&m->published),
                              .past_fd = past_fd,
                              .tls_fd = tls_files_for_probes(reload_settings(m)),
                              .admin_fd = admin_fd(m, &token),
@@ -110,7 +110,7 @@ static pid_t fork_orchestrator(struct master *m, int channel_fd, int past_fd)
                              .stall = m->orchestrator.stalls.note,
                              .left_out = left_out,
                              .left_out_count = collect_left_out(&m->orchestrator.stalls, left_out)};
-    int keep[] = {channel_fd, m->topology_fd, past_fd, role.admin_fd, role.tls_fd}; /* -1 is passed over */
+    int keep[] = {channel_fd, role.topology_fd, past_fd, role.admin_fd, role.tls_fd}; /* -1 is passed over */
     struct child_plan plan = {.role = "orchestrator",
                               .settings = role.settings,
                               .launch = m->launch,
@@ -281,37 +281,16 @@ void orchestrator_on_exit(struct master *m, int status)
 
 /* ---- what it says ---- */
 
-static bool is_topology(int fd)
-{
-    struct str bytes;
-    struct buf error;
-    if (!sealed_map(fd, &bytes))
-        return false;
-    buf_init(&error);
-    struct topology *t = topology_decode(bytes, &error);
-    bool ok = t != NULL;
-    if (!ok)
-        log_error("the orchestrator published a topology that cannot be read: %.*s", (int)error.len, error.p);
-    topology_unref(&t);
-    buf_fini(&error);
-    sealed_unmap(bytes);
-    return ok;
-}
-
 static void on_published(struct orchestrator *o, struct channel_message *msg)
 {
     struct master *m = o->master;
     int fd = msg->fd_count > 0 ? msg->fds[0] : sealed_memfd("coxswain topology", msg->payload);
     if (msg->fd_count > 0)
         msg->fds[0] = -1; /* taken */
-    if (fd < 0 || !is_topology(fd)) {
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0)
         return;
-    }
-    close(m->topology_fd);
-    m->topology_fd = fd;
-    if (o->state != ORCHESTRATOR_STARTING)
+    published_offer(&m->published, fd);
+    if (o->state != ORCHESTRATOR_STARTING || !published_check(&m->published))
         return;
     set_state(o, ORCHESTRATOR_UP);
     o->was_up = true;

@@ -79,7 +79,7 @@ static void collect_listeners(const struct master *m, struct upgrade_state *s)
     }
 }
 
-static void collect(const struct master *m, struct upgrade_state *s)
+static void collect(struct master *m, struct upgrade_state *s)
 {
     state_init(s);
     collect_listeners(m, s);
@@ -90,7 +90,7 @@ static void collect(const struct master *m, struct upgrade_state *s)
     s->last_generation = m->generations.last;
     s->last_epoch = m->orchestrator.epoch;
     s->past_fd = m->past_fd;
-    s->topology_fd = m->topology_fd;
+    s->topology_fd = published_fd(&m->published);
     s->control_fd = m->control.fd;
     s->control_path = str_dup(str_of(m->control.path));
     s->waiter_fd = control_upgrade_waiter(m);
@@ -124,7 +124,7 @@ static void set_env_fd(const char *name, int fd)
 }
 
 /* Returns only when it failed. path NULL: the file behind exe_fd. */
-static void exec_with(const struct master *m, const char *path, int exe_fd, int old_fd)
+static void exec_with(struct master *m, const char *path, int exe_fd, int old_fd)
 {
     struct upgrade_state state;
     struct buf bytes;

@@ -106,14 +106,43 @@ size_t addr_print_ip(const struct addr *a, char *to)
     return text ? strlen(text) : (size_t)snprintf(to, ADDR_TEXT_BYTES, "unix");
 }
 
+/* Up to five digits. */
+static char *put_number(char *to, unsigned n)
+{
+    char digits[5];
+    unsigned count = 0;
+    do
+        digits[count++] = (char)('0' + n % 10);
+    while ((n /= 10) && count < sizeof digits);
+    while (count)
+        *to++ = digits[--count];
+    return to;
+}
+
+/* By hand, because whoever writes out a large topology prints a hundred thousand of them. */
+static size_t print_ip4(const struct addr *a, char *to)
+{
+    unsigned char ip[4];
+    char *at = to;
+    memcpy(ip, &a->in.sin_addr, sizeof ip);
+    for (unsigned i = 0; i < 4; i++) {
+        at = put_number(at, ip[i]);
+        *at++ = i < 3 ? '.' : ':';
+    }
+    at = put_number(at, addr_port(a));
+    *at = 0;
+    return (size_t)(at - to);
+}
+
 size_t addr_print(const struct addr *a, char *to)
 {
     char ip[ADDR_TEXT_BYTES];
-    if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+    if (a->sa.sa_family == AF_INET)
+        return print_ip4(a, to);
+    if (a->sa.sa_family != AF_INET6)
         return print_unix(a, to);
     addr_print_ip(a, ip);
-    bool is_plain = a->sa.sa_family == AF_INET || is_mapped(a);
-    return (size_t)snprintf(to, ADDR_TEXT_BYTES, is_plain ? "%.64s:%u" : "[%.64s]:%u", ip, addr_port(a));
+    return (size_t)snprintf(to, ADDR_TEXT_BYTES, is_mapped(a) ? "%.64s:%u" : "[%.64s]:%u", ip, addr_port(a));
 }
 
 uint16_t addr_port(const struct addr *a)

@@ -78,7 +78,7 @@ static uint64_t member_in_flight(void *ctx, struct str cluster, struct str endpo
     const struct cluster *c = t ? topology_cluster(t, cluster) : NULL;
     struct ledger_endpoint_sum sum;
     for (uint32_t i = 0; c && i < c->endpoint_count; i++)
-        if (str_eq(c->endpoints[i].id, endpoint))
+        if (str_eq(endpoint_id(&c->endpoints[i]), endpoint))
             return proxies_endpoint(o->proxies, c->endpoints[i].slot, &sum) ? sum.attempts + sum.tunnels : 1;
     return 0;
 }

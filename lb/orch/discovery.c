@@ -62,7 +62,7 @@ static bool read_readiness(const char *text, uint8_t *out)
 }
 
 /* One field of an endpoint; false when its value is wrong; *known says whether there is such a field. */
-static bool read_endpoint_field(struct endpoint *e, const struct cox_pair *f, bool *known)
+static bool read_endpoint_field(struct endpoint_draft *e, const struct cox_pair *f, bool *known)
 {
     uint64_t n = 0;
     *known = true;
@@ -97,9 +97,9 @@ static bool read_endpoint_field(struct endpoint *e, const struct cox_pair *f, bo
     return false;
 }
 
-static int32_t read_endpoint(struct plugin *p, const struct cox_object *o, struct endpoint *e)
+static int32_t read_endpoint(struct plugin *p, const struct cox_object *o, struct endpoint_draft *e)
 {
-    *e = (struct endpoint){
+    *e = (struct endpoint_draft){
         .weight = 100, .id = str_of(o->id), .member_state = MEMBER_ACTIVE, .readiness = ENDPOINT_READY};
     if (!o->parent || !*o->parent)
         return refuse(p, COX_INVALID, "endpoint \"%s\" names no cluster", o->id);
@@ -225,7 +225,7 @@ static int32_t apply(struct plugin *p, const struct cox_object *o, bool check_on
             taken = model_put_cluster(m, owner, id, &options, &why);
         options_free(&cluster_options_table, &options);
     } else if (o->kind == COX_KIND_ENDPOINT) {
-        struct endpoint e;
+        struct endpoint_draft e;
         result = read_endpoint(p, o, &e);
         if (result == COX_OK && !check_only)
             taken = model_put_endpoint(m, owner, str_of(o->parent), &e, &why);

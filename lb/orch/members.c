@@ -266,12 +266,12 @@ struct member *member_by_ticket(struct members *ms, uint64_t ticket)
 
 static void put_endpoint(struct members *ms, const struct member *m, const struct member_port *port)
 {
-    const struct endpoint e = {.weight = 100,
-                               .addr = port->addr,
-                               .id = str_of(m->id),
-                               .member = str_of(m->id),
-                               .member_state = (uint8_t)m->state,
-                               .readiness = ENDPOINT_READY};
+    const struct endpoint_draft e = {.weight = 100,
+                                     .addr = port->addr,
+                                     .id = str_of(m->id),
+                                     .member = str_of(m->id),
+                                     .member_state = (uint8_t)m->state,
+                                     .readiness = ENDPOINT_READY};
     struct buf why;
     buf_init(&why);
     if (!model_put_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(port->cluster), &e, &why))

@@ -50,10 +50,10 @@ static void put(struct name *n, const struct use *u, const struct addr *addr)
 {
     char text[ADDR_TEXT_BYTES];
     struct buf error;
-    struct endpoint e = {.id = str_make(text, addr_print(addr, text)),
-                         .readiness = ENDPOINT_READY,
-                         .weight = (uint32_t)u->endpoint->weight,
-                         .addr = *addr};
+    struct endpoint_draft e = {.id = str_make(text, addr_print(addr, text)),
+                               .readiness = ENDPOINT_READY,
+                               .weight = (uint32_t)u->endpoint->weight,
+                               .addr = *addr};
     buf_init(&error);
     /* Refused: the same address stands in the cluster already, as such or by another name. It is served then.
      */

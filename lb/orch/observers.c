@@ -69,12 +69,12 @@ static void tell_endpoint(struct orch *o, struct plugin *only, const struct clus
     static const char *const healths[] = {"unknown", "up", "down"};
     struct event_texts t = {.used = 0};
     char address[ADDR_TEXT_BYTES];
-    (void)addr_print(&ep->addr, address);
+    (void)addr_print(ep->addr, address);
     const struct cox_pair fields[] = {{sizeof fields[0], 0, "address", address},
-                                      {sizeof fields[0], 0, "member", text(&t, ep->member)},
+                                      {sizeof fields[0], 0, "member", text(&t, endpoint_member(ep))},
                                       {sizeof fields[0], 0, "health", healths[ep->health % 3]}};
     struct cox_event e = {.kind = COX_EVENT_ENDPOINT,
-                          .id = text(&t, ep->id),
+                          .id = text(&t, endpoint_id(ep)),
                           .parent = text(&t, c->id),
                           .fields = COX_ARRAY(fields)};
     tell(o, only, &e);
@@ -90,13 +90,13 @@ static void tell_name(struct orch *o, struct plugin *only, uint32_t kind, struct
 static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
 {
     return a->weight == b->weight && a->health == b->health && a->service == b->service &&
-           addr_eq(&a->addr, &b->addr);
+           addr_eq(a->addr, b->addr);
 }
 
 static const struct endpoint *find(const struct cluster *c, struct str id)
 {
     for (uint32_t i = 0; c && i < c->endpoint_count; i++)
-        if (str_eq(c->endpoints[i].id, id))
+        if (str_eq(endpoint_id(&c->endpoints[i]), id))
             return &c->endpoints[i];
     return NULL;
 }
@@ -107,10 +107,10 @@ static void tell_cluster(struct orch *o, struct plugin *only, const struct clust
     if (!from)
         tell_name(o, only, COX_EVENT_CLUSTER, to->id, STR_NULL);
     for (uint32_t i = 0; from && i < from->endpoint_count; i++)
-        if (!find(to, from->endpoints[i].id))
-            tell_name(o, only, COX_EVENT_ENDPOINT_REMOVED, from->endpoints[i].id, from->id);
+        if (!find(to, endpoint_id(&from->endpoints[i])))
+            tell_name(o, only, COX_EVENT_ENDPOINT_REMOVED, endpoint_id(&from->endpoints[i]), from->id);
     for (uint32_t i = 0; to && i < to->endpoint_count; i++) {
-        const struct endpoint *old = find(from, to->endpoints[i].id);
+        const struct endpoint *old = find(from, endpoint_id(&to->endpoints[i]));
         if (!old || !same_endpoint(old, &to->endpoints[i]))
             tell_endpoint(o, only, to, &to->endpoints[i]);
     }

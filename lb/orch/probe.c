@@ -313,12 +313,12 @@ static struct prober *prober_create(struct probes *ps, struct probe_cluster *c, 
     p->probes = ps;
     p->cluster = c;
     p->fd = -1;
-    char *bytes = must(malloc(e->id.n + e->member.n + 1));
-    memcpy(bytes, e->id.p, e->id.n);
-    if (e->member.n)
-        memcpy(bytes + e->id.n, e->member.p, e->member.n);
-    p->id = str_make(bytes, e->id.n);
-    p->member = str_make(bytes + e->id.n, e->member.n);
+    struct str id = endpoint_id(e), member = endpoint_member(e);
+    char *bytes = must(malloc(id.n + member.n + 1)), *at = bytes;
+    text_move(&id, &at);
+    text_move(&member, &at);
+    p->id = id;
+    p->member = member;
     p->health = (enum endpoint_health)e->health; /* a restarted orchestrator starts from what was known */
     timer_init(&p->timer, ps->loop, on_timer, p);
     index_put(&c->probers, p->id, p);
@@ -328,8 +328,9 @@ static struct prober *prober_create(struct probes *ps, struct probe_cluster *c, 
 /* Members that are being stopped, or do not run, are not asked. */
 static bool wants_probe(const struct cluster *c, const struct endpoint *e, bool *out_is_starting)
 {
-    *out_is_starting = e->member.n && e->member_state < MEMBER_ACTIVE;
-    if (e->member.n && (e->member_state == MEMBER_READY_TO_SHUT_DOWN || e->member_state == MEMBER_TERMINATED))
+    *out_is_starting = endpoint_member(e).n && e->member_state < MEMBER_ACTIVE;
+    if (endpoint_member(e).n &&
+        (e->member_state == MEMBER_READY_TO_SHUT_DOWN || e->member_state == MEMBER_TERMINATED))
         return false;
     return c->options.protocol != PROTOCOL_FILES && (c->options.probe.kind != PROBE_NONE || *out_is_starting);
 }
@@ -340,10 +341,10 @@ static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const s
     bool is_starting;
     if (!wants_probe(c, e, &is_starting))
         return;
-    struct prober *p = index_get(&pc->probers, e->id);
-    const bool is_same =
-        p && addr_eq(&p->addr, &e->addr) && p->is_starting == is_starting && str_eq(p->member, e->member);
-    if (p && !str_eq(p->member, e->member)) {
+    struct prober *p = index_get(&pc->probers, endpoint_id(e));
+    const bool is_same = p && addr_eq(&p->addr, e->addr) && p->is_starting == is_starting &&
+                         str_eq(p->member, endpoint_member(e));
+    if (p && !str_eq(p->member, endpoint_member(e))) {
         index_remove(&pc->probers, p->id);
         prober_destroy(p);
         p = NULL;
@@ -352,7 +353,7 @@ static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const s
         p = prober_create(ps, pc, e);
     p->is_seen = true;
     p->slot = e->slot;
-    p->addr = e->addr;
+    p->addr = *e->addr;
     p->is_starting = is_starting;
     if (is_same)
         return;

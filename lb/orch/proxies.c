@@ -11,8 +11,12 @@
 #include "base/panic.h"
 #include "orch/seal.h"
 
-#define PROXY_MAGIC      0x63787078u
-#define SEAL_INTERVAL_MS 1000
+#define PROXY_MAGIC 0x63787078u
+/* From the end of one copy of the whole to the next: so much, and of a large topology so much more that the
+ * copies take a hundredth of a processor. */
+#define SEAL_INTERVAL_MS     1000
+#define SEAL_INTERVAL_MAX_MS 10000
+#define SEAL_SHARE           100
 
 struct proxy_link {
     uint32_t magic;
@@ -91,6 +95,14 @@ void proxies_keep_in(struct proxies *p, const char *dir)
     p->dir = dir;
 }
 
+static uint64_t seal_interval_ms(uint64_t cost_ms)
+{
+    uint64_t wanted = cost_ms * SEAL_SHARE;
+    return wanted < SEAL_INTERVAL_MS       ? SEAL_INTERVAL_MS
+           : wanted > SEAL_INTERVAL_MAX_MS ? SEAL_INTERVAL_MAX_MS
+                                           : wanted;
+}
+
 /* The copy on disk is for the next start of everything. Nothing waits for it, and nothing fails without it.
  */
 static void on_sealed(void *ctx, int fd, int error, int keep_error)
@@ -102,7 +114,7 @@ static void on_sealed(void *ctx, int fd, int error, int keep_error)
         log_error("the topology could not be handed to the master: %s", strerror(errno));
     if (keep_error)
         LOG_LIMITED(LOG_WARN, 1, "cannot keep the topology in %s: %s", p->dir, strerror(keep_error));
-    timer_arm(&p->seal_timer, SEAL_INTERVAL_MS);
+    timer_arm(&p->seal_timer, seal_interval_ms(seal_cost_ms(p->seal)));
 }
 
 static void seal_now(struct proxies *p)

@@ -22,6 +22,8 @@ void seal_destroy(struct seal **s);
 bool seal_is_busy(const struct seal *s);
 /* Starts one; must not be busy. dir: borrowed for the life of the seal, NULL or "": no copy on disk. */
 void seal_start(struct seal *s, struct topology *t, const char *dir);
+/* Processor time of the last one; for `done` and later. */
+uint64_t seal_cost_ms(const struct seal *s);
 /* Waits for one that is under way and calls `done`. */
 void seal_finish(struct seal *s);
 

@@ -97,7 +97,7 @@ static char *put_line(struct exchange *x, char *to)
     to = text_put(to, STR("\" "));
     to = put_text(to, x->cluster ? x->cluster->id : STR_NULL, LABEL_MAX_BYTES);
     *to++ = ' ';
-    to = put_text(to, x->endpoint ? x->endpoint->id : STR_NULL, LABEL_MAX_BYTES);
+    to = put_text(to, x->endpoint ? endpoint_id(x->endpoint) : STR_NULL, LABEL_MAX_BYTES);
     *to++ = ' ';
     to = text_put(to, reason_name((enum reason)x->reason));
     to = put_span(to, x->route_ns, x->pick_ns);

@@ -281,7 +281,7 @@ static void put_segment(struct line *l, struct exchange *x, const struct log_seg
         put_text(l, x->cluster ? x->cluster->id : STR_NULL);
         break;
     case LOG_VAR_ENDPOINT:
-        put_text(l, x->endpoint ? x->endpoint->id : STR_NULL);
+        put_text(l, x->endpoint ? endpoint_id(x->endpoint) : STR_NULL);
         break;
     case LOG_VAR_REASON:
         put(l, str_of(reason_id((enum reason)x->reason)));

@@ -66,7 +66,7 @@ static void log_line(const struct exchange *x, struct str line)
         line.n = STDERR_LINE_MAX;
     if (line.n)
         LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s says: %.*s",
-                    STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id), STR_ARG(line));
+                    STR_ARG(x->cluster->id), STR_ARG(endpoint_id(x->endpoint)), STR_ARG(line));
 }
 
 /* The logger escapes what is not printable, so a script cannot forge a line. */
@@ -271,7 +271,7 @@ static void on_error(struct uplink *u, const char *error, struct str pending)
 {
     struct exchange *x = u->x;
     LOG_LIMITED(LOG_WARN, STDERR_PER_SECOND, "cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
-                STR_ARG(x->endpoint->id), error);
+                STR_ARG(endpoint_id(x->endpoint)), error);
     give_up(u, REASON_SERVER_PROTOCOL, pending);
 }
 

@@ -386,7 +386,7 @@ static struct h2_link *open_link(struct exchange *x, struct h2_entry *entry, enu
     l->pw = pw;
     l->entry = entry;
     l->slot = x->endpoint->slot;
-    l->addr = x->endpoint->addr;
+    l->addr = *x->endpoint->addr;
     l->opened_ns = pw->w.now_ns;
     list_init(&l->streams);
     list_init(&l->woken);
@@ -419,11 +419,11 @@ static struct h2_entry *entry_for(struct pworker *pw, const struct endpoint *e)
         *slot = malloc(sizeof **slot);
         if (!*slot)
             return NULL;
-        **slot = (struct h2_entry){.max_streams = UINT32_MAX, .addr = e->addr};
+        **slot = (struct h2_entry){.max_streams = UINT32_MAX, .addr = *e->addr};
         list_init(&(*slot)->links);
     }
-    if (!addr_eq(&(*slot)->addr, &e->addr)) { /* another server, of which nothing is known */
-        (*slot)->addr = e->addr;
+    if (!addr_eq(&(*slot)->addr, e->addr)) { /* another server, of which nothing is known */
+        (*slot)->addr = *e->addr;
         (*slot)->max_streams = UINT32_MAX;
     }
     return *slot;
@@ -445,7 +445,7 @@ static uint32_t room_of(const struct h2_link *l)
 static bool is_usable(const struct h2_link *l, const struct exchange *x)
 {
     if (l->retired || l->closing || l->eof || l->conn.broken || l->conn.peer_done ||
-        h2_client_is_leaving(l->h2) || !addr_eq(&l->addr, &x->endpoint->addr))
+        h2_client_is_leaving(l->h2) || !addr_eq(&l->addr, x->endpoint->addr))
         return false;
     if (l->secure != (x->opt->tls.enabled ? x->cluster->secure : NULL))
         return false;

@@ -63,7 +63,7 @@ static struct str value_of(const struct exchange *x, uint8_t variable, char *scr
     case TEMPLATE_CLUSTER:
         return x->cluster ? x->cluster->id : STR_NULL;
     case TEMPLATE_ENDPOINT:
-        return x->endpoint ? x->endpoint->id : STR_NULL;
+        return x->endpoint ? endpoint_id(x->endpoint) : STR_NULL;
     default:
         return STR_NULL;
     }

@@ -115,7 +115,7 @@ static void note_ejected(void *ctx, const struct endpoint *e, uint64_t until_ms,
     struct pworker *pw = ctx;
     ledger_endpoint_ejected(&pw->ledger, e->slot, until_ms);
     log_warn("endpoint %.*s is ejected: %u.%u %% of its requests failed, of the others' %u.%u %%",
-             STR_ARG(e->id), mine / 10, mine % 10, others / 10, others % 10);
+             STR_ARG(endpoint_id(e)), mine / 10, mine % 10, others / 10, others % 10);
 }
 
 static const struct outlier_ops outlier_ops = {.count = count_outcomes, .ejected = note_ejected};
@@ -158,7 +158,7 @@ void choose_failed(struct exchange *x)
     if (until_ms) {
         ledger_endpoint_ejected(&x->pw->ledger, x->endpoint->slot, until_ms);
         log_warn("cluster %.*s: endpoint %.*s is ejected, it failed too often in a row",
-                 STR_ARG(x->cluster->id), STR_ARG(x->endpoint->id));
+                 STR_ARG(x->cluster->id), STR_ARG(endpoint_id(x->endpoint)));
     }
     look_for_outliers(x);
 }

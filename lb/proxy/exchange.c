@@ -401,7 +401,7 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
     if (!reused) {
         note_endpoint_failure(x, why);
         log_debug("cluster %.*s endpoint %.*s: %s", STR_ARG(x->cluster->id),
-                  STR_ARG(x->endpoint ? x->endpoint->id : STR("-")), reason_text(why));
+                  STR_ARG(x->endpoint ? endpoint_id(x->endpoint) : STR("-")), reason_text(why));
     }
     if (x->state == EXCHANGE_ATTEMPT && may_retry(x, why, sent, reused)) {
         if (reused)

@@ -161,7 +161,7 @@ static void start_talking(struct uplink *u)
 static void on_not_secured(struct uplink *u)
 {
     LOG_LIMITED(LOG_WARN, 1, "cluster %.*s, endpoint %.*s: TLS handshake: %s, %s", STR_ARG(u->x->cluster->id),
-                STR_ARG(u->x->endpoint->id), tls_failure_name(tls_failure(&u->conn)),
+                STR_ARG(endpoint_id(u->x->endpoint)), tls_failure_name(tls_failure(&u->conn)),
                 tls_failure_text(&u->conn));
     uplink_fail(u, REASON_SERVER_TLS);
 }
@@ -247,15 +247,15 @@ static struct uplink_pool_entry *pool_entry(struct pworker *pw, const struct end
         list_init(&(*slot)->idle);
         (*slot)->count = 0;
         (*slot)->slot = e->slot;
-        (*slot)->addr = e->addr;
+        (*slot)->addr = *e->addr;
     } else if (list_is_empty(&(*slot)->idle))
-        (*slot)->addr = e->addr; /* the endpoint moved while none was idle */
+        (*slot)->addr = *e->addr; /* the endpoint moved while none was idle */
     return *slot;
 }
 
 static bool is_fit(struct uplink *u, const struct cluster *c, const struct endpoint *e)
 {
-    return addr_eq(&u->addr, &e->addr) && conn_is_quiet(&u->conn) && secure_fits(u, c);
+    return addr_eq(&u->addr, e->addr) && conn_is_quiet(&u->conn) && secure_fits(u, c);
 }
 
 /* One that has spoken of this client already. */
@@ -311,12 +311,12 @@ static struct uplink *open_uplink(struct pworker *pw, const struct cluster *c, c
     u->magic = UPLINK_MAGIC;
     u->pw = pw;
     u->slot = e->slot;
-    u->addr = e->addr;
+    u->addr = *e->addr;
     list_init(&u->node);
     list_init(&u->own);
     deadline_init(&u->deadline, on_timeout);
     run_node_init(&u->run, on_run);
-    if (!conn_connect(&u->conn, &pw->w, &e->addr, on_ready)) {
+    if (!conn_connect(&u->conn, &pw->w, e->addr, on_ready)) {
         *out_why =
             errno == EMFILE || errno == ENFILE || errno == ENOMEM ? REASON_NO_MEMORY : REASON_CONNECT_FAILED;
         pool_give(&pw->uplink_pool_mem, u);

@@ -37,14 +37,14 @@ static void sweep_cluster(struct uplink_pool *p, const struct cluster *before, c
 {
     for (uint32_t i = 0; before && i < before->endpoint_count; i++) {
         const struct endpoint *e = &before->endpoints[i];
-        const struct endpoint *now = after ? cluster_endpoint(after, e->id) : NULL;
+        const struct endpoint *now = after ? cluster_endpoint(after, endpoint_id(e)) : NULL;
         if (!now || now->slot != e->slot)
             close_all(p, e->slot);
     }
     for (uint32_t i = 0; after && i < after->endpoint_count; i++) {
         const struct endpoint *e = &after->endpoints[i];
         const struct uplink_pool_entry *held = p->by_slot[e->slot];
-        if (held && !addr_eq(&held->addr, &e->addr))
+        if (held && !addr_eq(&held->addr, e->addr))
             close_all(p, e->slot);
     }
 }

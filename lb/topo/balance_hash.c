@@ -40,7 +40,8 @@ void ring_build(struct cluster *c)
     for (uint32_t i = 0; i < c->candidate_count; i++)
         for (uint32_t k = points_of(c, i, heaviest); k--;)
             c->ring[c->ring_count++] = (struct ring_point){
-                .at = (uint32_t)(balance_hash(c->endpoints[c->candidates[i]].id, k) >> 32), .candidate = i};
+                .at = (uint32_t)(balance_hash(endpoint_id(&c->endpoints[c->candidates[i]]), k) >> 32),
+                .candidate = i};
     qsort(c->ring, c->ring_count, sizeof *c->ring, by_place);
 }
 

@@ -9,16 +9,16 @@
 #include "topo/token.h"
 
 static const size_t text_offsets[ENDPOINT_TEXTS] = {
-    offsetof(struct endpoint, id),
-    offsetof(struct endpoint, owner),
-    offsetof(struct endpoint, member),
-    offsetof(struct endpoint, platform_uid),
-    offsetof(struct endpoint, revision),
-    offsetof(struct endpoint, partition),
-    offsetof(struct endpoint, network_partition),
+    [TEXT_ID] = offsetof(struct endpoint_draft, id),
+    [TEXT_OWNER] = offsetof(struct endpoint_draft, owner),
+    [TEXT_MEMBER] = offsetof(struct endpoint_draft, member),
+    [TEXT_PLATFORM_UID] = offsetof(struct endpoint_draft, platform_uid),
+    [TEXT_REVISION] = offsetof(struct endpoint_draft, revision),
+    [TEXT_PARTITION] = offsetof(struct endpoint_draft, partition),
+    [TEXT_NETWORK_PARTITION] = offsetof(struct endpoint_draft, network_partition),
 };
 
-struct str *endpoint_text(struct endpoint *e, unsigned n)
+struct str *draft_text(struct endpoint_draft *e, unsigned n)
 {
     ASSERT(n < ENDPOINT_TEXTS);
     return (struct str *)(void *)((char *)e + text_offsets[n]);
@@ -40,7 +40,7 @@ void text_move(struct str *s, char **at)
     *at = to + s->n;
 }
 
-enum endpoint_service endpoint_service_of(const struct endpoint *e)
+enum endpoint_service endpoint_service_of(const struct endpoint_draft *e)
 {
     bool is_leaving = e->member.n && e->member_state == MEMBER_IN_MAINTENANCE;
     if (e->member.n && e->member_state != MEMBER_ACTIVE && !is_leaving)
@@ -150,7 +150,7 @@ static void find_candidates(struct cluster *c)
 
 /* ---- what policies need ---- */
 
-static uint32_t mark_of(const struct endpoint *e)
+static uint32_t mark_of(const struct endpoint_draft *e)
 {
     uint64_t id = balance_hash(e->id, 0);
     return (uint32_t)balance_hash(
@@ -194,29 +194,85 @@ static void set_up_hash(struct cluster *c)
 
 static int by_id(const void *a, const void *b)
 {
-    return str_order(((const struct endpoint *)a)->id, ((const struct endpoint *)b)->id);
+    return str_order(((const struct endpoint_draft *)a)->id, ((const struct endpoint_draft *)b)->id);
 }
 
-static void take_texts(struct cluster *c)
-{
-    size_t bytes = c->id.n + c->owner.n;
-    for (uint32_t i = 0; i < c->endpoint_count; i++)
-        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-            bytes += endpoint_text(&c->endpoints[i], n)->n;
-    char *at = c->memory = must(malloc(bytes + 1));
-    text_move(&c->id, &at);
-    text_move(&c->owner, &at);
-    for (uint32_t i = 0; i < c->endpoint_count; i++)
-        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-            text_move(endpoint_text(&c->endpoints[i], n), &at);
-}
-
-static bool is_sorted(const struct endpoint *endpoints, uint32_t count)
+static bool is_sorted(const struct endpoint_draft *endpoints, uint32_t count)
 {
     for (uint32_t i = 1; i < count; i++)
         if (by_id(&endpoints[i - 1], &endpoints[i]) >= 0)
             return false;
     return true;
+}
+
+/* What an address needs of the block. Behind the last of them the block goes on for a whole one, so that
+ * copying any of them whole reads nothing foreign. */
+static size_t addr_room(const struct addr *a)
+{
+    size_t bytes = offsetof(struct addr, sa) + a->len;
+    bytes = bytes < sizeof(*a) ? bytes : sizeof(*a);
+    return (bytes + _Alignof(struct addr) - 1) / _Alignof(struct addr) * _Alignof(struct addr);
+}
+
+/* The block, addresses first because they are aligned. */
+static void make_room(struct cluster *c, const struct endpoint_draft *from, uint32_t count, char **out_addrs,
+                      char **out_texts)
+{
+    size_t addrs = 0, texts = c->id.n + c->owner.n;
+    for (uint32_t i = 0; i < count; i++) {
+        addrs += addr_room(&from[i].addr);
+        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
+            texts += draft_text_of(&from[i], n).n;
+    }
+    size_t behind = texts < sizeof(struct addr) ? sizeof(struct addr) : texts;
+    *out_addrs = c->memory = must(calloc(1, addrs + behind));
+    *out_texts = *out_addrs + addrs;
+}
+
+static void take_endpoint(struct endpoint *e, const struct endpoint_draft *from, char **addr_at,
+                          char **text_at)
+{
+    *e = (struct endpoint){.slot = from->slot,
+                           .mark = mark_of(from),
+                           .weight = (uint16_t)from->weight,
+                           .service = (uint8_t)endpoint_service_of(from),
+                           .member_state = from->member_state,
+                           .readiness = from->readiness,
+                           .health = from->health,
+                           .admin_drain = from->admin_drain,
+                           .priority = from->priority,
+                           .since_ns = from->since_ns,
+                           .addr = (const struct addr *)(const void *)*addr_at,
+                           .texts = *text_at};
+    size_t room = addr_room(&from->addr);
+    ASSERT(from->weight <= TOPOLOGY_WEIGHT_MAX);
+    memcpy(*addr_at, &from->addr, room);
+    *addr_at += room;
+    for (unsigned n = 0; n < ENDPOINT_TEXTS; n++) {
+        struct str text = draft_text_of(from, n);
+        ASSERT(text.n <= TOPOLOGY_ID_MAX);
+        e->text_bytes[n] = (uint8_t)text.n;
+        text_move(&text, text_at);
+    }
+}
+
+struct endpoint_draft endpoint_draft_of(const struct endpoint *e)
+{
+    struct endpoint_draft d = {.slot = e->slot,
+                               .weight = e->weight,
+                               .addr = *e->addr,
+                               .member_state = e->member_state,
+                               .readiness = e->readiness,
+                               .health = e->health,
+                               .admin_drain = e->admin_drain,
+                               .priority = e->priority,
+                               .since_ns = e->since_ns};
+    size_t used = offsetof(struct addr, sa) + d.addr.len;
+    if (used < sizeof(d.addr)) /* addresses are compared and sent as bytes */
+        memset((char *)&d.addr + used, 0, sizeof(d.addr) - used);
+    for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
+        *draft_text(&d, n) = endpoint_text(e, n);
+    return d;
 }
 
 static void see_slot(struct cluster *c, uint32_t slot)
@@ -227,30 +283,41 @@ static void see_slot(struct cluster *c, uint32_t slot)
         c->endpoint_slots = slot + 1;
 }
 
+/* In the order of `from`, which is sorted. */
+static void take_endpoints(struct cluster *c, const struct endpoint_draft *from)
+{
+    char *addr_at, *text_at;
+    make_room(c, from, c->endpoint_count, &addr_at, &text_at);
+    text_move(&c->id, &text_at);
+    text_move(&c->owner, &text_at);
+    c->endpoints = must(malloc((c->endpoint_count + 1u) * sizeof(*c->endpoints)));
+    c->has_all_slots = true;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        take_endpoint(&c->endpoints[i], &from[i], &addr_at, &text_at);
+        see_slot(c, c->endpoints[i].slot);
+        see_ramp(c, &c->endpoints[i]);
+    }
+}
+
 struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
-                              const struct cluster_options *options, const struct endpoint *endpoints,
+                              const struct cluster_options *options, const struct endpoint_draft *endpoints,
                               uint32_t count)
 {
     struct cluster *c = must(calloc(1, sizeof(*c)));
+    struct endpoint_draft *sorted = NULL;
     atomic_init(&c->refs, 1);
     c->slot = slot;
     c->id = id;
     c->owner = owner;
     options_copy(&cluster_options_table, &c->options, options);
     c->endpoint_count = count;
-    c->endpoints = must(calloc(count + 1u, sizeof(*c->endpoints)));
-    if (count)
-        memcpy(c->endpoints, endpoints, count * sizeof(*endpoints));
-    take_texts(c);
-    if (!is_sorted(c->endpoints, count))
-        qsort(c->endpoints, count, sizeof(*c->endpoints), by_id);
-    c->has_all_slots = true;
-    for (uint32_t i = 0; i < count; i++) {
-        see_slot(c, c->endpoints[i].slot);
-        c->endpoints[i].service = (uint8_t)endpoint_service_of(&c->endpoints[i]);
-        c->endpoints[i].mark = mark_of(&c->endpoints[i]);
-        see_ramp(c, &c->endpoints[i]);
+    if (!is_sorted(endpoints, count)) {
+        sorted = must(malloc(count * sizeof(*sorted)));
+        memcpy(sorted, endpoints, count * sizeof(*sorted));
+        qsort(sorted, count, sizeof(*sorted), by_id);
     }
+    take_endpoints(c, sorted ? sorted : endpoints);
+    free(sorted);
     find_candidates(c);
     set_up_hash(c);
     return c;
@@ -284,7 +351,7 @@ const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id)
     uint32_t low = 0, high = c->endpoint_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = str_order(c->endpoints[middle].id, id);
+        int order = str_order(endpoint_id(&c->endpoints[middle]), id);
         if (!order)
             return &c->endpoints[middle];
         if (order < 0)

@@ -10,7 +10,7 @@
 /* Copies everything; one reference. `endpoints` may come in any order, their ids differ; `service` is
  * derived. */
 struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
-                              const struct cluster_options *options, const struct endpoint *endpoints,
+                              const struct cluster_options *options, const struct endpoint_draft *endpoints,
                               uint32_t count) __attribute__((warn_unused_result));
 void cluster_ref(struct cluster *c);
 /* Any thread; the last one frees. *c becomes NULL. */
@@ -18,18 +18,19 @@ void cluster_unref(struct cluster **c);
 /* By binary search; NULL when there is none. */
 const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id);
 /* What the balancer may do with an endpoint. */
-enum endpoint_service endpoint_service_of(const struct endpoint *e);
+enum endpoint_service endpoint_service_of(const struct endpoint_draft *e);
+/* What it was built from; texts are borrowed from its cluster. */
+struct endpoint_draft endpoint_draft_of(const struct endpoint *e);
 
 /* "source", "uri", "header:NAME", "cookie:NAME"; name is borrowed from text. */
 bool hash_key_parse(struct str text, uint8_t *out_key, struct str *out_name)
     __attribute__((warn_unused_result));
 
-/* The texts of an endpoint, for whoever copies, compares, writes or reads all of them: the n-th, from 0. */
-#define ENDPOINT_TEXTS 7
-struct str *endpoint_text(struct endpoint *e, unsigned n);
-static inline struct str endpoint_text_of(const struct endpoint *e, unsigned n)
+/* The texts of a draft, for whoever copies, compares or reads all of them: n is an enum endpoint_text. */
+struct str *draft_text(struct endpoint_draft *e, unsigned n);
+static inline struct str draft_text_of(const struct endpoint_draft *e, unsigned n)
 {
-    return *endpoint_text((struct endpoint *)(uintptr_t)e, n);
+    return *draft_text((struct endpoint_draft *)(uintptr_t)e, n);
 }
 
 /* Bytewise; a prefix comes first. */

@@ -164,20 +164,20 @@ void model_remove_cluster(struct model *m, struct str owner, struct str id)
 /* ---- endpoints ---- */
 
 /* The endpoint gets texts of its own, its owner's name among them. */
-static void set_endpoint(struct model_endpoint *me, const struct endpoint *e)
+static void set_endpoint(struct model_endpoint *me, const struct endpoint_draft *e)
 {
     size_t bytes = 1;
     me->e = *e;
     me->e.owner = me->object.owner->name;
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-        bytes += endpoint_text(&me->e, n)->n;
+        bytes += draft_text(&me->e, n)->n;
     char *at = me->texts = must(malloc(bytes));
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-        text_move(endpoint_text(&me->e, n), &at);
+        text_move(draft_text(&me->e, n), &at);
 }
 
 struct model_endpoint *model_add_endpoint(struct model *m, struct model_owner *owner, struct model_cluster *c,
-                                          uint32_t slot, const struct endpoint *e)
+                                          uint32_t slot, const struct endpoint_draft *e)
 {
     if (slot == LEDGER_NO_SLOT)
         slot = slots_take(&m->endpoint_slots);
@@ -193,19 +193,19 @@ struct model_endpoint *model_add_endpoint(struct model *m, struct model_owner *o
     return me;
 }
 
-static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+static bool same_endpoint(const struct endpoint_draft *a, const struct endpoint_draft *b)
 {
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-        if (!str_eq(endpoint_text_of(a, n), endpoint_text_of(b, n)))
+        if (!str_eq(draft_text_of(a, n), draft_text_of(b, n)))
             return false;
     return a->weight == b->weight && addr_eq(&a->addr, &b->addr) && a->member_state == b->member_state &&
            a->readiness == b->readiness && a->health == b->health && a->admin_drain == b->admin_drain &&
            a->priority == b->priority;
 }
 
-static void replace_endpoint(struct model *m, struct model_endpoint *me, const struct endpoint *e)
+static void replace_endpoint(struct model *m, struct model_endpoint *me, const struct endpoint_draft *e)
 {
-    struct endpoint next = *e;
+    struct endpoint_draft next = *e;
     char *old_texts = me->texts;
     next.slot = me->e.slot;
     next.owner = me->object.owner->name;
@@ -223,24 +223,24 @@ static void replace_endpoint(struct model *m, struct model_endpoint *me, const s
     model_touch(m, me->cluster);
 }
 
-static bool is_sound(const struct endpoint *e)
+static bool is_sound(const struct endpoint_draft *e)
 {
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-        if (endpoint_text_of(e, n).n > TOPOLOGY_ID_MAX)
+        if (draft_text_of(e, n).n > TOPOLOGY_ID_MAX)
             return false;
     return is_id(e->id) && e->addr.len && e->weight <= TOPOLOGY_WEIGHT_MAX &&
            e->member_state <= MEMBER_SUSPENDED && e->readiness <= ENDPOINT_TERMINATING &&
            e->health <= HEALTH_DOWN && e->admin_drain <= 1;
 }
 
-bool model_put_endpoint(struct model *m, struct str owner, struct str cluster, const struct endpoint *e,
+bool model_put_endpoint(struct model *m, struct str owner, struct str cluster, const struct endpoint_draft *e,
                         struct buf *error)
 {
     struct model_owner *o = model_owner(m, owner);
     struct model_cluster *c = index_get(&m->clusters, cluster);
     if (!c)
         return refuse(error, "no cluster", cluster);
-    struct endpoint copy = *e;
+    struct endpoint_draft copy = *e;
     copy.owner = o->name;
     if (!is_sound(&copy))
         return refuse(error, "no usable id, address, weight or state of endpoint", e->id);

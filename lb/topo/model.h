@@ -41,7 +41,7 @@ void model_keep_owners(struct model *m, const struct topology *from,
 bool model_put_cluster(struct model *m, struct str owner, struct str id,
                        const struct cluster_options *options, struct buf *error)
     __attribute__((warn_unused_result));
-bool model_put_endpoint(struct model *m, struct str owner, struct str cluster, const struct endpoint *e,
+bool model_put_endpoint(struct model *m, struct str owner, struct str cluster, const struct endpoint_draft *e,
                         struct buf *error) __attribute__((warn_unused_result));
 /* slot, service and e->owner are ignored. Of an endpoint that is there already, health, admin_drain and the
  * state of the same member stay as the core set them; health starts anew when the address changes. */

@@ -61,7 +61,7 @@ struct model_cluster {
 struct model_endpoint {
     struct model_object object;
     struct model_cluster *cluster; /* borrowed: it outlives its endpoints */
-    struct endpoint e;
+    struct endpoint_draft e;
     char *texts; /* owned: what e points into */
 };
 
@@ -96,7 +96,7 @@ void model_touch(struct model *m, struct model_cluster *c);
 struct model_cluster *model_add_cluster(struct model *m, struct model_owner *owner, struct str id,
                                         uint32_t slot, const struct cluster_options *options);
 struct model_endpoint *model_add_endpoint(struct model *m, struct model_owner *owner, struct model_cluster *c,
-                                          uint32_t slot, const struct endpoint *e);
+                                          uint32_t slot, const struct endpoint_draft *e);
 /* r->owner is ignored; takes a reference of the rules. */
 void model_add_route(struct model *m, struct model_owner *owner, const struct route *r);
 void model_drop_cluster(struct model *m, struct model_cluster *c);

@@ -12,7 +12,7 @@
 
 /* Slow start counts from here. Where nobody asked for one no time is kept, so that equal topologies have
  * equal bytes. */
-static void note_since(const struct model_cluster *c, struct endpoint *e)
+static void note_since(const struct model_cluster *c, struct endpoint_draft *e)
 {
     if (!c->options.slow_start_ms || endpoint_service_of(e) != SERVICE_ON)
         e->since_ns = 0;
@@ -22,7 +22,7 @@ static void note_since(const struct model_cluster *c, struct endpoint *e)
 
 static void build_cluster(struct model_cluster *c)
 {
-    struct endpoint *endpoints = must(malloc((c->endpoints.count + 1u) * sizeof(*endpoints)));
+    struct endpoint_draft *endpoints = must(malloc((c->endpoints.count + 1u) * sizeof(*endpoints)));
     struct model_endpoint *e;
     uint32_t n = 0;
     for (uint32_t at = 0; (e = index_next(&c->endpoints, &at));) {
@@ -165,11 +165,11 @@ static void load_cluster(struct loading *l, struct cluster *from)
         return;
     }
     for (uint32_t i = 0; i < from->endpoint_count; i++) {
-        const struct endpoint *e = &from->endpoints[i];
-        slot = keep_slot(l->endpoint_used, l->endpoint_given, e->slot);
+        const struct endpoint_draft e = endpoint_draft_of(&from->endpoints[i]);
+        slot = keep_slot(l->endpoint_used, l->endpoint_given, e.slot);
         is_kept &= slot != LEDGER_NO_SLOT;
-        if (!model_add_endpoint(m, model_owner(m, e->owner), c, slot, e))
-            log_error("max_endpoints is too low for endpoint %.*s", STR_ARG(e->id));
+        if (!model_add_endpoint(m, model_owner(m, e.owner), c, slot, &e))
+            log_error("max_endpoints is too low for endpoint %.*s", STR_ARG(e.id));
     }
     if (is_kept) { /* equal in every field: share the built one */
         list_remove(&c->dirty_node);
@@ -224,7 +224,7 @@ void model_keep_owners(struct model *m, const struct topology *from,
         const struct cluster *c = from->clusters[i];
         keep_owner(m, c->owner, is_kept, ctx);
         for (uint32_t k = 0; k < c->endpoint_count; k++)
-            keep_owner(m, c->endpoints[k].owner, is_kept, ctx);
+            keep_owner(m, endpoint_text(&c->endpoints[k], TEXT_OWNER), is_kept, ctx);
     }
     uint32_t count;
     const struct route *routes = route_table_all(from->routes, &count);

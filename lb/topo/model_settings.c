@@ -17,7 +17,7 @@ static void put_endpoint(struct model *m, struct str cluster, const struct endpo
                          struct buf *error)
 {
     struct str id = str_of(from->address);
-    struct endpoint e = {.id = id, .readiness = ENDPOINT_READY, .priority = (uint8_t)from->priority};
+    struct endpoint_draft e = {.id = id, .readiness = ENDPOINT_READY, .priority = (uint8_t)from->priority};
     e.weight = from->weight < 0                     ? 0
                : from->weight > TOPOLOGY_WEIGHT_MAX ? TOPOLOGY_WEIGHT_MAX
                                                     : (uint32_t)from->weight;

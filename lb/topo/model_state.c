@@ -119,7 +119,7 @@ bool model_set_health(struct model *m, struct str cluster, struct str endpoint, 
 enum set_result { SET_OTHER, SET_SAME, SET_CHANGED };
 
 static bool set_all(struct model *m, struct str id, uint8_t value,
-                    enum set_result (*set)(struct endpoint *e, struct str id, uint8_t value))
+                    enum set_result (*set)(struct endpoint_draft *e, struct str id, uint8_t value))
 {
     struct model_cluster *c;
     struct model_endpoint *e;
@@ -134,7 +134,7 @@ static bool set_all(struct model *m, struct str id, uint8_t value,
     return is_any;
 }
 
-static enum set_result set_state(struct endpoint *e, struct str member, uint8_t state)
+static enum set_result set_state(struct endpoint_draft *e, struct str member, uint8_t state)
 {
     if (!e->member.n || !str_eq(e->member, member))
         return SET_OTHER;
@@ -143,7 +143,7 @@ static enum set_result set_state(struct endpoint *e, struct str member, uint8_t 
     return is_same ? SET_SAME : SET_CHANGED;
 }
 
-static enum set_result set_drain(struct endpoint *e, struct str id, uint8_t drain)
+static enum set_result set_drain(struct endpoint_draft *e, struct str id, uint8_t drain)
 {
     if (!str_eq(e->id, id) && !(e->member.n && str_eq(e->member, id)))
         return SET_OTHER;

@@ -202,7 +202,7 @@ static void index_paths(const struct route_table *t, struct host_entry *h)
 {
     h->path_mask = mask_for(h->count);
     h->paths = must(calloc((size_t)h->path_mask + 1, sizeof(*h->paths)));
-    h->lengths = must(malloc((TOPOLOGY_PATH_MAX + 1) * sizeof(*h->lengths)));
+    h->lengths = must(malloc(h->count * sizeof(*h->lengths)));
     for (uint32_t i = h->count; i-- > 0;) { /* shortest first */
         struct str path = t->routes[t->by_length[h->first + i]].path;
         put_slot(h->paths, h->path_mask, str_hash(path), h->first + i + 1);

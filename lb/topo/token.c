@@ -14,9 +14,9 @@ static bool make_token(struct str secret, const struct cluster *c, const struct 
     unsigned char mac[MAC_BYTES];
     struct buf text;
     buf_init(&text);
-    buf_printf(&text, "coxswain sticky %zu %zu ", c->id.n, e->id.n);
+    buf_printf(&text, "coxswain sticky %zu %zu ", c->id.n, endpoint_id(e).n);
     buf_put_str(&text, c->id);
-    buf_put_str(&text, e->id);
+    buf_put_str(&text, endpoint_id(e));
     bool ok = mac_make(secret, buf_str(&text), mac);
     buf_fini(&text);
     if (ok)

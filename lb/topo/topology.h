@@ -42,7 +42,9 @@ enum endpoint_service {
     SERVICE_DRAINING   /* gets new requests only when there is nothing else */
 };
 
-struct endpoint {
+/* An endpoint as its source describes it: what clusters are built from. Texts are at most TOPOLOGY_ID_MAX
+ * long and belong to whoever filled it in. */
+struct endpoint_draft {
     uint32_t slot;   /* in the ledger */
     uint32_t weight; /* 0..1000, default 100 */
     struct addr addr;
@@ -53,11 +55,56 @@ struct endpoint {
     uint8_t member_state, readiness, health; /* enums above */
     uint8_t admin_drain;                     /* coxctl drain */
     uint8_t priority;                        /* tier, 0 first */
-    uint8_t service;                         /* enum endpoint_service, derived by cluster_build */
-    uint32_t mark; /* derived: of id and address; tells it from another endpoint that has its slot later */
     uint64_t
         since_ns; /* wall time when it began to serve (service ON), in clusters with slow_start; else 0 */
 };
+
+/* The texts of an endpoint in the order of their tags on the wire. */
+enum endpoint_text {
+    TEXT_ID,
+    TEXT_OWNER,
+    TEXT_MEMBER,
+    TEXT_PLATFORM_UID,
+    TEXT_REVISION,
+    TEXT_PARTITION,
+    TEXT_NETWORK_PARTITION,
+    ENDPOINT_TEXTS
+};
+
+/* An endpoint of a built cluster: the same in a line of a cache, because there may be 100,000 of them.
+ * Address and texts lie in the cluster's block, one text behind the other; endpoint_id() and its like read
+ * them. */
+struct endpoint {
+    uint32_t slot; /* as above, and so on */
+    uint32_t mark; /* derived: of id and address; tells it from another endpoint that has its slot later */
+    uint16_t weight;
+    uint8_t service; /* enum endpoint_service, derived by cluster_build */
+    uint8_t member_state, readiness, health, admin_drain, priority;
+    uint64_t since_ns;
+    const struct addr *addr; /* may be copied whole; what is behind its len means nothing */
+    const char *texts;
+    uint8_t text_bytes[ENDPOINT_TEXTS];
+};
+_Static_assert(sizeof(struct endpoint) <= 64, "an endpoint fits in a cache line");
+
+/* Borrowed from its cluster, like what follows. */
+static inline struct str endpoint_id(const struct endpoint *e)
+{
+    return str_make(e->texts, e->text_bytes[TEXT_ID]);
+}
+
+static inline struct str endpoint_text(const struct endpoint *e, unsigned n)
+{
+    const char *at = e->texts;
+    for (unsigned i = 0; i < n; i++)
+        at += e->text_bytes[i];
+    return str_make(at, e->text_bytes[n]);
+}
+
+static inline struct str endpoint_member(const struct endpoint *e)
+{
+    return endpoint_text(e, TEXT_MEMBER);
+}
 
 /* A place on the ring of consistent_hash. */
 struct ring_point {
@@ -151,7 +198,7 @@ struct topology {
 };
 
 /* What travels is bounded by these; a topology beyond them is malformed. */
-#define TOPOLOGY_ID_MAX        255u /* bytes of every id, host and short text */
+#define TOPOLOGY_ID_MAX        255u /* bytes of every id, host and short text; fits into uint8_t */
 #define TOPOLOGY_PATH_MAX      1024u
 #define TOPOLOGY_LABEL_MAX     16384u /* the conditions of a route, or its name at its source */
 #define TOPOLOGY_TEXT_MAX      1024u  /* a member's reason */

@@ -27,13 +27,13 @@ static void put_endpoint(struct buf *out, const struct endpoint *e)
     size_t begun = wire_begin(out, CLUSTER_ENDPOINT);
     wire_put_u32(out, ENDPOINT_SLOT, e->slot);
     wire_put_u32(out, ENDPOINT_WEIGHT, e->weight);
-    put_addr(out, &e->addr);
+    put_addr(out, e->addr);
     wire_put_text(out, ENDPOINT_STATE, str_make(state, sizeof(state)));
     if (e->since_ns)
         wire_put_u64(out, ENDPOINT_SINCE, e->since_ns);
     for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
-        if (endpoint_text_of(e, n).n)
-            wire_put_text(out, ENDPOINT_TEXT + n, endpoint_text_of(e, n));
+        if (e->text_bytes[n])
+            wire_put_text(out, ENDPOINT_TEXT + n, endpoint_text(e, n));
     wire_end(out, begun);
 }
 
@@ -106,8 +106,22 @@ void wire_put_members(struct buf *out, const struct topology *t)
     wire_end(out, all);
 }
 
+/* About what a topology takes, so that its buffer is not copied again and again while it grows. */
+static size_t size_guess(const struct topology *t)
+{
+    enum { CLUSTER_GUESS = 1024, ENDPOINT_GUESS = 96, ROUTE_GUESS = 96, MEMBER_GUESS = 160 };
+    size_t endpoints = 0;
+    uint32_t routes;
+    (void)route_table_all(t->routes, &routes);
+    for (uint32_t i = 0; i < t->cluster_count; i++)
+        endpoints += t->clusters[i]->endpoint_count;
+    return CLUSTER_GUESS * (t->cluster_count + 1u) + ENDPOINT_GUESS * endpoints +
+           (size_t)ROUTE_GUESS * routes + (size_t)MEMBER_GUESS * t->member_count;
+}
+
 void topology_encode(const struct topology *t, struct buf *out)
 {
+    (void)buf_reserve(out, size_guess(t));
     wire_put_head(out, &(struct wire_head){.kind = WIRE_WHOLE,
                                            .epoch = t->epoch,
                                            .number = t->number,
@@ -136,7 +150,7 @@ static bool is_id(struct str s)
     return s.n && s.n <= TOPOLOGY_ID_MAX;
 }
 
-static const char *read_endpoint_state(struct str value, struct endpoint *e)
+static const char *read_endpoint_state(struct str value, struct endpoint_draft *e)
 {
     if (value.n < 5)
         return "an endpoint's state is cut short";
@@ -150,7 +164,7 @@ static const char *read_endpoint_state(struct str value, struct endpoint *e)
     return is_known ? NULL : "an endpoint's state is out of range";
 }
 
-static const char *read_endpoint_field(unsigned tag, struct str value, struct endpoint *e)
+static const char *read_endpoint_field(unsigned tag, struct str value, struct endpoint_draft *e)
 {
     switch (tag) {
     case ENDPOINT_SLOT:
@@ -168,17 +182,17 @@ static const char *read_endpoint_field(unsigned tag, struct str value, struct en
     default:
         if (tag < ENDPOINT_TEXT || tag >= ENDPOINT_TEXT + ENDPOINT_TEXTS)
             return NULL;
-        *endpoint_text(e, tag - ENDPOINT_TEXT) = value;
+        *draft_text(e, tag - ENDPOINT_TEXT) = value;
         return value.n <= TOPOLOGY_ID_MAX ? NULL : "a text of an endpoint is too long";
     }
 }
 
-static const char *read_endpoint(struct str fields, struct endpoint *e)
+static const char *read_endpoint(struct str fields, struct endpoint_draft *e)
 {
     unsigned tag;
     struct str value;
     int more;
-    *e = (struct endpoint){.weight = 100, .slot = LEDGER_NO_SLOT};
+    *e = (struct endpoint_draft){.weight = 100, .slot = LEDGER_NO_SLOT};
     while ((more = wire_next(&fields, &tag, &value)) > 0) {
         const char *wrong = read_endpoint_field(tag, value, e);
         if (wrong)
@@ -193,14 +207,14 @@ static const char *read_endpoint(struct str fields, struct endpoint *e)
 struct raw_cluster {
     struct str id, owner, options;
     uint32_t slot;
-    struct endpoint *endpoints; /* owned */
+    struct endpoint_draft *endpoints; /* owned */
     uint32_t endpoint_count;
 };
 
 static const char *add_endpoint(struct raw_cluster *raw, struct str fields)
 {
     uint32_t n = raw->endpoint_count;
-    struct endpoint *room = one_more(raw->endpoints, n, TOPOLOGY_ENDPOINTS_MAX, sizeof(*room));
+    struct endpoint_draft *room = one_more(raw->endpoints, n, TOPOLOGY_ENDPOINTS_MAX, sizeof(*room));
     if (!room)
         return "a cluster has too many endpoints";
     raw->endpoints = room;

@@ -1,12 +1,20 @@
 #include "topo/wire.h"
 
+#include <endian.h>
+#include <string.h>
+
 #include "base/panic.h"
+
+/* A hundred thousand endpoints are a million fields: numbers are stored whole. */
+static inline void store_number(char *to, uint64_t v, size_t bytes)
+{
+    v = htole64(v);
+    memcpy(to, &v, bytes); /* the lowest of them come first */
+}
 
 static void put_number(struct buf *out, uint64_t v, size_t bytes)
 {
-    char *to = buf_reserve(out, bytes);
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (char)(uint8_t)(v >> (8 * i));
+    store_number(buf_reserve(out, bytes), v, bytes);
     out->len += bytes;
 }
 
@@ -48,8 +56,10 @@ bool wire_head(struct str bytes, struct wire_head *out_head, struct str *out_res
 static void put_field(struct buf *out, unsigned tag, size_t bytes)
 {
     ASSERT(bytes <= UINT32_MAX);
-    put_number(out, tag, 2);
-    put_number(out, bytes, 4);
+    char *to = buf_reserve(out, 6 + bytes); /* for what follows, too */
+    store_number(to, tag, 2);
+    store_number(to + 2, bytes, 4);
+    out->len += 6;
 }
 
 void wire_put_u32(struct buf *out, unsigned tag, uint32_t v)
@@ -80,8 +90,7 @@ void wire_end(struct buf *out, size_t begun)
 {
     size_t n = out->len - begun;
     ASSERT(n <= UINT32_MAX);
-    for (size_t i = 0; i < 4; i++)
-        out->p[begun - 4 + i] = (char)(uint8_t)(n >> (8 * i));
+    store_number(out->p + begun - 4, n, 4);
 }
 
 int wire_next(struct str *rest, unsigned *out_tag, struct str *out_value)

@@ -45,7 +45,7 @@ enum wire_endpoint {
     ENDPOINT_STATE, /* five bytes: member state, readiness, health, drain, priority; more may follow some day
                      */
     ENDPOINT_SINCE, /* u64 wall time in ns; absent: 0 */
-    ENDPOINT_TEXT = 16 /* + n of endpoint_text */
+    ENDPOINT_TEXT = 16 /* + enum endpoint_text */
 };
 enum wire_route { ROUTE_HOST = 1, ROUTE_PATH, ROUTE_OWNER, ROUTE_CLUSTER, ROUTE_RULES, ROUTE_LABEL };
 enum wire_member { MEMBER_STATE = 1, MEMBER_SINCE, MEMBER_PID, MEMBER_TEXT = 16 /* + n of member_text */ };

@@ -71,7 +71,7 @@ static const char config[] =
 
 static void add_endpoint(struct world *w, struct str cluster, const struct addr *addr)
 {
-    struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("e"), .addr = *addr};
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("e"), .addr = *addr};
     ASSERT(model_put_endpoint(w->model, STR("fuzz"), cluster, &e, NULL));
 }
 

@@ -15,7 +15,7 @@ static struct topology *make_base(void)
 {
     struct cluster_options options;
     struct model *m = model_create(1, 8, 8);
-    struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("127.0.0.1:80")};
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("127.0.0.1:80")};
     bool done = addr_parse(e.id, &e.addr);
     options_init(&cluster_options_table, &options);
     done = done && model_put_cluster(m, STR("config"), STR("a"), &options, NULL) &&

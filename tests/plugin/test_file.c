@@ -68,7 +68,7 @@ static bool has_endpoint(struct fixture *f, const char *cluster, const char *id)
     const struct cluster *c =
         model_current(f->model) ? topology_cluster(model_current(f->model), str_of(cluster)) : NULL;
     for (uint32_t i = 0; c && i < c->endpoint_count; i++)
-        if (str_eq(c->endpoints[i].id, str_of(id)))
+        if (str_eq(endpoint_id(&c->endpoints[i]), str_of(id)))
             return true;
     return false;
 }

@@ -178,7 +178,7 @@ static const char *published(struct fixture *f)
         at += (size_t)snprintf(text + at, sizeof text - at, "%.*s(", STR_ARG(c->id));
         for (uint32_t k = 0; k < c->endpoint_count; k++)
             at += (size_t)snprintf(text + at, sizeof text - at, "%s%.*s", k ? " " : "",
-                                   STR_ARG(c->endpoints[k].id));
+                                   STR_ARG(endpoint_id(&c->endpoints[k])));
         at += (size_t)snprintf(text + at, sizeof text - at, ")");
     }
     return text;

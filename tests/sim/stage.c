@@ -159,7 +159,7 @@ void stage_advance(struct stage *st, uint64_t ms)
 
 void stage_add_endpoint(struct stage *st, const char *address)
 {
-    struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = str_of(address)};
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = str_of(address)};
     assert_true(addr_parse(e.id, &e.addr));
     assert_true(model_put_endpoint(st->model, STR("test"), STR("c"), &e, NULL));
     stage_serve(st, model_publish(st->model));
@@ -452,7 +452,7 @@ static enum reason fake_start(struct exchange *x)
     *a = (struct attempt){.magic = ATTEMPT_MAGIC,
                           .st = st,
                           .x = x,
-                          .endpoint = x->endpoint->id,
+                          .endpoint = endpoint_id(x->endpoint),
                           .slot = x->endpoint->slot,
                           .fresh = x->fresh_uplink,
                           .writes_left = FOR_EVER};

@@ -76,7 +76,7 @@ static double service_time(struct world *w)
 static struct world *make(int policy, bool is_heavy, double slowness)
 {
     struct world *w = must(calloc(1, sizeof *w));
-    struct endpoint e[SERVERS];
+    struct endpoint_draft e[SERVERS];
     char ids[SERVERS][16];
     int fd = ledger_create(1, 1, 1, SERVERS);
     assert_true(ledger_open(&w->ledger, fd, true));
@@ -86,7 +86,8 @@ static struct world *make(int policy, bool is_heavy, double slowness)
     w->options.balance = policy;
     for (uint32_t i = 0; i < SERVERS; i++) {
         snprintf(ids[i], sizeof ids[i], "10.0.0.%u:80", i);
-        e[i] = (struct endpoint){.weight = 1, .slot = i, .readiness = ENDPOINT_READY, .id = str_of(ids[i])};
+        e[i] = (struct endpoint_draft){
+            .weight = 1, .slot = i, .readiness = ENDPOINT_READY, .id = str_of(ids[i])};
         w->servers[i].slowness = i == 3 ? slowness : 1;
     }
     w->c = cluster_build(STR("c"), STR("sim"), 0, &w->options, e, SERVERS);

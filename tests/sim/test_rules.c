@@ -26,7 +26,7 @@ static struct stage *make_shadow(int endpoints)
 {
     struct stage *st = stage_make("", "eject_failures = 0;", 2);
     struct cluster_options options;
-    struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("10.0.0.9:80")};
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("10.0.0.9:80")};
     options_init(&cluster_options_table, &options);
     options.hold_max = 10;
     options.response_timeout_ms = options.body_timeout_ms = 1000;

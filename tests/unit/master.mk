@@ -10,3 +10,5 @@ unit_tests += tests/unit/master/test_privileges
 tests_unit_master_test_privileges_SOURCES = tests/unit/master/test_privileges.c
 unit_tests += tests/unit/master/test_stalls
 tests_unit_master_test_stalls_SOURCES = tests/unit/master/test_stalls.c
+unit_tests += tests/unit/master/test_published
+tests_unit_master_test_published_SOURCES = tests/unit/master/test_published.c

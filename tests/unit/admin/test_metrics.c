@@ -187,7 +187,7 @@ static void label_values_are_escaped(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f);
-    struct endpoint e = make_endpoint("10.0.0.1:80");
+    struct endpoint_draft e = make_endpoint("10.0.0.1:80");
     e.id = STR("a\"b\\c\nd\xff");
     assert_true(model_put_endpoint(f.model, OWNER, STR("web"), &e, NULL));
     assert_line(text_of(&f),

@@ -219,7 +219,7 @@ static const struct endpoint *endpoint_of(struct script *s, int which)
     const struct cluster *c = topology_cluster(model_current(s->model), STR("shop/1/1/web:http"));
     assert_non_null(c);
     for (uint32_t i = 0; i < c->endpoint_count; i++)
-        if (str_eq(c->endpoints[i].member, str_of(s->started[which])))
+        if (str_eq(endpoint_member(&c->endpoints[i]), str_of(s->started[which])))
             return &c->endpoints[i];
     return NULL;
 }

@@ -108,12 +108,12 @@ static void begin(struct bench *b, int kind, int64_t rise, int64_t fall, const c
     o.probe.timeout_ms = 30;
     o.probe.rise = rise;
     o.probe.fall = fall;
-    const struct endpoint e = {.id = STR("e"),
-                               .addr = b->addr,
-                               .weight = 100,
-                               .readiness = ENDPOINT_READY,
-                               .member = str_of(member),
-                               .member_state = (uint8_t)member_state};
+    const struct endpoint_draft e = {.id = STR("e"),
+                                     .addr = b->addr,
+                                     .weight = 100,
+                                     .readiness = ENDPOINT_READY,
+                                     .member = str_of(member),
+                                     .member_state = (uint8_t)member_state};
     assert_true(model_put_cluster(b->model, STR("t"), STR("c"), &o, NULL));
     assert_true(model_put_endpoint(b->model, STR("t"), STR("c"), &e, NULL));
     options_free(&cluster_options_table, &o);

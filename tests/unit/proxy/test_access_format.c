@@ -91,7 +91,8 @@ static void fill(struct desk *d)
     add_field(d, "User-Agent", STR("curl\\1\xe4\n"));
     add_field(d, "X-My-Field", STR("mine"));
     d->cluster.id = STR("php");
-    d->endpoint.id = STR("10.0.0.1:80");
+    d->endpoint.texts = "10.0.0.1:80";
+    d->endpoint.text_bytes[TEXT_ID] = 11;
     x->cluster = &d->cluster;
     x->endpoint = &d->endpoint;
     x->client_ip = STR("192.0.2.7");
@@ -137,7 +138,8 @@ static void test_json(void **state)
     fill(d);
     assert_string_equal(
         line_of(d, "json", false),
-        "{\"time\":\"2026-11-22T16:23:22.007Z\",\"client_ip\":\"192.0.2.7\",\"client_port\":4711,\"user\":\"\","
+        "{\"time\":\"2026-11-22T16:23:22.007Z\",\"client_ip\":\"192.0.2.7\",\"client_port\":4711,\"user\":"
+        "\"\","
         "\"listener\":\"web\","
         "\"scheme\":\"http\",\"method\":\"GET\",\"host\":\"shop.test\",\"target\":\"/a//b?c=\\\"d\\\"\","
         "\"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes_sent\":13,\"bytes_received\":4,\"referer\":\"\","

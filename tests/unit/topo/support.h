@@ -42,16 +42,16 @@ static inline bool put_cluster(struct model *m, const char *id)
 }
 
 /* A ready endpoint of weight 100 whose id is its address. */
-static inline struct endpoint make_endpoint(const char *address)
+static inline struct endpoint_draft make_endpoint(const char *address)
 {
-    struct endpoint e = {.weight = 100, .readiness = ENDPOINT_READY, .id = str_of(address)};
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = str_of(address)};
     ASSERT(addr_parse(e.id, &e.addr));
     return e;
 }
 
 static inline bool put_endpoint(struct model *m, const char *cluster, const char *address)
 {
-    struct endpoint e = make_endpoint(address);
+    struct endpoint_draft e = make_endpoint(address);
     return model_put_endpoint(m, OWNER, str_of(cluster), &e, NULL);
 }
 

@@ -6,7 +6,7 @@
 #define MAX 16
 
 struct fixture {
-    struct endpoint e[MAX];
+    struct endpoint_draft e[MAX];
     char ids[MAX][24];
     uint32_t count;
     struct cluster *c;
@@ -25,7 +25,7 @@ static struct fixture make(const uint32_t *weights, uint32_t count)
     close(fd);
     ledger_writer_init(&f.w, &f.ledger, 0);
     for (uint32_t i = 0; i < count; i++)
-        f.e[i] = (struct endpoint){.weight = weights[i], .slot = i, .readiness = ENDPOINT_READY};
+        f.e[i] = (struct endpoint_draft){.weight = weights[i], .slot = i, .readiness = ENDPOINT_READY};
     return f;
 }
 
@@ -88,10 +88,10 @@ static void service_follows_from_all_axes(void **state)
         {1, MEMBER_SUSPENDED, ENDPOINT_READY, HEALTH_UP, 1, SERVICE_OFF},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct endpoint e = {.member_state = rows[i].member_state,
-                             .readiness = rows[i].readiness,
-                             .health = rows[i].health,
-                             .admin_drain = rows[i].drain};
+        struct endpoint_draft e = {.member_state = rows[i].member_state,
+                                   .readiness = rows[i].readiness,
+                                   .health = rows[i].health,
+                                   .admin_drain = rows[i].drain};
         if (rows[i].has_member)
             e.member = STR("m");
         if (endpoint_service_of(&e) != rows[i].service)

@@ -62,7 +62,7 @@ static void an_object_has_one_owner(void **state)
     (void)state;
     struct model *m = model_create(1, 4, 4);
     struct cluster_options options = default_options(BALANCE_P2C);
-    struct endpoint e = make_endpoint("1.1.1.1:1");
+    struct endpoint_draft e = make_endpoint("1.1.1.1:1");
     struct buf error;
     buf_init(&error);
     assert_true(put_cluster(m, "a") && put_endpoint(m, "a", "1.1.1.1:1"));
@@ -138,7 +138,7 @@ static void a_whole_view_removes_the_rest(void **state)
 {
     (void)state;
     struct model *m = model_create(1, 8, 8);
-    struct endpoint e = make_endpoint("2.2.2.2:2");
+    struct endpoint_draft e = make_endpoint("2.2.2.2:2");
     assert_true(put_cluster(m, "a") && put_cluster(m, "b"));
     assert_true(put_endpoint(m, "a", "1.1.1.1:1") && put_endpoint(m, "a", "1.1.1.2:1") &&
                 put_endpoint(m, "b", "1.1.1.3:1"));
@@ -214,7 +214,7 @@ static void a_slot_stays_for_life(void **state)
                 put_endpoint(m, "a", "1.1.1.1:2"));
     publish_and_drop(m);
     uint32_t slot = slot_of(m, "a", "1.1.1.1:2");
-    struct endpoint e = make_endpoint("9.9.9.9:9");
+    struct endpoint_draft e = make_endpoint("9.9.9.9:9");
     e.id = STR("1.1.1.1:2");
     e.weight = 1;
     assert_true(model_put_endpoint(m, OWNER, STR("a"), &e, NULL));
@@ -230,7 +230,7 @@ static void the_core_keeps_its_fields(void **state)
 {
     (void)state;
     struct model *m = model_create(1, 4, 8);
-    struct endpoint e = make_endpoint("1.1.1.1:1");
+    struct endpoint_draft e = make_endpoint("1.1.1.1:1");
     e.member = STR("m1");
     e.member_state = MEMBER_STARTING;
     assert_true(put_cluster(m, "a"));
@@ -390,7 +390,7 @@ static void edit(struct model *m)
     snprintf(cluster, sizeof(cluster), "c%u", draw(8));
     snprintf(endpoint, sizeof(endpoint), "10.0.0.%u:80", draw(12));
     snprintf(host, sizeof(host), "%sh%u", draw(2) ? "*." : "", draw(6));
-    struct endpoint e = make_endpoint(endpoint);
+    struct endpoint_draft e = make_endpoint(endpoint);
     e.weight = draw(4) * 50;
     e.member = draw(2) ? STR_NULL : str_of(endpoint);
     e.member_state = (uint8_t)draw(8);

@@ -14,7 +14,7 @@
 
 struct fixture {
     struct cluster_options options;
-    struct endpoint e[MAX];
+    struct endpoint_draft e[MAX];
     char ids[MAX][24];
     uint32_t count;
     struct cluster *c;
@@ -430,7 +430,7 @@ static void since_is_kept_and_travels(void **state)
     uint64_t since_ns = first->clusters[0]->endpoints[0].since_ns;
     assert_true(since_ns > 0 && since_ns <= clock_wall_ns());
     assert_true(put_endpoint(m, "c", "10.0.0.2:80"));
-    struct endpoint heavier = make_endpoint("10.0.0.1:80");
+    struct endpoint_draft heavier = make_endpoint("10.0.0.1:80");
     heavier.weight = 200;
     assert_true(model_put_endpoint(m, OWNER, STR("c"), &heavier, NULL)); /* changed, but no new one */
     struct topology *second = model_publish(m);

@@ -11,7 +11,7 @@ static struct model *fill(void)
     assert_true(put_cluster(m, "php"));
     assert_true(put_cluster(m, "assets"));
     assert_true(put_cluster(m, "empty"));
-    struct endpoint e = make_endpoint("10.0.0.1:9000");
+    struct endpoint_draft e = make_endpoint("10.0.0.1:9000");
     e.id = STR("member-1:http");
     e.member = STR("member-1");
     e.platform_uid = STR("uid");
@@ -66,6 +66,42 @@ static struct topology *decode_exactly(const char *p, size_t n, struct buf *erro
     return t;
 }
 
+/* Addresses of every kind lie in one block, as long as they need to be; the last may be copied whole too. */
+static void a_cluster_keeps_addresses_and_texts_of_any_length(void **state)
+{
+    (void)state;
+    static const char *const addresses[] = {"unix:/run/a.sock", "unix:@abstract", "[2001:db8::1]:443",
+                                            "10.0.0.1:80"};
+    char long_id[TOPOLOGY_ID_MAX];
+    struct endpoint_draft drafts[4];
+    struct cluster_options options;
+    memset(long_id, 'x', sizeof long_id);
+    for (unsigned i = 0; i < 4; i++) {
+        drafts[i] = (struct endpoint_draft){.slot = i,
+                                            .weight = TOPOLOGY_WEIGHT_MAX,
+                                            .readiness = ENDPOINT_READY,
+                                            .id = str_of(addresses[i])};
+        assert_true(addr_parse(drafts[i].id, &drafts[i].addr));
+    }
+    drafts[2].id = drafts[2].network_partition = str_make(long_id, sizeof long_id);
+    options_init(&cluster_options_table, &options);
+    struct cluster *c = cluster_build(STR("all"), OWNER, 0, &options, drafts, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        const struct endpoint *e = cluster_endpoint(c, drafts[i].id);
+        assert_non_null(e);
+        assert_int_equal(e->slot, i);
+        struct endpoint_draft again = endpoint_draft_of(e);
+        struct addr whole = *e->addr;
+        assert_true(addr_eq(&whole, &drafts[i].addr));
+        assert_memory_equal(&again.addr, &drafts[i].addr, sizeof again.addr);
+        assert_int_equal(again.weight, TOPOLOGY_WEIGHT_MAX);
+        for (unsigned n = 0; n < ENDPOINT_TEXTS; n++)
+            assert_true(str_eq(draft_text_of(&again, n), draft_text_of(&drafts[i], n)));
+    }
+    cluster_unref(&c);
+    options_free(&cluster_options_table, &options);
+}
+
 static void what_is_written_is_read(void **state)
 {
     (void)state;
@@ -82,16 +118,18 @@ static void what_is_written_is_read(void **state)
     assert_int_equal(copy->endpoint_slots, 3);
     const struct cluster *php = topology_cluster(copy, STR("php"));
     const struct endpoint *e = cluster_endpoint(php, STR("member-1:http"));
-    assert_true(str_eq(php->owner, OWNER) && str_eq(e->owner, OWNER));
-    assert_true(str_eq(e->member, STR("member-1")) && str_eq(e->platform_uid, STR("uid")));
-    assert_true(str_eq(e->revision, STR("v7")) && str_eq(e->partition, STR("eu-1")));
-    assert_true(str_eq(e->network_partition, STR("eu")));
+    assert_true(str_eq(php->owner, OWNER) && str_eq(endpoint_text(e, TEXT_OWNER), OWNER));
+    assert_true(str_eq(endpoint_id(e), STR("member-1:http")) && str_eq(endpoint_member(e), STR("member-1")));
+    assert_true(str_eq(endpoint_text(e, TEXT_PLATFORM_UID), STR("uid")));
+    assert_true(str_eq(endpoint_text(e, TEXT_REVISION), STR("v7")));
+    assert_true(str_eq(endpoint_text(e, TEXT_PARTITION), STR("eu-1")));
+    assert_true(str_eq(endpoint_text(e, TEXT_NETWORK_PARTITION), STR("eu")));
     assert_int_equal(e->weight, 250);
     assert_int_equal(e->member_state, MEMBER_ACTIVE);
     assert_int_equal(e->health, HEALTH_UP);
     assert_int_equal(e->priority, 2);
     assert_int_equal(e->service, SERVICE_ON);
-    assert_int_equal(addr_port(&e->addr), 9000);
+    assert_int_equal(addr_port(e->addr), 9000);
     assert_int_equal(topology_cluster(copy, STR("assets"))->endpoints[0].service, SERVICE_DRAINING);
     assert_int_equal(copy->members[0].pid, 4711);
     assert_int_equal(copy->members[0].since_wall_ns, 123456789);
@@ -297,6 +335,7 @@ static void an_empty_difference_moves_the_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cluster_keeps_addresses_and_texts_of_any_length),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(routes_tell_missing_from_unknown),
         cmocka_unit_test(every_truncation_is_refused),
