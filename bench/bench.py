@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Side by side: what requests cost with coxswain, nginx, HAProxy and a blind byte relay. README.md says how to read it.
+"""Side by side: what requests cost with coxswain, its peers and a blind byte relay. README.md says how to read it.
 
     make bench                                             every case
     make bench BENCH_FLAGS="--case keepalive,16k --quick"  some of them, short and rough
     make bench BENCH_FLAGS="--peer nginx=/opt/nginx/sbin/nginx --peer haproxy=/opt/haproxy"
 """
 import argparse
+import functools
 import json
 import os
 import platform
@@ -15,8 +16,10 @@ import sys
 import time
 
 from kit import cases, idle, proc, report, scale, workers
-from kit.candidates import Stage, known, version
+from kit.candidates import PEERS, Stage, known, version
 from kit.measure import LoadFailed, Meter, ratio, summary
+
+FAILURES = 2  # runs without an answer
 
 
 def say(text):
@@ -32,8 +35,8 @@ def parse():
     parser.add_argument("--seconds", type=float, help="of one candidate in one round: 4")
     parser.add_argument("--warm", type=float, help="seconds before, not measured: 1")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s: to see that it works")
-    parser.add_argument("--peer", action="append", default=[], metavar="KIND=PROGRAM", help="nginx=PATH or haproxy=PATH")
-    parser.add_argument("--only", help="relay,nginx,haproxy,coxswain, or names as they are printed")
+    parser.add_argument("--peer", action="append", default=[], metavar="KIND=PROGRAM", help=f"KIND one of {', '.join(PEERS)}")
+    parser.add_argument("--only", help="relay,nginx,coxswain, ..., or names as they are printed")
     parser.add_argument("--no-log", dest="log", action="store_false", help="nobody writes an access log")
     parser.add_argument("--no-strace", dest="strace", action="store_false", help="do not count system calls")
     parser.add_argument("--loader", choices=("load", "wrk"), default="load", help="who makes HTTP/1 load where both can")
@@ -68,67 +71,104 @@ class Bench:
     # ---- cases in which all stand side by side ----
 
     def side_by_side(self, names):
-        if any(cases.SIDE_BY_SIDE[n].needs_php for n in names):
+        """Those with the same configs together: their candidates are started once."""
+        results = {}
+        for variant in ("", "-tls"):
+            mine = [n for n in names if cases.SIDE_BY_SIDE[n].variant == variant]
+            if mine:
+                results |= self.same_variant(mine, variant)
+        return {n: results[n] for n in names if n in results}
+
+    def same_variant(self, names, variant):
+        table = {n: cases.SIDE_BY_SIDE[n] for n in names}
+        if any(c.needs_php for c in table.values()):
             self.stage.start_php()
+        if variant == "-tls":
+            self.stage.start_echo()
         candidates = {}
         for name, kind, program in self.known:
+            if not any(kind in c.kinds for c in table.values()):
+                continue
             try:
-                candidates[name] = self.stage.start(name, kind, program, self.proxy_cores)
+                candidates[name] = self.stage.start(name, kind, program, self.proxy_cores, variant=variant)
             except RuntimeError as e:
                 say(f"left out: {e}")
         results = {}
-        for name in names:
-            case = cases.SIDE_BY_SIDE[name]
+        for name, case in table.items():
             if case.needs_php and not self.stage.php_port:
                 continue
             mine = {n: c for n, c in candidates.items() if c.kind in case.kinds}
             if case.direct:
                 mine["direct"] = Direct(self.stage.origin)
-            results[name] = self.one_case(name, case, mine)
+            try:
+                results[name] = self.one_case(name, case, mine)
+            except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as e:
+                say(f"{name} left out: {e}")
         for c in candidates.values():
             self.nursery.end(c.child)
         return results
 
     def one_case(self, name, case, candidates):
         say(f"{name}: {case.title}")
-        squeezer = None
-        if not case.paced and self.squeeze:
-            squeezer = self.nursery.spawn([os.path.join(self.meter.programs, "squeeze"), str(self.squeeze)], self.proxy_cores)
+        squeezer, floor = None, None
+        if case.floor:
+            floor = self.floors[case.floor] if case.floor in self.floors else None
+        share = max(self.squeeze, case.squeeze) if self.squeeze else 0
+        if not case.paced and share:
+            squeezer = self.nursery.spawn([os.path.join(self.meter.programs, "squeeze"), str(share)], self.proxy_cores)
         try:
             rate = self.find_rate(case, candidates) if case.paced else 0
             rounds = self.rounds(case, candidates, rate)
-            calls = {n: self.meter.system_calls(case, c, rate) for n, c in candidates.items() if rounds and n in rounds[0]}
+            calls = {n: self.calls_of(case, n, c, rate) for n, c in candidates.items() if any(n in r for r in rounds)}
         finally:
             if squeezer:
                 self.nursery.end(squeezer)
-        return self.judge(case, candidates, rounds, calls, rate)
+        return self.judge(case, candidates, rounds, calls, rate, floor)
+
+    @functools.cached_property
+    def floors(self):
+        try:
+            return self.meter.floors()
+        except (OSError, ValueError, subprocess.SubprocessError) as e:
+            say(f"no floor of handshakes: {e}")
+            return {}
+
+    def calls_of(self, case, name, candidate, rate):
+        try:
+            return self.meter.system_calls(case, candidate, rate)
+        except (LoadFailed, RuntimeError, OSError) as e:
+            say(f"{name}: system calls not counted: {e}")
+            return None
 
     def rounds(self, case, candidates, rate):
-        rounds, names = [], list(candidates)
+        """[{candidate: what was measured}]. Who fails is out of that round; who fails FAILURES times, out of the case."""
+        rounds, names, failures = [], list(candidates), dict.fromkeys(candidates, 0)
         for i in range(self.args.rounds):
             row = {}
-            for n in names[i % len(names):] + names[:i % len(names)]:
+            for n in names[i % max(1, len(names)):] + names[:i % max(1, len(names))]:
                 try:
                     row[n] = self.meter.measure(case, candidates[n], rate)
                 except LoadFailed as e:
-                    say(f"{n} left out of this case: {e}")
-                    names = [x for x in names if x != n]
-                    break
-            else:
-                if case.needs_php:
-                    row["bare"] = self.bare(rate)
-                rounds.append(row)
-                say(f"  round {len(rounds)}: " + "  ".join(
-                    f"{n} {r['cpu_us']:.1f} µs ({100 * r['core_busy']:.0f} %)" for n, r in row.items() if r["cpu_us"]))
+                    failures[n] += 1
+                    say(f"{n} failed{', left out of this case' if failures[n] == FAILURES else ''}: {e}")
+            names = [n for n in names if failures[n] < FAILURES]
+            if case.needs_php:
+                row["bare"] = self.bare(rate)
+            rounds.append(row)
+            say(f"  round {len(rounds)}: " + "  ".join(
+                f"{n} {r['cpu_us']:.1f} µs ({100 * r['core_busy']:.0f} %)" for n, r in row.items() if r["cpu_us"]))
         return rounds
 
     def find_rate(self, case, candidates):
         """A share of what the slowest carries flat out."""
         all_rates = []
-        for c in candidates.values():
-            seen = self.meter.load(case, c.port, 1)
-            all_rates.append(seen["requests"] / seen["seconds"])
-        return max(1, int(min(all_rates) * case.paced))
+        for n, c in candidates.items():
+            try:
+                seen = self.meter.load(case, self.meter.port(case, c), 1)
+                all_rates.append(seen["requests"] / seen["seconds"])
+            except LoadFailed as e:
+                say(f"{n} has no say in the rate: {e}")
+        return max(1, int(min(all_rates, default=1) * case.paced))
 
     def bare(self, rate):
         """A client that opens, writes, reads and closes, on the proxy's core at the same rate."""
@@ -139,7 +179,7 @@ class Bench:
         return {"requests_per_s": seen["requests"] / seen["seconds"], "errors": seen["errors"], "cpu_us": seen["cpu_us"],
                 "user_us": None, "core_busy": 0, "p50_us": None, "p99_us": None}
 
-    def judge(self, case, candidates, rounds, calls, rate):
+    def judge(self, case, candidates, rounds, calls, rate, floor):
         names = list(candidates) + (["bare"] if case.needs_php else [])
         rows = summary(rounds, case, names)
         for n, c in calls.items():
@@ -148,22 +188,28 @@ class Bench:
                 rows[n]["system_calls_but_epoll_wait"] = sum(v for k, v in c.items() if not k.startswith("epoll_")
                                                              or "wait" not in k)
         ratios = {n: ratio(rounds, case, "coxswain", n) for n in rows if n not in ("coxswain", "direct")}
-        peers = [n for n in rows if n in candidates and candidates[n].kind in ("nginx", "haproxy") and rows[n]["cpu_us"]]
+        peers = [n for n in rows if n in candidates and candidates[n].kind in PEERS and rows[n]["cpu_us"]]
         best = min(peers, key=lambda n: rows[n]["cpu_us"]) if peers else None
         goals = []
         for goal in case.goals:
+            if goal.against == "floor":
+                mine = rows.get("coxswain", {}).get("cpu_us")
+                above = mine - floor if mine and floor else None
+                goals.append({"text": f"{goal.text()} ({floor} µs)", "reached": above,
+                              "met": above is not None and above <= goal.most})
+                continue
             other = best if goal.against == "peer" else next(
                 (n for n in rows if n == goal.against or (n in candidates and candidates[n].kind == goal.against)), None)
             reached = ratios.get(other) if other else None
             goals.append({"text": goal.text(), "against": other, "most": goal.most, "reached": reached,
                           "met": bool(reached and reached["median"] <= goal.most)})
         if case.latency and "coxswain" in rows and "relay" in rows:
-            added = {n: [r[n]["p50_us"] - r["direct"]["p50_us"] for r in rounds if n in r] for n in ("coxswain", "relay")}
+            added = {n: [r[n]["p50_us"] - r["direct"]["p50_us"] for r in rounds if n in r and "direct" in r] for n in ("coxswain", "relay")}
             more = report.row_of([a - b for a, b in zip(added["coxswain"], added["relay"])])
             goals.append({"text": "added p50 ≤ the relay's + 10 µs", "against": "relay", "most": 10, "reached": more,
-                          "met": more["median"] <= 10})
+                          "met": more["median"] is not None and more["median"] <= 10})
         return {"title": case.title, "rate": rate, "rows": rows, "ratios": ratios, "best_peer": best, "goals": goals,
-                "rounds": rounds}
+                "rounds": rounds, "floor": floor}
 
 
 class Direct:
@@ -172,7 +218,8 @@ class Direct:
     child = log = None
 
     def __init__(self, port):
-        self.port = self.port_h2 = port
+        self.port = port
+        self.ports = {"h1": port}
 
     def pids(self):
         return []
@@ -222,12 +269,13 @@ def run(bench, args):
     if sided:
         results |= bench.side_by_side(sided)
     for name, do in (("two-workers", lambda: workers.measure(bench)), ("idle", lambda: idle.measure(bench)),
+                     ("idle-tls", lambda: idle.measure(bench, "idle-tls")), ("idle-h2", lambda: idle.measure(bench, "idle-h2")),
                      ("scale", lambda: scale.measure(bench)), ("instructions", lambda: instructions(args)),
                      ("micro", lambda: micro(args))):
         if name in args.cases:
             try:
                 results[name] = do()
-            except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+            except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as e:
                 say(f"{name} left out: {e}")
     return results
 
@@ -237,12 +285,13 @@ def main():
     for tool in ("taskset", "wrk" if args.loader == "wrk" else "taskset"):
         if proc.which(tool) is None:
             sys.exit(f"bench: {tool} is missing")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, lambda number, _: sys.exit(128 + number))
     began, load_before = time.time(), os.getloadavg()[0]
     with proc.Nursery() as nursery:
         bench = Bench(args, nursery)
         results = run(bench, args)
-        facts = {"machine": machine(), "versions": {n: version(p) for n, k, p in bench.known if k in ("nginx", "haproxy")},
+        facts = {"machine": machine(), "versions": {n: version(p) for n, k, p in bench.known if k in PEERS},
                  "coxswain": subprocess.run([bench.known[-1][2], "-V"], capture_output=True, text=True).stdout.strip(),
                  "logs": "everybody but the relay writes an access log to a file" if args.log else "nobody writes an access log",
                  "loader": args.loader, "squeeze": bench.squeeze, "load_before": load_before, "seconds": time.time() - began}

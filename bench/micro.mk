@@ -1,2 +1,5 @@
 bench_programs += bench/micro/micro
 bench_micro_micro_SOURCES = bench/micro/micro.c bench/micro/decide.c bench/micro/decide.h
+bench_programs += bench/micro/handshake
+bench_micro_handshake_SOURCES = bench/micro/handshake.c
+bench_micro_handshake_LDADD = $(OPENSSL_LIBS)

@@ -1,4 +1,4 @@
-"""Who takes part: coxswain, the blind relay, nginx and HAProxy (those that are installed, and further ones by path)."""
+"""Who takes part: coxswain, the blind relay, and its peers (those that are installed, and further ones by path)."""
 import os
 import re
 import subprocess
@@ -6,13 +6,17 @@ import subprocess
 from kit import proc
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PEERS = ("nginx", "haproxy", "nghttpx", "h2o")
+NAMES_IN_TLS = {"ecdsa": "ecdsa.bench", "rsa": "rsa.bench"}
 
 
 class Candidate:
-    """One proxy process tree that can be loaded. port 0: does not listen in that protocol."""
+    """One proxy process tree that can be loaded. ports: by what is spoken there, "h1", "h2c", "tls", "rsa" (TLS with an RSA
+    certificate). 0: does not listen in that protocol."""
 
-    def __init__(self, name, kind, child, port, port_h2=0, log=None):
-        self.name, self.kind, self.child, self.port, self.port_h2, self.log = name, kind, child, port, port_h2, log
+    def __init__(self, name, kind, child, port, port_h2=0, log=None, port_tls=0, port_rsa=0):
+        self.name, self.kind, self.child, self.port, self.log = name, kind, child, port, log
+        self.ports = {"h1": port, "h2c": port_h2, "tls": port_tls, "rsa": port_rsa}
 
     def pids(self):
         return proc.family(self.child.pid) if self.child else []
@@ -24,13 +28,13 @@ class Candidate:
 
 
 def version(program):
-    """Of an nginx or HAProxy: "1.22.1"."""
+    """Of a peer: "1.22.1"."""
     for flag in ("-v", "-V"):
         try:
             out = subprocess.run([program, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=10).stdout
         except (OSError, subprocess.TimeoutExpired):
             continue
-        m = re.search(r"(?:nginx/|[Vv]ersion |wrk )\s*v?(\d[\w.+~-]*)", out)
+        m = re.search(r"(?:nginx/|nghttp2/|[Vv]ersion |wrk )\s*v?(\d[\w.+~-]*)", out)
         if m:
             return m[1].split("+")[0]
     return "?"
@@ -40,7 +44,7 @@ def known(args, say):
     """[(name, kind, program)] in the order they are shown; what is missing is said."""
     build = os.path.abspath(args.builddir)
     found = [("relay", "relay", os.path.join(build, "bench/load/relay"))]
-    for kind in ("nginx", "haproxy"):
+    for kind in PEERS:
         program = proc.which(kind)
         if program:
             found.append((f"{kind} {version(program)}", kind, program))
@@ -48,8 +52,8 @@ def known(args, say):
             say(f"no {kind} here, left out")
     for peer in args.peer:
         kind, _, program = peer.partition("=")
-        if kind not in ("nginx", "haproxy") or not os.access(program, os.X_OK):
-            say(f"--peer {peer}: nginx=PROGRAM or haproxy=PROGRAM is wanted; left out")
+        if kind not in PEERS or not os.access(program, os.X_OK):
+            say(f"--peer {peer}: KIND=PROGRAM is wanted, KIND one of {', '.join(PEERS)}; left out")
         else:
             found.append((f"{kind} {version(program)}", kind, os.path.abspath(program)))
     found.append(("coxswain", "coxswain", os.path.abspath(args.coxswain or os.path.join(build, "coxswain"))))
@@ -87,7 +91,29 @@ class Stage:
         self.origin = proc.free_port()
         nursery.spawn([os.path.join(self.build, "bench/load/origin"), str(self.origin)], load_cores)
         proc.wait_until(lambda: proc.answers(self.origin), "the origin does not answer")
-        self.php_port = 0
+        self.php_port = self.echo_port = 0
+
+    def start_echo(self):
+        """Certificates, and the server of HTTP/2 behind."""
+        if self.echo_port:
+            return
+        for kind, name in NAMES_IN_TLS.items():
+            self.make_certificate(kind, name)
+        port = proc.free_port()
+        self.nursery.spawn([os.path.join(self.build, "bench/load/echo"), str(port)], self.load_cores)
+        proc.wait_until(lambda: proc.is_listening(port), "the echo server does not listen")
+        self.echo_port = port
+
+    def make_certificate(self, kind, name):
+        base = self.nursery.path(kind)
+        key = {"ecdsa": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"]}[kind]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-keyout", base + ".key", "-out", base + ".crt",
+                        "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name, "-days", "30"],
+                       check=True, capture_output=True)
+        with open(base + ".pem", "w") as f:
+            f.write(proc.text_of(base + ".crt") + proc.text_of(base + ".key"))
+        for end in (".key", ".pem"):
+            os.chmod(base + end, 0o644)  # some peers give up root before they read it
 
     def start_php(self):
         """False when there is no php-fpm."""
@@ -114,41 +140,51 @@ class Stage:
         log = self.nursery.path(f"{name}.log")
         return {
             "name": name, "workers": workers, "dir": self.nursery.folder, "port": port, "port_h2": proc.free_port(),
-            "origin": self.origin, "root": self.root, "php_port": php or 9,
+            "port_tls": proc.free_port(), "port_rsa": proc.free_port(), "origin": self.origin, "echo": self.echo_port,
+            "ecdsa": self.nursery.path("ecdsa"), "rsa": self.nursery.path("rsa"), "root": self.root, "php_port": php or 9,
             "user": 'user = "root";' if os.geteuid() == 0 else "",
             "php": ', { name = "php"; protocol = "fastcgi"; endpoints = ( "127.0.0.1:%d" ); fastcgi = '
                    '{ document_root = "%s"; index = "index.php"; }; }' % (php, self.root) if php else "",
             "php_route": ', { host = "*"; path = "/php"; cluster = "php"; }' if php else "",
             "log_file": log}, log if logging else None
 
-    def start(self, name, kind, program, cores, workers=1, variant="", **more):
+    def prepare(self, kind, variant, tag, v, log, config):
+        """Writes the config; the arguments to start with."""
+        if kind == "relay":
+            return [str(v["port"]), str(self.origin), str(v["workers"])]
+        if kind == "nginx":
+            v["log"] = f"{log} combined buffer=64k flush=1s" if log else "off"
+            if variant == "-tls":
+                fill("nginx-tls-locations", self.nursery.path(f"{tag}-locations"), v)
+        elif kind == "haproxy":
+            v["log"] = "log stdout format raw local0" if log else ""
+            v["log_on"] = "log global\n    option httplog" if log else ""
+        elif kind == "h2o":
+            v["log"] = f"access-log: {log}" if log else ""
+            v["user"] = "user: root" if os.geteuid() == 0 else ""
+        else:
+            v["log"] = log or ("/dev/null" if kind == "nghttpx" else "off")
+        end = "cfg" if kind == "coxswain" else "conf"
+        conf = config or fill(f"{kind}{variant}.{end}", self.nursery.path(f"{tag}.{end}"), v)
+        return {"haproxy": ["-db", "-f", conf], "nghttpx": [f"--conf={conf}"]}.get(kind, ["-c", conf])
+
+    def start(self, name, kind, program, cores, workers=1, variant="", config=None):
         self.serial += 1
         port = proc.free_port()
         tag = f"{kind}{self.serial}"
         v, log = self.values(tag, workers, port)
-        if kind == "relay":
-            child = self.nursery.spawn([program, str(port), str(self.origin), str(workers)], cores)
-            candidate = Candidate(name, kind, child, port)
-        elif kind == "nginx":
-            v["log"] = f"{log} combined buffer=64k flush=1s" if log else "off"
-            conf = fill(f"nginx{variant}.conf", self.nursery.path(f"{tag}.conf"), v)
-            child = self.nursery.spawn([program, "-c", conf], cores)
-            candidate = Candidate(name, kind, child, port, 0 if variant else v["port_h2"], log)
-        elif kind == "haproxy":
-            v["log"] = "log stdout format raw local0" if log else ""
-            v["log_on"] = "log global\n    option httplog" if log else ""
-            conf = fill(f"haproxy{variant}.conf", self.nursery.path(f"{tag}.conf"), v)
-            child = self.nursery.spawn([program, "-db", "-f", conf], cores)
-            candidate = Candidate(name, kind, child, port, 0 if variant else v["port_h2"], child.output)
-        else:
-            v["log"] = log or "off"
-            conf = more.get("config") or fill(f"coxswain{variant}.cfg", self.nursery.path(f"{tag}.cfg"), v)
-            child = self.nursery.spawn([program, "-c", conf], cores, COXSWAIN_PLUGIN_DIR=os.path.join(self.build, "plugins"))
-            candidate = Candidate(name, kind, child, port, port, log)
+        arguments = self.prepare(kind, variant, tag, v, log, config)
+        child = self.nursery.spawn([program] + arguments, cores, COXSWAIN_PLUGIN_DIR=os.path.join(self.build, "plugins"))
+        port_h2 = 0 if kind == "relay" or variant == "-minimal" else v["port_h2"] if kind in ("nginx", "haproxy") else port
+        candidate = Candidate(name, kind, child, port, port_h2, child.output if kind == "haproxy" else log)
+        if variant == "-tls":
+            candidate.ports |= {"tls": v["port_tls"], "rsa": v["port_tls" if kind == "nghttpx" else "port_rsa"]}
+        if kind == "coxswain":
             candidate.control = self.nursery.path(f"{tag}.sock")
         try:
             proc.wait_until(lambda: child.poll() is not None or proc.answers(port), f"{name} does not answer")
         except RuntimeError as e:
+            self.nursery.end(child)
             raise RuntimeError(f"{e}\n{proc.text_of(child.output)[-2000:]}") from None
         if child.poll() is not None:
             raise RuntimeError(f"{name} ended at once:\n{proc.text_of(child.output)[-2000:]}")

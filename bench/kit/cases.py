@@ -2,16 +2,19 @@
 from dataclasses import dataclass, field
 
 PROXIES = ("relay", "nginx", "haproxy", "coxswain")
-PARSERS = ("nginx", "haproxy", "coxswain")
+PARSERS = ("nginx", "haproxy", "nghttpx", "h2o", "coxswain")
+GRPC = ("nginx", "haproxy", "nghttpx", "coxswain")
 
 
 @dataclass
 class Goal:
     """coxswain's CPU per request against another's: at most `most` times."""
-    against: str  # "relay", "peer" (the better one), "nginx", "bare"
+    against: str  # "relay", "peer" (the better one), "nginx", "bare", "floor" (of OpenSSL; `most` is µs above it)
     most: float
 
     def text(self):
+        if self.against == "floor":
+            return f"≤ the floor + {self.most:.0f} µs"
         who = {"peer": "the better peer", "relay": "the relay", "bare": "a bare client"}.get(self.against, self.against)
         return f"≤ {self.most:.2f} × {who}"
 
@@ -26,7 +29,14 @@ class Case:
     goals: tuple = ()
     paced: float = 0     # at this share of what the slowest carries, instead of flat out
     latency: bool = False
-    loader: str = ""     # "wrk" or "h2load" when the case is about that
+    loader: str = ""     # "wrk", "h2load" or "tls" when the case is about that
+    variant: str = ""    # of the configs: "-tls" has TLS, HTTP/2 and the echo server behind it
+    protocol: str = "h1" # or "h2c", "tls", "rsa": which of the ports
+    host: str = ""       # asked for in the handshake
+    body: int = 0        # bytes of every answer, for a loader that looks at no lengths
+    message: bytes = b"" # sent as the body of a gRPC request
+    floor: str = ""      # bench/micro/handshake says what OpenSSL alone takes
+    squeeze: int = 0     # at least so many percent of the proxy's core are taken away: the client is dear too
     needs_php: bool = False
     direct: bool = False
 
@@ -35,8 +45,17 @@ def fields(n):
     return [f"X-Field-{i:02d}: value number {i} of {n}" for i in range(n)]
 
 
-# nginx and HAProxy per CPU second: 1.3 times as many requests are 1/1.3 of the CPU per request.
+def secure(title, protocol="tls", **more):
+    return Case(title, kinds=more.pop("kinds", PARSERS), variant="-tls", protocol=protocol, **more)
+
+
+# Peers per CPU second: 1.3 times as many requests are 1/1.3 of the CPU per request.
 FASTER = (Goal("peer", 1 / 1.3),)
+LEVEL = (Goal("peer", 1.0),)
+HANDSHAKE = (Goal("peer", 1.0), Goal("floor", 40))
+STREAMS = ["-c10", "-m32"]
+WIDE = ["-c4", "-m4", "-w30", "-W30"]  # windows of 1 GiB: the client holds nobody up
+ECHO = b"\x00\x00\x00\x00\x10" + b"sixteen bytes in"
 
 SIDE_BY_SIDE = {
     "keepalive": Case("keep-alive, 64 connections, 13-byte body", wrk=[], goals=(Goal("relay", 1.15), Goal("peer", 0.65))),
@@ -49,7 +68,23 @@ SIDE_BY_SIDE = {
     "download1m": Case("1 MiB downloads", path="/1m", load=["-c16"], wrk=["-c16"], goals=(Goal("peer", 1.0),)),
     "latency": Case("one connection at a fixed rate", load=["-c1"], paced=0.5, latency=True, direct=True),
     "latency64": Case("64 connections at a fixed rate", paced=0.5, latency=True, direct=True),
-    "h2load": Case("HTTP/2 in clear, 10 connections with 32 streams each", loader="h2load", kinds=PARSERS, goals=FASTER),
+    "h2load": secure("HTTP/2 in clear, 10 connections with 32 streams each", "h2c", loader="h2load", load=STREAMS, body=13,
+                     goals=FASTER),
+    "h2tls": secure("HTTP/2 over TLS, 10 connections with 32 streams each", loader="h2load", load=STREAMS, body=13,
+                    goals=FASTER),
+    "grpc": secure("gRPC, unary echo of 16 bytes, HTTP/2 on both sides, 10 connections with 32 streams each", "h2c",
+                   path="/bench.Echo/Say", kinds=GRPC, loader="h2load", load=STREAMS, body=len(ECHO), message=ECHO,
+                   goals=FASTER),
+    "tls": secure("TLS 1.3, keep-alive, 64 connections, 13-byte body", loader="tls", goals=FASTER),
+    "handshakes": secure("full handshakes of TLS 1.3, ECDSA P-256", loader="tls", load=["-H"], host="ecdsa.bench",
+                         floor="ecdsa", squeeze=50, goals=HANDSHAKE),
+    "handshakes-rsa": secure("full handshakes of TLS 1.3, RSA 2048", "rsa", loader="tls", load=["-H"], host="rsa.bench",
+                             floor="rsa", squeeze=15, goals=HANDSHAKE),
+    "resumptions": secure("resumed handshakes of TLS 1.3", loader="tls", load=["-R"], host="ecdsa.bench", floor="resumed",
+                          squeeze=50, goals=HANDSHAKE),
+    "tls1m": secure("1 MiB downloads over TLS", path="/1m", loader="tls", load=["-c16"], squeeze=30, goals=LEVEL),
+    "h2c1m": secure("1 MiB downloads over HTTP/2 in clear, 4 connections with 4 streams each", "h2c", path="/1m",
+                    loader="h2load", load=WIDE, body=1 << 20, goals=LEVEL),
     "fastcgi": Case("FastCGI to php-fpm, a connection per request, at a fixed rate", path="/php", load=["-c16"], paced=0.7,
                     kinds=("nginx", "coxswain"), needs_php=True, goals=(Goal("nginx", 0.8), Goal("bare", 1.25))),
     "files1k": Case("static files of 1 KiB", path="/files/1k.bin", wrk=[], kinds=("nginx", "coxswain"),
@@ -57,5 +92,5 @@ SIDE_BY_SIDE = {
     "files1m": Case("static files of 1 MiB", path="/files/1m.bin", load=["-c16"], wrk=["-c16"], kinds=("nginx", "coxswain"),
                     goals=(Goal("nginx", 1.0),)),
 }
-OTHERS = ("two-workers", "idle", "scale", "instructions", "micro")
+OTHERS = ("two-workers", "idle", "idle-tls", "idle-h2", "scale", "instructions", "micro")
 NAMES = list(SIDE_BY_SIDE) + list(OTHERS)

@@ -23,9 +23,13 @@ class Meter:
         self.args, self.nursery, self.load_core, self.proxy_cores = args, nursery, load_core, proxy_cores
         self.programs = os.path.join(os.path.abspath(args.builddir), "bench/load")
 
-    def run(self, command):
-        out = subprocess.run(["taskset", "-c", ",".join(map(str, self.load_core))] + command, capture_output=True, text=True,
-                             env={**os.environ, "PATH": proc.PATH})
+    def run(self, command, seconds):
+        try:
+            out = subprocess.run(["taskset", "-c", ",".join(map(str, self.load_core))] + command, capture_output=True, text=True,
+                                 env={**os.environ, "PATH": proc.PATH}, timeout=3 * seconds + 30,
+                                 preexec_fn=proc.die_with_us)
+        except subprocess.TimeoutExpired:
+            raise LoadFailed(f"{' '.join(command)}: does not end") from None
         if out.returncode != 0:
             raise LoadFailed(f"{' '.join(command)}: {out.stdout[-300:]}{out.stderr[-300:]}")
         return out.stdout
@@ -34,34 +38,58 @@ class Meter:
         """{"requests", "errors", "seconds", "p50_us", "p99_us"} as the load maker saw it."""
         loader = case.loader or ("wrk" if self.args.loader == "wrk" and case.wrk is not None and not rate else "load")
         if loader == "wrk":
-            return self.wrk(case, port, seconds)
-        if loader == "h2load":
-            return self.h2load(port, seconds)
-        pace = ["-r", str(rate)] if rate else []
-        return json.loads(self.run([os.path.join(self.programs, "load"), "-d", str(seconds)] + case.load + pace
-                                   + [str(port), case.path]))
+            seen = self.wrk(case, port, seconds)
+        elif loader == "h2load":
+            seen = self.h2load(case, port, seconds)
+        else:
+            more = ["-r", str(rate)] if rate else []
+            more += ["-s", case.host] if case.host else []
+            seen = json.loads(self.run([os.path.join(self.programs, loader), "-d", str(seconds)] + case.load + more
+                                       + [str(port), case.path], seconds))
+        if seen["requests"] == 0 or seen["errors"] > seen["requests"]:
+            raise LoadFailed(f"{seen['requests']} answers, {seen['errors']} errors")
+        return seen
 
     def wrk(self, case, port, seconds):
         conns = [] if any(o.startswith("-c") for o in case.wrk) else ["-c64"]
         out = self.run(["wrk", "-t1", f"-d{max(1, round(seconds))}", "--latency"] + conns + case.wrk
-                       + [f"http://127.0.0.1:{port}{case.path}"])
+                       + [f"http://127.0.0.1:{port}{case.path}"], seconds)
         count, took = re.search(r"(\d+) requests in ([\d.]+)(?:m|s)", out).groups()
         errors = sum(int(n) for line in re.findall(r"Socket errors: (.*)", out) for n in re.findall(r"\d+", line))
         errors += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
         p = {q: float(v) * UNITS[u] for q, v, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", out)}
         return {"requests": int(count), "errors": errors, "seconds": float(took), "p50_us": p.get("50"), "p99_us": p.get("99")}
 
-    def h2load(self, port, seconds):
-        out = self.run(["h2load", "-t1", "-c10", "-m32", f"-D{max(1, round(seconds))}", f"http://127.0.0.1:{port}/"])
+    def h2load(self, case, port, seconds):
+        options = ["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"] if case.protocol == "tls" else []
+        if case.message:
+            path = self.nursery.path("message")
+            with open(path, "wb") as f:
+                f.write(case.message)
+            options += ["-d", path, "-H", "content-type: application/grpc", "-H", "te: trailers"]
+        scheme = "https" if case.protocol == "tls" else "http"
+        out = self.run(["h2load", "-t1", f"-D{max(1, round(seconds))}"] + case.load + options
+                       + [f"{scheme}://127.0.0.1:{port}{case.path}"], seconds)
         done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", out)
         took = re.search(r"finished in ([\d.]+)(m?s)", out)
+        data = re.search(r"\((\d+)\) data", out)
         if not done or int(done[1]) == 0:
-            raise LoadFailed("no answer over HTTP/2 in clear")
+            raise LoadFailed("no answer over HTTP/2")
+        if int(data[1]) < case.body * int(done[1]):
+            raise LoadFailed(f"{done[1]} answers have {data[1]} bytes: less than {case.body} each")
         return {"requests": int(done[1]), "errors": sum(int(done[i]) for i in (2, 3, 4)),
                 "seconds": float(took[1]) / (1000 if took[2] == "ms" else 1), "p50_us": None, "p99_us": None}
 
+    def floors(self):
+        """{kind of handshake: µs} that OpenSSL alone takes, on the proxy's core."""
+        out = subprocess.run(["taskset", "-c", str(self.proxy_cores[0]),
+                              os.path.join(self.programs, "../micro/handshake")]
+                             + [self.nursery.path(f"{kind}.{end}") for kind in ("ecdsa", "rsa") for end in ("crt", "key")]
+                             + [str(min(1, self.args.seconds))], capture_output=True, text=True, check=True).stdout
+        return json.loads(out)
+
     def port(self, case, candidate):
-        return candidate.port_h2 if case.loader == "h2load" else candidate.port
+        return candidate.ports[case.protocol]
 
     def measure(self, case, candidate, rate=0):
         seconds, port = self.args.seconds, self.port(case, candidate)

@@ -1,4 +1,5 @@
 """Processes: starting them on a core, what they have used, ending them. Only what we started is ever ended."""
+import ctypes
 import os
 import shutil
 import signal
@@ -9,6 +10,15 @@ import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATH = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_us():
+    """In a child before its exec: the kernel ends it (kindly) when the bench is gone, however it went."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def which(program):
@@ -141,7 +151,7 @@ class Nursery:
             command = ["taskset", "-c", ",".join(map(str, cores))] + command
         with open(self.path(f"out-{len(self.children)}"), "ab") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     env={**os.environ, "PATH": PATH, **env})
+                                     env={**os.environ, "PATH": PATH, **env}, preexec_fn=die_with_us)
         child.output = log.name
         self.children.append(child)
         return child

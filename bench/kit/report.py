@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape
 
 from kit.stats import interval, median, spread
 
-COLOURS = {"coxswain": "#1f6feb", "relay": "#8c959f", "nginx": "#2da44e", "haproxy": "#bf8700", "bare": "#57606a"}
+COLOURS = {"coxswain": "#1f6feb", "relay": "#8c959f", "nginx": "#2da44e", "haproxy": "#bf8700", "nghttpx": "#8250df",
+           "h2o": "#1b7c83", "bare": "#57606a"}
 
 
 def row_of(values):
@@ -49,6 +50,7 @@ def side_by_side(result):
                      f"{r['rounds_counted']} of {r['rounds']}" if r["cpu_us"] is not None else "",
                      number(r["p50_us"], ",.0f"), number(r["p99_us"], ",.0f"), r["errors"]])
     at = f", {result['rate']:,} requests/s" if result["rate"] else ""
+    at += f"; OpenSSL alone takes {result['floor']:.1f} µs" if result.get("floor") else ""
     return f"### {result['title']}{at}\n\n{table(head, rows)}"
 
 
@@ -106,7 +108,7 @@ def micro(result):
     return f"### {result['title']}\n\n" + table(["", "ns"], [[k, f"{v:.1f}"] for k, v in result["ns"].items()])
 
 
-KINDS = {"two-workers": two_workers, "idle": idle, "scale": scale, "instructions": instructions, "micro": micro}
+KINDS = {"two-workers": two_workers, "idle": idle, "idle-tls": idle, "idle-h2": idle, "scale": scale, "instructions": instructions, "micro": micro}
 
 
 def markdown(whole):

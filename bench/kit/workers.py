@@ -34,7 +34,7 @@ def load_and_look(bench, candidate, pid):
     pids = candidate.pids()
     total0, user0 = proc.cpu_seconds(pids)
     load = subprocess.Popen([os.path.join(bench.meter.programs, "load"), "-d", str(bench.args.seconds), str(candidate.port),
-                             "/"], stdout=subprocess.PIPE, text=True)
+                             "/"], stdout=subprocess.PIPE, text=True, preexec_fn=proc.die_with_us)
     middle = None
     try:
         def all_there():

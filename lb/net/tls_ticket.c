@@ -35,16 +35,25 @@ static int seal(const struct tls_worker *tw, unsigned char *name, unsigned char 
     return GOOD;
 }
 
-static int unseal(const struct tls_worker *tw, const unsigned char *name, const unsigned char *iv,
+/* Clients of TLS 1.3 use a ticket once (RFC 8446 C.4): one that came back gets another, else every second or
+ * third connection would need a full handshake. Not where a certificate is asked for: it would never be
+ * looked at again. */
+static bool renews(const struct tls *t)
+{
+    return SSL_version(t->ssl) == TLS1_3_VERSION && t->auth_mode == CLIENT_AUTH_OFF;
+}
+
+static int unseal(const struct tls *t, const unsigned char *name, const unsigned char *iv,
                   EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
+    const struct tls_worker *tw = t->worker;
     for (int i = 0; i < TICKET_KEYS; i++) {
         const unsigned char *key = tw->tickets.key[i];
         if (memcmp(name, key, NAME_BYTES) != 0)
             continue;
         if (!key_mac(mac, key) || EVP_DecryptInit_ex(cipher, tw->cipher, NULL, key + AES_AT, iv) != 1)
             return -1;
-        return i == TICKET_PREVIOUS ? GOOD_BUT_OLD : GOOD;
+        return i == TICKET_PREVIOUS || renews(t) ? GOOD_BUT_OLD : GOOD;
     }
     return NO_TICKET; /* a full handshake, then */
 }
@@ -55,5 +64,5 @@ int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
     const struct tls *t = tls_of(ssl);
     if (!t || !t->worker->has_tickets)
         return NO_TICKET;
-    return is_new ? seal(t->worker, name, iv, cipher, mac) : unseal(t->worker, name, iv, cipher, mac);
+    return is_new ? seal(t->worker, name, iv, cipher, mac) : unseal(t, name, iv, cipher, mac);
 }

@@ -149,6 +149,17 @@ def test_tickets_are_good_after_a_reload_and_an_upgrade(ticket_door, ca):
     assert reused
 
 
+def test_a_ticket_of_tls13_that_came_back_brings_another(ticket_door, ca):
+    """Clients use each once: without another one they would be out of tickets soon."""
+    door = ticket_door()
+    ctx = ca.client_context(version="1.3")
+    session, _ = resume(door.port, ctx)
+    another, reused = resume(door.port, ctx, session=session)
+    assert reused and another != session
+    _, reused = resume(door.port, ctx, session=another)
+    assert reused
+
+
 def test_ticket_keys_rotate(ticket_door, ca):
     """A ticket outlives one rotation and not two or three."""
     door = ticket_door(ticket_rotation="1s")
@@ -436,8 +447,9 @@ def test_P6_a_session_of_one_site_is_no_key_to_another(mutual, origin, ca, versi
 def test_resumed_session_keeps_its_identity(mutual, origin, ca, alice):
     ctx = ca.client_context(alice)
     session, _ = resume(mutual.ports["mixed"], ctx, host="closed.test")
-    _, reused = resume(mutual.ports["mixed"], ctx, host="closed.test", session=session)
+    again, reused = resume(mutual.ports["mixed"], ctx, host="closed.test", session=session)
     assert reused
+    assert again == session, "no further ticket: certificates are to be looked at again some day"
     assert [r.get("x-client-cert-issuer") for r in origin.requests] == ["CN=Users"] * 2
 
 
