@@ -74,7 +74,7 @@ struct listener_settings {
     char *access_format;           /* NULL: that of log */
     struct log_format *log_format; /* compiled from it by settings_load; owned; NULL: the default line */
     struct tls_listener_settings tls;
-    char *guard;                   /* name of a guard, or NULL */
+    char *guard; /* name of a guard, or NULL */
 };
 
 struct probe_settings {
@@ -151,7 +151,7 @@ struct cluster_options {
     int64_t retry_budget;        /* percent of the requests */
     int64_t eject_failures;      /* in a row; 0: never ejected */
     uint64_t eject_time_ms;
-    int64_t eject_rate;        /* points above the others' failure rate; 0: not compared (topo/outlier.h) */
+    int64_t eject_rate; /* points above the others' failure rate; 0: not compared (topo/outlier.h) */
     int64_t eject_min_requests;
     uint64_t eject_interval_ms;
     int64_t eject_max_percent; /* of the endpoints may be ejected at a time */
@@ -330,6 +330,12 @@ void cluster_options_settle(struct cluster_options *options);
 bool cluster_id_is_valid(struct str text);
 /* "source", "uri", "header:NAME", "cookie:NAME". */
 bool hash_key_is_valid(struct str text);
+/* What a row of a cluster alone cannot say, as far as no other section is asked. False when something was
+ * wrong: `complain` was told of all of it. */
+bool cluster_options_check(const struct cluster_options *o, route_complain_fn *complain, void *ctx)
+    __attribute__((warn_unused_result));
+/* Is there a guard of this name? */
+bool settings_has_guard(const struct settings *s, const char *name);
 /* Names of listeners, plugins, cartridges, applications, aliases, ports: 1 to NAME_MAX_BYTES bytes of
  * A-Z a-z 0-9 . _ -, so that an id made of them is never too long and never ambiguous. */
 #define NAME_MAX_BYTES 60

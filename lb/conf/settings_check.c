@@ -147,25 +147,6 @@ static void check_files(const struct files_settings *files, struct reader *r)
         reader_error(r, &files->internal_prefix, "internal_prefix must begin and end with \"/\"");
 }
 
-static void check_probe(const struct cluster_options *o, struct reader *r)
-{
-    const struct probe_settings *probe = &o->probe;
-    if (probe->kind == PROBE_FASTCGI && o->protocol != PROTOCOL_FASTCGI)
-        reader_error(r, &probe->kind, "a fastcgi probe needs protocol = \"fastcgi\"");
-    if (probe->kind == PROBE_HTTP && o->protocol == PROTOCOL_FASTCGI)
-        reader_error(r, &probe->kind, "an http probe cannot ask a FastCGI server; use kind = \"fastcgi\"");
-    if (probe->kind == PROBE_HTTP && o->protocol == PROTOCOL_H2)
-        reader_error(
-            r, &probe->kind,
-            "an http probe speaks HTTP/1.1, which servers of protocol = \"h2\" need not; use kind = \"h2\"");
-    if ((probe->kind == PROBE_H2 || probe->kind == PROBE_GRPC) && o->protocol == PROTOCOL_FASTCGI)
-        reader_error(r, &probe->kind, "a FastCGI server does not speak HTTP/2; use kind = \"fastcgi\"");
-    if (probe->path && probe->path[0] != '/')
-        reader_error(r, &probe->path, "the path of a probe must begin with \"/\"");
-    if (probe->status_min > probe->status_max)
-        reader_error(r, &probe->status_min, "status_min is above status_max");
-}
-
 static bool is_cookie_name(struct str text)
 {
     for (size_t i = 0; i < text.n; i++)
@@ -176,12 +157,6 @@ static bool is_cookie_name(struct str text)
 
 static void check_balance(const struct settings *s, const struct cluster_options *o, struct reader *r)
 {
-    if (!hash_key_is_valid(str_of(o->hash_on)))
-        reader_error(r, &o->hash_on,
-                     "hash_on = \"%s\": expected \"source\", \"uri\", \"header:NAME\" or \"cookie:NAME\"",
-                     o->hash_on);
-    if (!(o->hash_balance >= 1 && o->hash_balance <= 1000))
-        reader_error(r, &o->hash_balance, "hash_balance must be between 1 and 1000");
     if (!o->sticky.cookie)
         return;
     if (!is_cookie_name(str_of(o->sticky.cookie)))
@@ -190,6 +165,11 @@ static void check_balance(const struct settings *s, const struct cluster_options
     if (!s->sticky_secret && !s->sticky_secret_file)
         reader_error(r, &o->sticky.cookie,
                      "a sticky cookie needs sticky_secret or sticky_secret_file at the top level");
+}
+
+static void complain(void *ctx, const void *at, const char *what)
+{
+    reader_error(ctx, at, "%s", what);
 }
 
 static void check_options(const struct settings *s, const struct cluster_options *o, struct reader *r,
@@ -202,11 +182,7 @@ static void check_options(const struct settings *s, const struct cluster_options
                      "side sees it");
     if (o->protocol == PROTOCOL_FILES && !o->files.root)
         reader_error(r, at, "protocol = \"files\" needs files = { root = \"...\"; }");
-    if (o->send_proxy && o->protocol != PROTOCOL_HTTP)
-        reader_error(
-            r, &o->send_proxy,
-            "send_proxy works with protocol = \"http\" only: FastCGI has REMOTE_ADDR, and files have no "
-            "servers");
+    (void)!cluster_options_check(o, complain, r); /* the reader counts */
     for (size_t i = 0; i < o->fastcgi.params.n; i++)
         if (!is_param_name(o->fastcgi.params.names[i]))
             reader_error(r, &o->fastcgi.params, "\"%s\" is no FastCGI parameter: expected A-Z a-z 0-9 _",
@@ -215,7 +191,6 @@ static void check_options(const struct settings *s, const struct cluster_options
         reader_error(r, &o->fastcgi.index, "\"%s\" in fastcgi: index is the name of a file",
                      o->fastcgi.index);
     check_files(&o->files, r);
-    check_probe(o, r);
     settings_check_compress(&o->compress, r);
     check_balance(s, o, r);
 }
@@ -375,11 +350,6 @@ static bool may_discover(const struct settings *s)
             return true;
     }
     return false;
-}
-
-static void complain(void *ctx, const void *at, const char *what)
-{
-    reader_error(ctx, at, "%s", what);
 }
 
 /* known: NULL when there may be others. */

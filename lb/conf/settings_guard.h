@@ -18,6 +18,5 @@ void settings_guard_load(struct settings *s, struct reader *r);
 /* References to guards and from them; names that are there twice. */
 void settings_guard_check(const struct settings *s, struct reader *r);
 void settings_guard_free(struct settings *s);
-bool settings_has_guard(const struct settings *s, const char *name);
 
 #endif

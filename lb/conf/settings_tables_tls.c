@@ -163,7 +163,8 @@ static const struct option cluster_rows[] = {
     ROW_PATH("cert", S(cert), NULL, "PEM file with a certificate to show to servers that want one."),
     ROW_PATH("key", S(key), NULL, "PEM file of its key. Unset: it is in the file of the certificate."),
     ROW_STRINGS("alpn", S(alpn), NULL,
-                "Protocols that are offered. Unset: what the cluster's protocol needs."),
+                "Protocols that are offered. Unset: what the cluster's protocol needs. \"h2\" is for protocol = \"h2\", "
+                "which cannot do without it."),
     ROW_ENUM("min_version", S(min_version), "1.2", version_words, "Oldest version of TLS."),
     ROW_ENUM("max_version", S(max_version), "1.3", version_words, "Newest version of TLS."),
 };

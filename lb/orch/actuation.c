@@ -166,6 +166,11 @@ static bool is_configured(void *ctx, const char *instance)
     return false;
 }
 
+static bool has_guard(void *ctx, const char *name)
+{
+    return settings_has_guard(orch_of(ctx)->settings, name);
+}
+
 static bool to_master(void *ctx, enum channel_type type, struct str payload)
 {
     struct orch *o = orch_of(ctx);
@@ -178,6 +183,7 @@ const struct host_ops orch_host_ops = {.touched = on_touched,
                                        .list_done = on_list_done,
                                        .reported = on_reported,
                                        .is_configured = is_configured,
+                                       .has_guard = has_guard,
                                        .to_master = to_master};
 
 /* ---- what probes find ---- */

@@ -117,6 +117,19 @@ static int32_t read_endpoint(struct plugin *p, const struct cox_object *o, struc
     return COX_OK;
 }
 
+static void first_complaint(void *ctx, const void *at, const char *what)
+{
+    struct buf *why = ctx;
+    (void)at;
+    if (!why->len)
+        buf_printf(why, "%s", what);
+}
+
+static bool knows_guard(const struct plugin *p, const char *name)
+{
+    return !name || p->host->ops->has_guard(p->host->ctx, name);
+}
+
 /* options is initialised in any case: the caller frees it. */
 static int32_t read_cluster(struct plugin *p, const struct cox_object *o, struct cluster_options *options)
 {
@@ -130,6 +143,10 @@ static int32_t read_cluster(struct plugin *p, const struct cox_object *o, struct
         if (wrong)
             result = refuse(p, COX_INVALID, "cluster \"%s\": %s: %s", o->id, f->key, wrong);
     }
+    if (result == COX_OK && !cluster_options_check(options, first_complaint, &why))
+        result = refuse(p, COX_INVALID, "cluster \"%s\": %.*s", o->id, STR_ARG(buf_str(&why)));
+    if (result == COX_OK && !knows_guard(p, options->guard))
+        result = refuse(p, COX_INVALID, "cluster \"%s\": guard \"%s\" does not exist", o->id, options->guard);
     buf_fini(&why);
     /* The same rule as for the config file: a slow client must not pin a PHP child. */
     if (!options->request_buffer_set)
@@ -137,14 +154,6 @@ static int32_t read_cluster(struct plugin *p, const struct cox_object *o, struct
     if (!options->response_buffer_set)
         options->response_buffer = options->protocol == PROTOCOL_FASTCGI;
     return result;
-}
-
-static void first_complaint(void *ctx, const void *at, const char *what)
-{
-    struct buf *why = ctx;
-    (void)at;
-    if (!why->len)
-        buf_printf(why, "%s", what);
 }
 
 /* "host/path#label" of a route. */
@@ -195,6 +204,8 @@ static int32_t read_route(struct plugin *p, const struct cox_object *o, struct r
         result = refuse(p, COX_INVALID, "route \"%s\": the id of its cluster is too long", o->id);
     if (result == COX_OK && !route_options_check(options, cluster->n > 0, first_complaint, &why))
         result = refuse(p, COX_INVALID, "route \"%s\": %.*s", o->id, STR_ARG(buf_str(&why)));
+    if (result == COX_OK && !knows_guard(p, options->guard))
+        result = refuse(p, COX_INVALID, "route \"%s\": guard \"%s\" does not exist", o->id, options->guard);
     buf_fini(&why);
     return result;
 }

@@ -30,6 +30,9 @@ struct host_ops {
                      double value, uint64_t time_ns);
     /* Whether the config has an instance of this name, open or not. */
     bool (*is_configured)(void *ctx, const char *instance);
+    /* Whether the config has a guard of this name: a route or cluster that names another would never serve.
+     */
+    bool (*has_guard)(void *ctx, const char *name);
     /* To the master; false: there is none. */
     bool (*to_master)(void *ctx, enum channel_type type, struct str payload);
 };

@@ -56,7 +56,8 @@ static inline void told_touched(void *ctx)
 static inline void told_member(void *ctx, struct plugin *p, const struct cox_member_change *c)
 {
     struct told *t = &((struct fixture *)ctx)->told;
-    tell(t, "%s: member %s phase %u set %s pid %d", p->name, c->member, c->phase, c->set ? c->set : "-", (int)c->pid);
+    tell(t, "%s: member %s phase %u set %s pid %d", p->name, c->member, c->phase, c->set ? c->set : "-",
+         (int)c->pid);
     for (uint32_t i = 0; i < c->addresses.count; i++) {
         const struct cox_port_address *a = COX_AT(struct cox_port_address, c->addresses, i);
         tell(t, " %s=%s", a->port, a->address);
@@ -64,7 +65,8 @@ static inline void told_member(void *ctx, struct plugin *p, const struct cox_mem
     tell(t, "%s%s\n", c->reason ? " " : "", c->reason ? c->reason : "");
 }
 
-static inline void told_ticket(void *ctx, struct plugin *p, uint64_t ticket, uint32_t result, const char *reason)
+static inline void told_ticket(void *ctx, struct plugin *p, uint64_t ticket, uint32_t result,
+                               const char *reason)
 {
     struct told *t = &((struct fixture *)ctx)->told;
     t->last_ticket = ticket;
@@ -83,6 +85,12 @@ static inline bool told_configured(void *ctx, const char *instance)
     return strcmp(instance, "gone") != 0;
 }
 
+static inline bool told_guard(void *ctx, const char *name)
+{
+    (void)ctx;
+    return strcmp(name, "nobody") != 0;
+}
+
 static inline bool told_master(void *ctx, enum channel_type type, struct str payload)
 {
     struct told *t = &((struct fixture *)ctx)->told;
@@ -97,6 +105,7 @@ static const struct host_ops told_ops = {.touched = told_touched,
                                          .ticket_done = told_ticket,
                                          .list_done = told_list,
                                          .is_configured = told_configured,
+                                         .has_guard = told_guard,
                                          .to_master = told_master};
 
 static inline int setup(void **state)
@@ -176,7 +185,7 @@ static inline struct section section_of(const char *name, const char *plugin)
 {
     struct section s = {.settings = {.name = (char *)(uintptr_t)name,
                                      .plugin = (char *)(uintptr_t)plugin,
-                                     .file = (char *)(uintptr_t)"/etc/c.cfg",
+                                     .file = (char *)(uintptr_t) "/etc/c.cfg",
                                      .line = 7}};
     return s;
 }
@@ -184,13 +193,15 @@ static inline struct section section_of(const char *name, const char *plugin)
 static inline void section_set(struct section *s, struct raw_option option)
 {
     assert_true(s->settings.raw.n < RAW_MAX);
-    option.file = (char *)(uintptr_t)"/etc/c.cfg";
+    option.file = (char *)(uintptr_t) "/etc/c.cfg";
     s->raw[s->settings.raw.n++] = option;
     s->settings.raw.v = s->raw;
 }
 
-#define OPTION_TEXT(k, v) ((struct raw_option){.key = (char *)(uintptr_t)(k), .type = 's', .s = (char *)(uintptr_t)(v), .line = 9})
-#define OPTION_INTEGER(k, v) ((struct raw_option){.key = (char *)(uintptr_t)(k), .type = 'i', .i = (v), .line = 9})
+#define OPTION_TEXT(k, v)                                                                                    \
+    ((struct raw_option){.key = (char *)(uintptr_t)(k), .type = 's', .s = (char *)(uintptr_t)(v), .line = 9})
+#define OPTION_INTEGER(k, v)                                                                                 \
+    ((struct raw_option){.key = (char *)(uintptr_t)(k), .type = 'i', .i = (v), .line = 9})
 
 /* Creates an instance or shows why not. */
 static inline struct plugin *create(struct fixture *f, struct section *s, const char *dir)

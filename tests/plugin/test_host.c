@@ -263,6 +263,35 @@ static void test_refusals(void **state)
     assert_int_equal(p->table.view_end(&p->table), COX_INVALID);
 }
 
+/* It would refuse all of its requests; the route that was there goes on. */
+static void test_unknown_guard_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct plugin *p = good(f, "src");
+    bool known;
+    assert_int_equal(put(p, COX_KIND_CLUSTER, "web", NULL, "guard", "wall"), COX_OK);
+    assert_int_equal(put(p, COX_KIND_ROUTE, "example.com/", NULL, "cluster", "web"), COX_OK);
+    assert_int_equal(p->table.view_begin(&p->table), COX_OK);
+    assert_int_equal(put(p, COX_KIND_CLUSTER, "web", NULL, "guard", "nobody"), COX_INVALID);
+    assert_string_equal(p->table.discovery_error(&p->table),
+                        "cluster \"web\": guard \"nobody\" does not exist");
+    assert_int_equal(put(p, COX_KIND_ROUTE, "example.com/", NULL, "guard", "nobody"), COX_INVALID);
+    assert_int_equal(p->table.view_end(&p->table), COX_INVALID);
+    assert_string_equal(published(f), "web()");
+    assert_string_equal(topology_cluster(model_current(f->model), STR("web"))->options.guard, "wall");
+    assert_non_null(topology_route(model_current(f->model), STR("example.com"), STR("/x"), &known));
+}
+
+/* As in the config file: what no single field can know. */
+static void test_contradictions_are_refused(void **state)
+{
+    struct plugin *p = good(*state, "src");
+    assert_int_equal(put(p, COX_KIND_CLUSTER, "web", NULL, "hash_on", "moon"), COX_INVALID);
+    assert_non_null(strstr(p->table.discovery_error(&p->table), "hash_on = \"moon\""));
+    assert_int_equal(put(p, COX_KIND_CLUSTER, "web", NULL, "tls.alpn", "h2"), COX_INVALID);
+    assert_non_null(strstr(p->table.discovery_error(&p->table), "needs protocol = \"h2\""));
+}
+
 static void test_metrics_are_bounded(void **state)
 {
     struct plugin *p = good(*state, "src");
@@ -292,6 +321,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_differences, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_claimant_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_guard_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_contradictions_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_metrics_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 """HTTP/2 to servers over TLS (ALPN, RFC 9113 3.2), and to real ones: nghttpd and nginx."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import threading
 
 import pytest
 
-from harness.door import Door, cluster, route
+from harness.door import COXSWAIN, Door, cluster, route
 from harness.h2origin import H2Origin
 from harness.net import Client, build, fetch, free_port, poll
 from harness.origin import Origin
@@ -177,3 +178,15 @@ def test_load(door, host):
     for t in threads:
         t.join()
     assert not failures
+
+
+@pytest.mark.parametrize("options, why", [
+    ({"protocol": "h2", "tls": {"enabled": True, "alpn": ["http/1.1"]}}, r'd/coxswain\.cfg:\d+: alpn without "h2"'),
+    ({"tls": {"enabled": True, "alpn": ["h2", "http/1.1"]}}, r'd/coxswain\.cfg:\d+: "h2" in alpn needs protocol'),
+    ({"protocol": "h2", "tls": {"enabled": True, "alpn": ["h2"]}}, None),
+])
+def test_alpn_must_suit_the_protocol(tmp_path, options, why):
+    d = Door(tmp_path / "d", clusters=[cluster("a", "127.0.0.1:1", **options)], routes=[route("*", "a")])
+    d.write()
+    done = subprocess.run([COXSWAIN, "-t", "-c", d.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+    assert done.returncode == (2 if why else 0) and (not why or re.search(why, done.stdout)), done.stdout
