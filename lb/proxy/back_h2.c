@@ -91,7 +91,7 @@ static void give_up(struct link_stream *s, uint32_t code)
         leave_link(s);
         return;
     }
-    if (s->closed)
+    if (s->closed || !l->h2) /* over, or the link is about to say so */
         return;
     if (s->h2.sent && ++l->reset_count >= l->max_resets)
         l->retired = true;

@@ -172,7 +172,8 @@ static void h2_tunnel(struct exchange *x)
 
 /* An answer that is complete before its request: what is on its way is thrown away for a moment, because a
  * client that is busy sending may take a reset for an error and lose the answer; then it is asked to stop,
- * without error (RFC 9113 8.1). */
+ * without error (RFC 9113 8.1). Some clients go wrong all the same, whatever they are sent: curl 7.88 may
+ * wait for ever when an answer was complete before it began to send. */
 static void h2_done(struct exchange *x, bool cut)
 {
     struct stream *t = stream_of(x);

@@ -192,6 +192,26 @@ def test_an_early_answer_stops_the_upload(door, origin):
         assert c.fetch().status == 200
 
 
+@pytest.mark.parametrize("kib", [0, 60, 200, 2000])
+def test_a_local_grpc_answer_before_the_body(door, kib):
+    """Complete at once, whatever of the body is still to come. What fits into 256 KiB may all be sent and no reset
+    follows; of a longer body the client is asked to stop, after END_STREAM (RFC 9113 8.1)."""
+    with H2(door.port) as c:
+        s = c.headers(request("POST", "/none", headers=[("content-type", "application/grpc"), ("te", "trailers")]), end=False)
+        r = c.response(s)
+        assert (r.status, r.body, r.ended, r.reset) == (200, b"", True, None) and r.get("grpc-status") == "14", r
+        body = b"x" * (kib << 10)
+        if kib < 256:
+            c.upload(s, body) if kib else c.data(s, end=True)
+            assert c.ping() and r.reset is None
+        else:
+            while r.reset is None:
+                c.upload(s, body[:16384], end=False)
+                c.ping()
+            assert r.reset == h2.NO_ERROR
+        assert c.fetch().status == 200
+
+
 def test_trailers_whose_end_comes_after_the_answer(door, origin):
     """The exchange is over while half of a trailers frame is here: the other half goes nowhere (a sanitizer looks on)."""
     origin.script(lambda conn, r: (conn.send(reply(b"no", "403 Forbidden", {"Connection": "close"})), False)[1], early=True)
