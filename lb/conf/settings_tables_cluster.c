@@ -282,7 +282,7 @@ static const struct option cluster_option_rows[] = {
                  "How long. When it fails again at once it is left out for twice, then three times as long, up to ten."),
     ROW_INT("eject_max_percent", O(eject_max_percent), "50", 0, 100,
             "Never more than this share of the endpoints is left out at a time: when half of them fail it is hardly "
-            "their own fault."),
+            "their own fault. Those of further tiers count, for they serve when a tier is left out as a whole."),
     ROW_SIZE("replay_limit", O(replay_limit_bytes), "16k", 0, MIB(16),
              "How much of a request body is kept for another attempt until the answer begins. Beyond it the "
              "request "
@@ -306,7 +306,8 @@ static const struct option cluster_option_rows[] = {
              "cookies need it."),
     ROW_INT("tier_min_percent", O(tier_min_percent), "0", 0, 100,
             "Endpoints have tiers (priority). While fewer than this share of a tier's endpoints serve, those of the "
-            "next tier join them. 0: only when none of it serves."),
+            "next tier join them. 0: only when none of it serves. An endpoint that is ejected for its failures does not "
+            "serve; a request that failed at all of a tier is repeated at the next one."),
     ROW_STRING("backup", O(backup), NULL,
                "Cluster that requests go to while no endpoint of this one is well (none is there, or all have failed "
                "their probe or drain) and one of the backup is. Decided when a request is routed."),

@@ -160,22 +160,56 @@ static uint32_t pick_preferred(const struct cluster *c, struct balance_request *
     return is_there && !balance_is_out(c, r, low) ? low : BALANCE_NONE;
 }
 
+/* Of the candidates of one set. */
+static uint32_t pick_from(const struct cluster *c, struct balance_request *r)
+{
+    uint32_t at = r->preferred ? pick_preferred(c, r) : BALANCE_NONE;
+    return at != BALANCE_NONE ? at : pick_by_policy(c, r);
+}
+
+/* Ejected endpoints do not serve: what is left of these tiers is too little by tier_min_percent. */
+static bool is_too_weak(const struct cluster *c, const struct balance_request *r)
+{
+    uint64_t fit = 0;
+    if (!(r->checks & CHECK_EJECTED) || !c->options.tier_min_percent)
+        return false;
+    for (uint32_t i = 0; i < c->candidate_count; i++) {
+        const struct endpoint *e = &c->endpoints[c->candidates[i]];
+        fit += !gate_is_ejected(&r->gates->endpoints[e->slot], e->mark, r->now_ns / NS_PER_MS);
+    }
+    return fit * 100 < (uint64_t)c->candidate_count * (uint64_t)c->options.tier_min_percent;
+}
+
+/* From the best tiers; the next one joins them while they are ejected, or were all tried. Who is only full
+ * is waited for. */
+static uint32_t pick_widening(const struct cluster **cp, struct balance_request *r)
+{
+    const struct cluster *c = *cp;
+    while (c->wider && is_too_weak(c, r))
+        c = c->wider;
+    uint32_t at = pick_from(c, r);
+    while (at == BALANCE_NONE && !r->saw_full && c->wider) {
+        c = c->wider;
+        at = pick_from(c, r);
+    }
+    *cp = c;
+    return at;
+}
+
 int balance_pick(const struct cluster *c, struct balance_request *r)
 {
-    uint32_t at = BALANCE_NONE;
     if (!c->candidate_count)
         return -1;
+    const struct cluster *from = c;
     r->saw_full = false;
     r->checks = checks_of(c, r);
-    if (r->preferred)
-        at = pick_preferred(c, r);
-    if (at == BALANCE_NONE)
-        at = pick_by_policy(c, r);
+    uint32_t at = c->wider ? pick_widening(&from, r) : pick_from(c, r);
     if (at == BALANCE_NONE && !r->saw_full && (r->checks & CHECK_EJECTED)) {
         r->checks &= ~(uint32_t)CHECK_EJECTED; /* better a broken one than none */
-        at = pick_by_policy(c, r);
+        from = c;
+        at = c->wider ? pick_widening(&from, r) : pick_from(c, r);
     }
     if (at == BALANCE_NONE)
         return r->saw_full ? BALANCE_FULL : -1;
-    return (int)c->candidates[at];
+    return (int)from->candidates[at];
 }

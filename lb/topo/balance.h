@@ -2,7 +2,7 @@
  *
  * A policy is one function over an immutable cluster, the worker's own small state and a reader of in-flight
  * counts. It skips endpoints already tried, those at max_in_flight, and, while there are others, those that
- * real traffic found broken (gate.h). An endpoint in its slow start takes part in a growing share of the
+ * real traffic found broken (gate.h); when that leaves nothing of a tier the next one serves. An endpoint in its slow start takes part in a growing share of the
  * picks only. Runs on the request path: no allocation, no lock, no division by input. */
 #ifndef COX_TOPO_BALANCE_H
 #define COX_TOPO_BALANCE_H

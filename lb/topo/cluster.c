@@ -99,37 +99,32 @@ static bool is_tier_enough(const struct cluster *c, uint32_t class, uint32_t tie
     return fit && fit * 100 >= all * (uint64_t)c->options.tier_min_percent;
 }
 
+/* The tier of this class behind `tier`; UINT32_MAX: there is none. */
+static uint32_t next_tier(const struct cluster *c, uint32_t class, uint32_t tier)
+{
+    uint32_t next = UINT32_MAX;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        const struct endpoint *e = &c->endpoints[i];
+        if (rank_of(e) >> 8 == class && e->priority > tier && e->priority < next)
+            next = e->priority;
+    }
+    return next;
+}
+
 /* The last tier that takes part, beginning with the best one: each that is too weak is joined by the next. */
 static uint32_t last_tier(const struct cluster *c, uint32_t best)
 {
-    uint32_t class = best >> 8, tier = best & 0xff;
+    uint32_t class = best >> 8, tier = best & 0xff, next;
     if (!c->options.tier_min_percent)
         return tier;
-    while (!is_tier_enough(c, class, tier)) {
-        uint32_t next = UINT32_MAX;
-        for (uint32_t i = 0; i < c->endpoint_count; i++) {
-            const struct endpoint *e = &c->endpoints[i];
-            if (rank_of(e) >> 8 == class && e->priority > tier && e->priority < next)
-                next = e->priority;
-        }
-        if (next == UINT32_MAX)
-            break;
+    while (!is_tier_enough(c, class, tier) && (next = next_tier(c, class, tier)) != UINT32_MAX)
         tier = next;
-    }
     return tier;
 }
 
-static void find_candidates(struct cluster *c)
+static void take_candidates(struct cluster *c, uint32_t best, uint32_t last)
 {
-    uint32_t best = RANK_NEVER, shared = 0, sum = 0;
-    for (uint32_t i = 0; i < c->endpoint_count; i++) {
-        uint32_t rank = rank_of(&c->endpoints[i]);
-        best = rank < best ? rank : best;
-    }
-    c->is_well = best >> 8 == 0 || c->options.protocol == PROTOCOL_FILES;
-    if (best == RANK_NEVER)
-        return;
-    uint32_t last = (best & ~0xffu) | last_tier(c, best);
+    uint32_t shared = 0, sum = 0;
     c->candidates = must(malloc(c->endpoint_count * sizeof(*c->candidates)));
     c->weight_sums = must(malloc(c->endpoint_count * sizeof(*c->weight_sums)));
     for (uint32_t i = 0; i < c->endpoint_count; i++) {
@@ -146,6 +141,38 @@ static void find_candidates(struct cluster *c)
         c->weight_sums[k] = sum;
     }
     c->stride = stride_for(sum);
+}
+
+/* The widest set takes all tiers that are left, so that a source cannot make us keep hundreds of them. */
+#define WIDER_MAX 3
+
+static void widen(struct cluster *c, uint32_t best, uint32_t tier)
+{
+    for (int i = 0; i < WIDER_MAX && (tier = next_tier(c, best >> 8, tier)) != UINT32_MAX; i++) {
+        if (i == WIDER_MAX - 1)
+            tier = UINT8_MAX;
+        c->wider = must(malloc(sizeof *c->wider));
+        memcpy(c->wider, c, sizeof *c);
+        c = c->wider;
+        c->candidate_count = 0;
+        c->wider = NULL;
+        take_candidates(c, best, (best & ~0xffu) | tier);
+    }
+}
+
+static void find_candidates(struct cluster *c)
+{
+    uint32_t best = RANK_NEVER;
+    for (uint32_t i = 0; i < c->endpoint_count; i++) {
+        uint32_t rank = rank_of(&c->endpoints[i]);
+        best = rank < best ? rank : best;
+    }
+    c->is_well = best >> 8 == 0 || c->options.protocol == PROTOCOL_FILES;
+    if (best == RANK_NEVER)
+        return;
+    uint32_t tier = last_tier(c, best);
+    take_candidates(c, best, (best & ~0xffu) | tier);
+    widen(c, best, tier);
 }
 
 /* ---- what policies need ---- */
@@ -188,6 +215,10 @@ static void set_up_hash(struct cluster *c)
         c->hash_key = HASH_SOURCE; /* of a source that checks less than the config file */
     c->hash_balance = c->options.hash_balance >= 1 ? c->options.hash_balance : 1;
     ring_build(c);
+    for (struct cluster *w = c->wider; w; w = w->wider) {
+        w->hash_balance = c->hash_balance;
+        ring_build(w);
+    }
 }
 
 /* ---- building ---- */
@@ -328,6 +359,23 @@ void cluster_ref(struct cluster *c)
     atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
 }
 
+static void free_candidates(struct cluster *c)
+{
+    free(c->candidates);
+    free(c->weight_sums);
+    free(c->ring);
+}
+
+static void free_wider(struct cluster *c)
+{
+    while (c) {
+        struct cluster *next = c->wider;
+        free_candidates(c);
+        free(c);
+        c = next;
+    }
+}
+
 void cluster_unref(struct cluster **cp)
 {
     struct cluster *c = *cp;
@@ -336,9 +384,8 @@ void cluster_unref(struct cluster **cp)
         return;
     options_free(&cluster_options_table, &c->options);
     free(c->endpoints);
-    free(c->candidates);
-    free(c->weight_sums);
-    free(c->ring);
+    free_wider(c->wider);
+    free_candidates(c);
     free(c->tokens);
     if (c->secure_free)
         c->secure_free(c->secure);

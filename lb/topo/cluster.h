@@ -17,6 +17,13 @@ void cluster_ref(struct cluster *c);
 void cluster_unref(struct cluster **c);
 /* By binary search; NULL when there is none. */
 const struct endpoint *cluster_endpoint(const struct cluster *c, struct str id);
+/* With all tiers that picks may come to; c itself when there is one. */
+static inline const struct cluster *cluster_widest(const struct cluster *c)
+{
+    while (c->wider)
+        c = c->wider;
+    return c;
+}
 /* What the balancer may do with an endpoint. */
 enum endpoint_service endpoint_service_of(const struct endpoint_draft *e);
 /* What it was built from; texts are borrowed from its cluster. */

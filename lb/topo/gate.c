@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include "topo/cluster.h"
+
 bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints)
 {
     *g = (struct gates){.bytes =
@@ -55,6 +57,7 @@ bool gate_adopt(struct gate *g, uint32_t mark)
 static bool has_room(const struct gates *g, const struct cluster *c, uint64_t now_ms)
 {
     uint64_t out = 0;
+    c = cluster_widest(c); /* of all tiers: when one falls out the next serves */
     for (uint32_t i = 0; i < c->candidate_count; i++) {
         const struct endpoint *e = &c->endpoints[c->candidates[i]];
         out += gate_is_ejected(&g->endpoints[e->slot], e->mark, now_ms);

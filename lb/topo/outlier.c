@@ -1,5 +1,7 @@
 #include "topo/outlier.h"
 
+#include "topo/cluster.h"
+
 #define ERRORS_SQUARED 9 /* three standard errors */
 
 /* What one look knows of the cluster: sums over the candidates that take part. */
@@ -106,7 +108,7 @@ void outlier_judge(struct gates *g, const struct cluster *c, uint64_t now_ms, co
                    void *ctx)
 {
     struct gate_cluster *all = &g->clusters[c->slot];
-    struct look l = {.gates = g, .cluster = c, .now_ms = now_ms, .ops = ops, .ctx = ctx};
+    struct look l = {.gates = g, .cluster = cluster_widest(c), .now_ms = now_ms, .ops = ops, .ctx = ctx};
     if (atomic_exchange_explicit(&all->busy, true, memory_order_acquire))
         return; /* another worker does */
     uint64_t due_ms = atomic_load_explicit(&all->judge_ms, memory_order_relaxed);

@@ -133,6 +133,10 @@ struct cluster {
     uint32_t *candidates;  /* owned */
     uint32_t *weight_sums; /* owned; candidate_count of them */
     uint32_t candidate_count;
+    /* The same with the next tier of that class as well, and so on: for picks while real traffic keeps the
+     * tiers before it out. Shares endpoints and texts, and holds nothing of its own but candidates, sums and
+     * ring. Owned; NULL: there is no further tier. */
+    struct cluster *wider;
     bool is_well;            /* candidates are ON with a weight, or it serves files: no backup is needed */
     uint32_t stride;         /* step of the weighted round robin: coprime to the last of weight_sums */
     uint64_t ramp_until_ns;  /* wall time; no endpoint is in its slow start after it; 0: none is */

@@ -45,6 +45,7 @@ def config(origins, **more):
             cluster("hold", origins[0].address, origins[1].address, max_in_flight=2, hold_max=100),
             cluster("full", origins[0].address, max_in_flight=1, hold_max=0),
             cluster("short", origins[0].address, max_in_flight=1, hold_max=1, hold_timeout="300ms"),
+            cluster("long", origins[0].address, max_in_flight=1, hold_max=1),
             cluster("eject", *[o.address for o in origins], balance="round_robin", retries=0, eject_failures=3,
                     eject_time="700ms"),
         ],
@@ -232,7 +233,7 @@ def test_without_a_room_it_is_503_at_once(door, origins):
     assert fetch(door.port, host="full.test").status == 200
 
 
-def test_who_waits_too_long_and_who_leaves(door, origins):
+def test_who_waits_too_long(door, origins):
     gate = threading.Event()
     origins[0].script(lambda conn, r: gate.wait(10) and conn.send(OK))
     with Client(door.port) as first:
@@ -241,11 +242,21 @@ def test_who_waits_too_long_and_who_leaves(door, origins):
         begin = time.monotonic()
         assert fetch(door.port, host="short.test").status == 503
         assert time.monotonic() - begin > 0.29
+        gate.set()
+        assert first.response().status == 200
+
+
+def test_who_leaves_is_held_no_more(door, origins):
+    gate = threading.Event()
+    origins[0].script(lambda conn, r: gate.wait(10) and conn.send(OK))
+    with Client(door.port) as first:
+        first.send(build(host="long.test"))
+        origins[0].wait(1)
         leaver = Client(door.port)
-        leaver.send(build(host="short.test"))
-        poll(lambda: door.cluster("short")["held"] == 1, 2, "held")
+        leaver.send(build(host="long.test"))
+        poll(lambda: door.cluster("long")["held"] == 1, 5, "held")
         leaver.close()
-        poll(lambda: door.cluster("short")["held"] == 0, 2, "gone")
+        poll(lambda: door.cluster("long")["held"] == 0, 5, "gone")
         gate.set()
         assert first.response().status == 200
 

@@ -436,6 +436,21 @@ def test_tiers(make_door, make_origin):
     assert spread(d, origins, "low.test") == [0, 0, 15, 15]
 
 
+def test_tier_that_real_traffic_finds_broken(make_door, make_origin):
+    """Without probes: each request that finds the first tier dead is served by the next, and once it is ejected none asks
+    it any more; when it is well and may come back, it serves again."""
+    first, spare = make_origin(), make_origin()
+    well = threading.Event()
+    first.script(lambda conn, r: conn.send(reply(b"first")) if well.is_set() else False)
+    spare.script(lambda conn, r: conn.send(reply(b"spare")))
+    d = make_door(clusters=[cluster("c", first.address, {"address": spare.address, "priority": 1}, eject_failures=3,
+                                    eject_time="2s")], routes=[route("*", "c")], workers=1)
+    assert [fetch(d.port).body for _ in range(10)] == [b"spare"] * 10
+    assert (len(first.requests), len(spare.requests)) == (3, 10)
+    well.set()
+    poll(lambda: fetch(d.port).body == b"first", 10, "the first tier serves again")
+
+
 def test_backup(make_door, origin, origin2):
     d = make_door(clusters=[cluster("main", origin.address, backup="spare"), cluster("spare", origin2.address),
                             cluster("nobody", backup="chain"), cluster("chain", backup="spare"), cluster("alone", backup="alone2"), cluster("alone2")],

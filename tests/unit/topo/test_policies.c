@@ -357,6 +357,105 @@ static void the_ejected_are_the_last_resort(void **state)
     drop(f);
 }
 
+/* Two of the first tier, one of the second, one of the ninth. */
+static struct fixture *make_tiers(int policy, int64_t tier_min_percent)
+{
+    struct fixture *f = make(policy, 4);
+    f->e[2].priority = 1;
+    f->e[3].priority = 9;
+    f->options.tier_min_percent = tier_min_percent;
+    build(f);
+    return f;
+}
+
+/* 2 of 4 may be out; then the second tier serves, and the first one again as soon as it may. */
+static void the_next_tier_serves_while_one_is_ejected(void **state)
+{
+    (void)state;
+    int counts[MAX];
+    for (int policy = BALANCE_P2C; policy <= BALANCE_CONSISTENT_HASH; policy++) {
+        struct fixture *f = make_tiers(policy, 0);
+        count_picks(f, 200, counts);
+        assert_true(counts[0] > 0 && counts[1] > 0 && counts[0] + counts[1] == 200);
+        assert_true(break_down(f, 0, 5));
+        count_picks(f, 200, counts);
+        assert_int_equal(counts[1], 200);
+        assert_true(break_down(f, 1, 5));
+        count_picks(f, 200, counts);
+        assert_int_equal(counts[2], 200);
+        assert_false(break_down(f, 2, 50)); /* three of four are more than half */
+        f->now_ms += 10000;
+        count_picks(f, 200, counts);
+        assert_int_equal(counts[0] + counts[1], 200);
+        drop(f);
+    }
+}
+
+/* As for probes: half of the tier is less than 60 percent, so the next joins what is left. */
+static void the_next_tier_joins_a_weak_one(void **state)
+{
+    (void)state;
+    int counts[MAX];
+    struct fixture *f = make_tiers(BALANCE_ROUND_ROBIN, 60);
+    count_picks(f, 200, counts);
+    assert_int_equal(counts[0] + counts[1], 200);
+    assert_true(break_down(f, 0, 5));
+    count_picks(f, 200, counts);
+    assert_int_equal(counts[0] + counts[3], 0);
+    assert_true(counts[1] > 0 && counts[2] > 0);
+    drop(f);
+}
+
+static void a_request_that_failed_everywhere_goes_to_the_next_tier(void **state)
+{
+    (void)state;
+    struct fixture *f = make_tiers(BALANCE_P2C, 0);
+    struct balance_request r = request(f);
+    r.tried[r.tried_count++] = 0;
+    assert_int_equal(balance_pick(f->c, &r), 1);
+    r.tried[r.tried_count++] = 1;
+    assert_int_equal(balance_pick(f->c, &r), 2);
+    r.tried[r.tried_count++] = 2;
+    assert_int_equal(balance_pick(f->c, &r), 3);
+    r.tried[r.tried_count++] = 3;
+    assert_int_equal(balance_pick(f->c, &r), -1);
+    drop(f);
+}
+
+/* A tier at its limits is waited for: the next one is not there for load. */
+static void a_full_tier_does_not_overflow(void **state)
+{
+    (void)state;
+    struct fixture *f = make_tiers(BALANCE_P2C, 0);
+    f->options.max_in_flight = 1;
+    build(f);
+    assert_true(gate_take(&f->gates.endpoints[0], 1));
+    assert_true(gate_take(&f->gates.endpoints[1], 1));
+    assert_int_equal(pick(f), BALANCE_FULL);
+    drop(f);
+}
+
+/* However many there are: the third set takes all the rest. */
+static void many_tiers_are_few_sets(void **state)
+{
+    (void)state;
+    struct fixture *f = make(BALANCE_CONSISTENT_HASH, 20);
+    for (uint8_t i = 0; i < 20; i++)
+        f->e[i].priority = i;
+    build(f);
+    uint32_t sizes[4], n = 0;
+    for (const struct cluster *c = f->c; c; c = c->wider) {
+        assert_in_range(n, 0, 3);
+        sizes[n++] = c->candidate_count;
+    }
+    assert_int_equal(n, 4);
+    assert_int_equal(sizes[0], 1);
+    assert_int_equal(sizes[1], 2);
+    assert_int_equal(sizes[2], 3);
+    assert_int_equal(sizes[3], 20);
+    drop(f);
+}
+
 static void a_slot_given_to_another_endpoint_starts_anew(void **state)
 {
     (void)state;
@@ -551,6 +650,11 @@ int main(void)
         cmocka_unit_test(failures_in_a_row_eject),
         cmocka_unit_test(no_more_than_the_share_is_ejected),
         cmocka_unit_test(the_ejected_are_the_last_resort),
+        cmocka_unit_test(the_next_tier_serves_while_one_is_ejected),
+        cmocka_unit_test(the_next_tier_joins_a_weak_one),
+        cmocka_unit_test(a_request_that_failed_everywhere_goes_to_the_next_tier),
+        cmocka_unit_test(a_full_tier_does_not_overflow),
+        cmocka_unit_test(many_tiers_are_few_sets),
         cmocka_unit_test(a_slot_given_to_another_endpoint_starts_anew),
         cmocka_unit_test(a_new_endpoint_is_given_more_and_more),
         cmocka_unit_test(all_that_begin_together_serve),
