@@ -143,15 +143,17 @@ static void show_endpoints(const struct survey *v, int width)
 static void show_members(const struct survey *v)
 {
     char id[TEXT_BYTES], cartridge[TEXT_BYTES], address[TEXT_BYTES], since[TEXT_BYTES], reason[TEXT_BYTES];
+    char partition[TEXT_BYTES];
     if (!v->topology->member_count)
         return;
-    printf("\n%-32s %-18s %-16s %8s %8s %-21s %s\n", "MEMBER", "STATE", "CARTRIDGE", "SINCE", "PID",
-           "ADDRESS", "REASON");
+    printf("\n%-32s %-18s %-16s %8s %8s %-21s %-12s %s\n", "MEMBER", "STATE", "CARTRIDGE", "SINCE", "PID",
+           "ADDRESS", "PARTITION", "REASON");
     for (uint32_t i = 0; i < v->topology->member_count; i++) {
         const struct member_info *m = &v->topology->members[i];
-        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %s\n", clean(m->id, id),
+        printf("%-32s %-18s %-16s %8s %8" PRId64 " %-21s %-12s %s\n", clean(m->id, id),
                survey_member_state(m->state), clean(m->cartridge, cartridge), age(v, m->since_wall_ns, since),
-               m->pid, clean(m->address, address), clean(m->reason, reason));
+               m->pid, clean(m->address, address), m->partition.n ? clean(m->partition, partition) : "-",
+               clean(m->reason, reason));
     }
 }
 

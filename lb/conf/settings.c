@@ -54,6 +54,40 @@ const struct plugin_settings *settings_plugin(const struct settings *s, const ch
     return NULL;
 }
 
+const struct partition_settings *settings_partition(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->partitions.count; i++) {
+        const struct partition_settings *p = SETTINGS_AT(s->partitions, struct partition_settings, i);
+        if (name && p->name && strcmp(p->name, name) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+const struct network_partition_settings *settings_network_partition(const struct settings *s,
+                                                                    const char *name)
+{
+    for (size_t i = 0; i < s->network_partitions.count; i++) {
+        const struct network_partition_settings *n =
+            SETTINGS_AT(s->network_partitions, struct network_partition_settings, i);
+        if (name && n->name && strcmp(n->name, name) == 0)
+            return n;
+    }
+    return NULL;
+}
+
+const struct deployment_policy_settings *settings_deployment_policy(const struct settings *s,
+                                                                    const char *name)
+{
+    for (size_t i = 0; i < s->deployment_policies.count; i++) {
+        const struct deployment_policy_settings *p =
+            SETTINGS_AT(s->deployment_policies, struct deployment_policy_settings, i);
+        if (name && p->name && strcmp(p->name, name) == 0)
+            return p;
+    }
+    return NULL;
+}
+
 void cluster_options_settle(struct cluster_options *o)
 {
     bool fastcgi = o->protocol == PROTOCOL_FASTCGI;
@@ -87,6 +121,18 @@ static void settle_port(const struct cartridge_settings *cartridge, struct port_
     if (!reader_has(r, &o->hold_max))
         o->hold_max = PORT_HOLD_MAX;
     cluster_options_settle(o);
+}
+
+static void settle_cluster(struct cluster_settings *cluster, struct reader *r)
+{
+    struct scale_settings *scale = &cluster->scale;
+    cluster_options_settle(&cluster->options);
+    if (!SCALE_IS_SET(scale))
+        return;
+    if (!reader_has(r, &scale->max) && scale->max < scale->min)
+        scale->max = scale->min;
+    if (!reader_has(r, &cluster->options.hold_max))
+        cluster->options.hold_max = PORT_HOLD_MAX;
 }
 
 static void settle_plugin(struct plugin_settings *plugin, struct reader *r)
@@ -151,7 +197,7 @@ static void settle(struct settings *s, struct reader *r)
         s->takes_early_data |= t->early_data;
     }
     for (size_t i = 0; i < s->clusters.count; i++)
-        cluster_options_settle(&SETTINGS_AT(s->clusters, struct cluster_settings, i)->options);
+        settle_cluster(SETTINGS_AT(s->clusters, struct cluster_settings, i), r);
     for (size_t i = 0; i < s->routes.count; i++)
         settle_route(SETTINGS_AT(s->routes, struct route_settings, i), r);
     for (size_t i = 0; i < s->plugins.count; i++)

@@ -13,6 +13,7 @@
 #include "conf/guard_settings.h"
 #include "conf/log_format.h"
 #include "conf/options.h"
+#include "conf/settings_place.h"
 #include "conf/settings_route.h"
 #include "conf/settings_tls.h"
 
@@ -183,6 +184,7 @@ struct cluster_options {
 struct cluster_settings {
     char *name;
     struct option_list endpoints;   /* struct endpoint_settings; a plain string in the file is its address */
+    struct scale_settings scale;    /* SCALE_IS_SET: its endpoints are members too */
     struct cluster_options options; /* its rows stand in the cluster's own section */
 };
 
@@ -224,6 +226,9 @@ struct cartridge_settings {
     uint64_t stop_timeout_ms;  /* SIGTERM, then SIGKILL after this */
     int stop_signal;           /* enum index: 0 TERM, 1 QUIT, 2 INT */
     uint64_t drain_timeout_ms;
+    uint64_t faulty_after_ms; /* active, and its probe fails for so long: replaced; 0: never */
+    int64_t faulty_max_percent;
+    bool undrain;
     char *document_root; /* for every fastcgi port that has none of its own; settings_load has spread it */
     char *index;         /* likewise */
 };
@@ -233,6 +238,7 @@ struct alias_settings { /* cartridges = ( … ) of an application */
     char *type; /* cartridge name */
     int64_t min, max;
     char *path; /* route prefix of its first port, default "/" */
+    char *deployment_policy; /* NULL: wherever the cartridge's actuator puts them */
 };
 
 struct application_settings {
@@ -299,6 +305,9 @@ struct settings {
     struct option_list plugins;          /* struct plugin_settings */
     struct option_list cartridges;       /* struct cartridge_settings */
     struct option_list applications;     /* struct application_settings */
+    struct option_list partitions;           /* struct partition_settings */
+    struct option_list network_partitions;   /* struct network_partition_settings */
+    struct option_list deployment_policies;  /* struct deployment_policy_settings */
     struct option_list guards;           /* struct guard_settings */
     int64_t max_limited_clients;         /* addresses whose limits are kept at a time */
 };
@@ -344,9 +353,14 @@ bool name_is_valid(struct str text);
 void settings_set_id(struct buf *out, const char *application, const char *alias);
 void settings_cluster_id(struct buf *out, const char *application, const char *alias, const char *port);
 
-/* The cartridge, plugin instance of that name, or NULL. */
+/* The cartridge, plugin instance, partition, … of that name, or NULL. */
 const struct cartridge_settings *settings_cartridge(const struct settings *s, const char *name);
 const struct plugin_settings *settings_plugin(const struct settings *s, const char *name);
+const struct partition_settings *settings_partition(const struct settings *s, const char *name);
+const struct network_partition_settings *settings_network_partition(const struct settings *s,
+                                                                    const char *name);
+const struct deployment_policy_settings *settings_deployment_policy(const struct settings *s,
+                                                                    const char *name);
 
 /* coxswain --manual: the page coxswain.cfg(5). coxswain --reference: conf/reference.cfg. */
 void settings_manual(struct buf *out);

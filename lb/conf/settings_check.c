@@ -339,7 +339,7 @@ static char *route_key(const char *host, const char *path, const struct route_op
  * program these are known not to; of all others we cannot tell before they are loaded. */
 static bool may_discover(const struct settings *s)
 {
-    static const char *const without[] = {"process", "eventbus", "haproxy", NULL};
+    static const char *const without[] = {"process", "mock", "eventbus", "haproxy", NULL};
     EACH(const struct plugin_settings, plugin, s->plugins)
     {
         struct str name = str_of(plugin->plugin);
@@ -514,6 +514,7 @@ void settings_check(const struct settings *s, struct reader *r)
     check_clusters(s, r);
     check_cartridges(s, r);
     check_applications(s, r, &clusters, &routes);
+    settings_check_place(s, r);
     settings_check_tls(s, r);
     EACH(const struct cluster_settings, cluster, s->clusters)
     {

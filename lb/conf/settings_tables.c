@@ -155,6 +155,15 @@ static const struct option cartridge_rows[] = {
              "are drained first in any case."),
     ROW_DURATION("drain_timeout", K(drain_timeout_ms), "30s", 0, 7 * DAY,
                  "How long a member that has to go may finish what is in flight."),
+    ROW_BOOL("undrain", K(undrain), "true",
+             "When more members are wanted while some are leaving, those that still serve stay, the newest first: that is "
+             "faster than a start. Off: a member that was told to leave is not to be trusted again."),
+    ROW_DURATION("faulty_after", K(faulty_after_ms), "30s", 0, DAY,
+                 "An active member whose probe fails for so long is drained, stopped and replaced. 0: never; it just gets no "
+                 "requests meanwhile."),
+    ROW_INT("faulty_max_percent", K(faulty_max_percent), "34", 1, 100,
+            "Share of the members that may be replaced for that at a time, at least one: when a database behind all of "
+            "them is away, new members would not help."),
     ROW_PATH("document_root", K(document_root), NULL,
              "Short for fastcgi = { document_root } in every fastcgi port that has none of its own."),
     ROW_STRING("index", K(index), NULL,
@@ -176,7 +185,9 @@ static const struct option alias_rows[] = {
     ROW_INT("max", A(max), "1", 1, 10000, "Members that there are at most. Unset: as many as min."),
     ROW_STRING("path", A(path), "/", "Path prefix of the route that leads to the first port."),
     ROW_RESERVED("autoscaling_policy", "Thresholds of this alias."),
-    ROW_RESERVED("deployment_policy", "Where its members run."),
+    ROW_STRING("deployment_policy", A(deployment_policy), NULL,
+               "Name of the policy that says in which partitions its members run. Unset: wherever the cartridge's actuator "
+               "puts them."),
 };
 const struct option_table alias_table = {
     .name = "cartridge of an application",
@@ -360,6 +371,10 @@ static const struct option settings_rows[] = {
     ROW_LIST("plugins", S(plugins), &plugin_table, "Plugins of the orchestrator."),
     ROW_LIST("cartridges", S(cartridges), &cartridge_table, "Templates of members."),
     ROW_LIST("applications", S(applications), &application_table, "Members that belong together."),
+    ROW_LIST("partitions", S(partitions), &partition_table, "Places where members can run."),
+    ROW_LIST("network_partitions", S(network_partitions), &network_partition_table, "Sets of such places."),
+    ROW_LIST("deployment_policies", S(deployment_policies), &deployment_policy_table,
+             "How members are spread over places."),
     ROW_LIST("guards", S(guards), &guard_table, "Who may pass, how often, and what those are told who may not."),
     ROW_INT("max_limited_clients", S(max_limited_clients), "65536", 1024, 16777216,
             "Client addresses that the limits of guards are kept for at a time. An entry takes 32 bytes, and memory only "
@@ -367,10 +382,7 @@ static const struct option settings_rows[] = {
     ROW_RESERVED("groups", "Groups of cartridges."),
     ROW_RESERVED("dependencies", "Order and dependence between the parts of a group."),
     ROW_RESERVED("application_policies", "Where applications run."),
-    ROW_RESERVED("partitions", "Places where members can run."),
-    ROW_RESERVED("network_partitions", "Sets of such places."),
     ROW_RESERVED("autoscaling_policies", "Thresholds that decide how many."),
-    ROW_RESERVED("deployment_policies", "Limits that decide where."),
 };
 const struct option_table settings_table = {
     .name = "the top level",

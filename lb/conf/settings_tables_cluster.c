@@ -377,7 +377,8 @@ const struct option_table endpoint_table = {
 static const struct option cluster_rows[] = {
     ROW_REQUIRED("name", C(name), "What routes, metrics and coxctl call it."),
     ROW_LIST("endpoints", C(endpoints), &endpoint_table, "Its servers."),
-    ROW_RESERVED("scale", "Scaling of a cluster without an application."),
+    ROW_GROUP("scale", C(scale), &scale_table,
+              "Its servers, or some of them, are members that come and go. Applications have this in their cartridges."),
     ROW_INLINE(C(options), &cluster_options_table, NULL),
 };
 const struct option_table cluster_table = {

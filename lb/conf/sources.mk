@@ -1,4 +1,5 @@
 lb_conf_sources = \
+	lb/conf/settings_place.h lb/conf/settings_tables_place.c lb/conf/settings_check_place.c \
 	lb/conf/settings_route.h lb/conf/settings_tables_route.c lb/conf/settings_check_route.c \
 	lb/conf/name_set.c lb/conf/name_set.h lb/conf/condition.c lb/conf/condition.h lb/conf/template.c lb/conf/template.h \
 	lb/conf/address.c lb/conf/address.h lb/conf/log_format.c lb/conf/log_format.h \

@@ -274,10 +274,15 @@ void members_on_stop(struct master *m, struct str payload)
 void members_send_list(struct master *m)
 {
     struct buf b;
+    uint64_t count = 0;
+    for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next)
+        count += !CONTAINER_OF(l, struct member_process, node)->stopping;
     buf_init(&b);
-    buf_pack_u64(&b, m->members.count);
+    buf_pack_u64(&b, count);
     for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next) {
         const struct member_process *p = CONTAINER_OF(l, struct member_process, node);
+        if (p->stopping) /* as good as gone: it must not serve again, and its end is our business */
+            continue;
         buf_pack_str(&b, str_of(p->id));
         buf_pack_str(&b, str_of(p->cartridge));
         buf_pack_u64(&b, (uint64_t)p->pid);

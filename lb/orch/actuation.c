@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "orch/orch.h"
+#include "topo/cluster.h"
 
 static struct orch *orch_of(void *ctx)
 {
@@ -31,20 +32,23 @@ static const char *protocol_name(int protocol)
 static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)
 {
     struct orch *o = orch_of(ctx);
-    struct plugin *p = find_actuator(o, m->set->actuator);
+    const struct spot *spot = &m->set->spots[m->spot];
+    struct plugin *p = find_actuator(o, spot->actuator);
     if (!p || !m->set->cartridge)
         return false;
     struct cox_port ports[MEMBERS_PORTS_MAX];
-    for (size_t i = 0; i < m->port_count; i++)
+    const size_t n = m->set->port_count;
+    for (size_t i = 0; i < n; i++)
         ports[i] = (struct cox_port){.size = sizeof ports[i],
-                                     .name = m->ports[i].settings->name,
-                                     .protocol = protocol_name(m->ports[i].settings->options.protocol)};
-    const struct cox_member_spec spec = {
-        .size = sizeof spec,
-        .member = m->id,
-        .set = m->set->id,
-        .cartridge = m->set->cartridge->name,
-        .ports = {ports, (uint32_t)m->port_count, (uint32_t)sizeof ports[0]}};
+                                     .name = m->set->ports[i].name,
+                                     .protocol = protocol_name(m->set->ports[i].options->protocol)};
+    const struct cox_member_spec spec = {.size = sizeof spec,
+                                         .member = m->id,
+                                         .set = m->set->id,
+                                         .cartridge = m->set->cartridge->name,
+                                         .partition = *spot->place->partition ? spot->place->partition : NULL,
+                                         .network_partition = *spot->network ? spot->network : NULL,
+                                         .ports = {ports, (uint32_t)n, (uint32_t)sizeof ports[0]}};
     struct call c = call_begin(p, "start_member");
     const int32_t result = p->module.plugin.actuator->start_member(p->instance, ticket, &spec);
     call_end(&c);
@@ -55,7 +59,7 @@ static bool ask_stop(void *ctx, const struct member *m, bool is_drained, uint64_
 {
     static const int signals[] = {SIGTERM, SIGQUIT, SIGINT}; /* the order of stop_signal's words */
     struct orch *o = orch_of(ctx);
-    struct plugin *p = find_actuator(o, m->set->actuator);
+    struct plugin *p = find_actuator(o, m->set->spots[m->spot].actuator);
     if (!p)
         return false;
     const struct cartridge_settings *cartridge = m->set->cartridge;
@@ -76,11 +80,11 @@ static uint64_t member_in_flight(void *ctx, struct str cluster, struct str endpo
     struct orch *o = orch_of(ctx);
     struct topology *t = model_current(o->model);
     const struct cluster *c = t ? topology_cluster(t, cluster) : NULL;
+    const struct endpoint *e = c ? cluster_endpoint(c, endpoint) : NULL;
     struct ledger_endpoint_sum sum;
-    for (uint32_t i = 0; c && i < c->endpoint_count; i++)
-        if (str_eq(endpoint_id(&c->endpoints[i]), endpoint))
-            return proxies_endpoint(o->proxies, c->endpoints[i].slot, &sum) ? sum.attempts + sum.tunnels : 1;
-    return 0;
+    if (!e)
+        return 0;
+    return proxies_endpoint(o->proxies, e->slot, &sum) ? sum.attempts + sum.tunnels : 1;
 }
 
 static bool member_acknowledged(void *ctx, uint64_t number)

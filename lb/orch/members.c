@@ -7,6 +7,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "orch/members_part.h"
+#include "topo/cluster.h"
+
+#define STRAYED "its partition is not of the policy any more"
 
 const char *member_state_name(enum member_state state)
 {
@@ -21,15 +25,25 @@ void members_touch(struct members *ms)
     ms->ops->touched(ms->ctx);
 }
 
+void members_wake(struct members *ms, struct member_set *set)
+{
+    set->due_ns = 0;
+    if (list_is_empty(&set->awake))
+        list_push(&ms->awake, &set->awake);
+    if (!ms->is_ticking)
+        ms->ops->wake(ms->ctx);
+}
+
 static void describe(struct members *ms, const struct member *m)
 {
     char address[ADDR_TEXT_BYTES] = "";
-    if (m->port_count && m->ports[0].addr.len)
+    if (m->set->port_count && m->ports[0].addr.len)
         (void)addr_print(&m->ports[0].addr, address);
     const struct member_info info = {.id = str_of(m->id),
                                      .set = str_of(m->set->id),
                                      .cartridge = str_of(m->set->cartridge ? m->set->cartridge->name : ""),
                                      .address = str_of(address),
+                                     .partition = str_of(m->set->spots[m->spot].place->partition),
                                      .reason = str_of(m->reason),
                                      .state = (uint8_t)m->state,
                                      .since_wall_ns = m->since_wall_ns,
@@ -38,20 +52,44 @@ static void describe(struct members *ms, const struct member *m)
     members_touch(ms);
 }
 
-/* The one writer of a member's state. */
+/* Its endpoints follow; those whose address is not known yet are not there. */
+static void tell_endpoints(struct members *ms, const struct member *m)
+{
+    for (size_t i = 0; i < m->set->port_count; i++)
+        if (m->ports[i].addr.len)
+            (void)model_set_endpoint_state(ms->model, str_of(m->set->ports[i].cluster), str_of(m->id),
+                                           m->state);
+}
+
+/* Simply active members are what a tick does not look at. */
+static void sort_in(struct member *m)
+{
+    const bool is_calm = m->state == MEMBER_ACTIVE && !m->down_ns;
+    if (is_calm)
+        list_remove(&m->restless);
+    else if (list_is_empty(&m->restless))
+        list_push(&m->set->restless, &m->restless);
+}
+
 void member_set_state(struct members *ms, struct member *m, enum member_state state, const char *reason)
 {
     const enum member_state from = m->state;
+    member_uncount(ms, m);
     m->state = state;
     m->since_ns = ms->ops->now_ns(ms->ctx);
     m->since_wall_ns = clock_wall_ns();
+    m->down_ns = 0;
     (void)snprintf(m->reason, sizeof m->reason, "%s", reason);
-    if (state == MEMBER_ACTIVE && m->active_ns == 0)
+    if (state == MEMBER_ACTIVE && m->active_ns == 0) {
         m->active_ns = m->since_ns;
-    member_facts_changed(ms, m, from);
-    (void)model_set_member_state(ms->model, str_of(m->id),
-                                 state); /* false: its endpoints are not known yet */
+        if (!m->is_adopted)
+            set_learn(m->set, m->active_ns - m->created_ns);
+    }
+    member_count(ms, m);
+    sort_in(m);
+    tell_endpoints(ms, m);
     describe(ms, m);
+    members_wake(ms, m->set);
     if (from == state) /* its birth */
         log_info("member %s: %s (%s)", m->id, member_state_name(state), reason);
     else
@@ -60,98 +98,65 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
     ms->ops->event(ms->ctx, m, from);
 }
 
-/* ---- sets ---- */
-
-static struct member_set *set_create(struct members *ms, const char *id, const char *application,
-                                     const char *alias, const char *actuator)
-{
-    struct member_set *s = must(calloc(1, sizeof *s));
-    s->id = must(str_dup(str_of(id)));
-    s->application = must(str_dup(str_of(application)));
-    s->alias = must(str_dup(str_of(alias)));
-    s->actuator = must(str_dup(str_of(actuator)));
-    s->ready_at_ns = ms->ops->now_ns(ms->ctx);
-    list_init(&s->members);
-    list_init(&s->node);
-    list_push(&ms->sets, &s->node);
-    return s;
-}
-
-static const struct cartridge_settings *find_cartridge(const struct settings *s, const char *name)
-{
-    for (size_t i = 0; i < s->cartridges.count; i++) {
-        const struct cartridge_settings *c = SETTINGS_AT(s->cartridges, struct cartridge_settings, i);
-        if (name && strcmp(c->name, name) == 0)
-            return c;
-    }
-    return NULL;
-}
-
-static void load_alias(struct members *ms, const struct settings *s, const char *application,
-                       const struct alias_settings *a)
-{
-    const struct cartridge_settings *c = find_cartridge(s, a->type);
-    ASSERT(c != NULL); /* settings_load checked the reference */
-    struct buf id;
-    buf_init(&id);
-    buf_printf(&id, "%s/1/1/%s", application, a->alias);
-    buf_put(&id, "", 1);
-    struct member_set *set = set_create(ms, id.p, application, a->alias, c->actuator);
-    buf_fini(&id);
-    set->cartridge = c;
-    set->min = (uint32_t)(a->min < 0 ? 0 : a->min > MEMBERS_SET_MAX ? MEMBERS_SET_MAX : a->min);
-    set->max = (uint32_t)(a->max < a->min ? set->min : a->max > MEMBERS_SET_MAX ? MEMBERS_SET_MAX : a->max);
-}
-
-void members_load_settings(struct members *ms, const struct settings *s)
-{
-    for (size_t i = 0; i < s->applications.count; i++) {
-        const struct application_settings *app = SETTINGS_AT(s->applications, struct application_settings, i);
-        for (size_t k = 0; k < app->cartridges.count; k++)
-            load_alias(ms, s, app->name, SETTINGS_AT(app->cartridges, struct alias_settings, k));
-    }
-}
-
 /* ---- birth and death ---- */
 
-struct member *member_create(struct members *ms, struct member_set *set, const char *id)
+struct member *member_create(struct members *ms, struct member_set *set, uint32_t spot, const char *id)
 {
     struct member *m = must(calloc(1, sizeof *m));
     m->set = set;
+    m->spot = spot;
+    m->number = ++ms->last_number;
     m->id = must(str_dup(str_of(id)));
     m->created_ns = m->since_ns = ms->ops->now_ns(ms->ctx);
     m->since_wall_ns = clock_wall_ns();
-    const size_t ports = set->cartridge ? set->cartridge->ports.count : 0;
-    m->port_count = ports < MEMBERS_PORTS_MAX ? ports : MEMBERS_PORTS_MAX;
-    m->ports = must(calloc(m->port_count + 1, sizeof *m->ports));
-    for (size_t i = 0; i < m->port_count; i++) {
-        m->ports[i].settings = SETTINGS_AT(set->cartridge->ports, struct port_settings, i);
-        struct buf cluster;
-        buf_init(&cluster);
-        buf_printf(&cluster, "%s:%s", set->id, m->ports[i].settings->name);
-        m->ports[i].cluster = must(str_dup(buf_str(&cluster)));
-        buf_fini(&cluster);
-    }
+    m->ports = must(calloc(set->port_count + 1, sizeof *m->ports));
+    list_init(&m->restless);
     list_init(&m->node);
     list_push(&set->members, &m->node);
+    index_put(&ms->by_id, str_of(m->id), m);
+    set->spots[spot].place->living++;
+    set->spots[spot].living++;
+    member_count(ms, m);
+    sort_in(m);
     return m;
 }
 
-static void member_free(struct member *m)
+void member_set_ticket(struct members *ms, struct member *m, uint64_t ticket)
 {
+    const struct str key = str_make((const char *)&m->ticket, sizeof m->ticket);
+    if (m->ticket)
+        index_remove(&ms->by_ticket, key);
+    m->ticket = ticket;
+    if (ticket)
+        index_put(&ms->by_ticket, key, m);
+}
+
+struct member *member_by_ticket(struct members *ms, uint64_t ticket)
+{
+    return ticket ? index_get(&ms->by_ticket, str_make((const char *)&ticket, sizeof ticket)) : NULL;
+}
+
+void member_free(struct members *ms, struct member *m)
+{
+    struct spot *spot = &m->set->spots[m->spot];
+    member_uncount(ms, m);
+    member_set_ticket(ms, m, 0);
+    index_remove(&ms->by_id, str_of(m->id));
     list_remove(&m->node);
-    for (size_t i = 0; i < m->port_count; i++)
-        free(m->ports[i].cluster);
+    list_remove(&m->restless);
+    spot->living--;
+    place_lost_one(ms, spot->place);
     free(m->ports);
     free(m->id);
     free(m);
 }
 
-/* What dies young is replaced later and later, what had proven itself soon. */
+/* What dies young is replaced later and later, what had proven itself soon, and for what had no room there
+ * waits nobody but for room. */
 static void open_vacancy(struct members *ms, const struct member *m)
 {
     struct member_set *s = m->set;
-    if (s->vacancy_count >= s->max)
+    if (s->vacancy_count >= MEMBERS_SET_MAX)
         return;
     const uint64_t now = ms->ops->now_ns(ms->ctx);
     const bool is_proven = m->active_ns && now - m->active_ns >= MEMBERS_PROVEN_NS;
@@ -159,10 +164,13 @@ static void open_vacancy(struct members *ms, const struct member *m)
     uint64_t wait_ms = failures < 9 ? (uint64_t)MEMBERS_BACKOFF_MS << failures : MEMBERS_BACKOFF_MAX_MS;
     if (wait_ms > MEMBERS_BACKOFF_MAX_MS)
         wait_ms = MEMBERS_BACKOFF_MAX_MS;
+    if (m->is_crowded_out)
+        wait_ms = 0;
     s->vacancies = must(realloc(s->vacancies, (s->vacancy_count + 1) * sizeof *s->vacancies));
-    s->vacancies[s->vacancy_count++] =
-        (struct vacancy){.not_before_ns = now + wait_ms * NS_PER_MS, .failures = failures + 1};
-    log_info("member %s is replaced in %llu ms", m->id, (unsigned long long)wait_ms);
+    s->vacancies[s->vacancy_count++] = (struct vacancy){.not_before_ns = now + wait_ms * NS_PER_MS,
+                                                        .failures = failures + !m->is_crowded_out};
+    if (wait_ms)
+        log_info("member %s is replaced in %llu ms", m->id, (unsigned long long)wait_ms);
 }
 
 /* A member that the set's count is made of. */
@@ -176,14 +184,22 @@ void member_gone(struct members *ms, struct member *m, const char *reason)
     if (member_counts(m))
         open_vacancy(ms, m);
     member_set_state(ms, m, MEMBER_TERMINATED, reason);
-    for (size_t i = 0; i < m->port_count; i++)
-        model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(m->ports[i].cluster), str_of(m->id));
+    for (size_t i = 0; i < m->set->port_count; i++)
+        model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(m->set->ports[i].cluster), str_of(m->id));
     model_remove_member(ms->model, str_of(m->id));
     members_touch(ms);
-    member_free(m);
+    member_free(ms, m);
 }
 
-/* It never came up, or the actuator could not: stop it, and try another after a while. */
+void member_forget(struct members *ms, const struct member_set *set, struct str id)
+{
+    log_info("member %.*s: gone while the orchestrator was away", STR_ARG(id));
+    for (size_t k = 0; set && k < set->port_count; k++)
+        model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(set->ports[k].cluster), id);
+    model_remove_member(ms->model, id);
+    members_touch(ms);
+}
+
 void member_give_up(struct members *ms, struct member *m, const char *reason)
 {
     open_vacancy(ms, m);
@@ -191,94 +207,44 @@ void member_give_up(struct members *ms, struct member *m, const char *reason)
     member_ask_stop(ms, m, false);
 }
 
-void members_init(struct members *ms, struct model *model, const struct members_ops *ops, void *ctx)
-{
-    *ms = (struct members){.model = model, .ops = ops, .ctx = ctx};
-    list_init(&ms->sets);
-}
-
-void members_fini(struct members *ms)
-{
-    struct list *node;
-    while ((node = list_shift(&ms->sets))) {
-        struct member_set *s = CONTAINER_OF(node, struct member_set, node);
-        while (!list_is_empty(&s->members))
-            member_free(CONTAINER_OF(s->members.next, struct member, node));
-        free(s->id);
-        free(s->application);
-        free(s->alias);
-        free(s->actuator);
-        free(s->vacancies);
-        free(s);
-    }
-}
-
-/* ---- finding ---- */
-
-struct member *members_find(struct members *ms, const char *id)
-{
-    struct member *found = NULL;
-    const struct str wanted = str_of(id);
-    for (struct list *n = ms->sets.next; n != &ms->sets; n = n->next) {
-        struct member_set *s = CONTAINER_OF(n, struct member_set, node);
-        for (struct list *k = s->members.next; k != &s->members; k = k->next) {
-            struct member *m = CONTAINER_OF(k, struct member, node);
-            if (str_eq(str_of(m->id), wanted))
-                return m;
-            if (wanted.n >= 4 && str_ends(str_of(m->id), wanted)) {
-                if (found)
-                    return NULL;
-                found = m;
-            }
-        }
-    }
-    return found;
-}
-
-static struct member *find_exact(struct members *ms, const char *id)
-{
-    struct member *m = members_find(ms, id);
-    return m && strcmp(m->id, id) == 0 ? m : NULL;
-}
-
-/* The actuator may answer, and so end the member, before it returns. */
 void member_ask_stop(struct members *ms, struct member *m, bool is_drained)
 {
-    const uint64_t ticket = m->ticket = ++ms->last_ticket;
+    const uint64_t ticket = ++ms->last_ticket;
+    member_set_ticket(ms, m, ticket);
     if (!ms->ops->stop(ms->ctx, m, is_drained, ticket) && (m = member_by_ticket(ms, ticket)))
         member_gone(ms, m, "its actuator does not stop it");
 }
 
-struct member *member_by_ticket(struct members *ms, uint64_t ticket)
+void member_begin_drain(struct members *ms, struct member *m, const char *reason)
 {
-    for (struct list *n = ms->sets.next; n != &ms->sets; n = n->next) {
-        struct member_set *s = CONTAINER_OF(n, struct member_set, node);
-        for (struct list *k = s->members.next; k != &s->members; k = k->next) {
-            struct member *m = CONTAINER_OF(k, struct member, node);
-            if (m->ticket == ticket)
-                return m;
-        }
-    }
-    return NULL;
+    const uint64_t timeout_ms = m->set->cartridge ? m->set->cartridge->drain_timeout_ms : 30000;
+    member_set_state(ms, m, MEMBER_IN_MAINTENANCE, reason);
+    m->drain_until_ns = m->since_ns + timeout_ms * NS_PER_MS;
+    m->covered_number = 0;
 }
 
 /* ---- what actuators say ---- */
 
-static void put_endpoint(struct members *ms, const struct member *m, const struct member_port *port)
+static void put_endpoint(struct members *ms, const struct member *m, size_t which)
 {
+    const struct member_port *port = &m->ports[which];
+    const struct spot *spot = &m->set->spots[m->spot];
+    const struct str cluster = str_of(m->set->ports[which].cluster);
     const struct endpoint_draft e = {.weight = 100,
                                      .addr = port->addr,
                                      .id = str_of(m->id),
                                      .member = str_of(m->id),
+                                     .partition = str_of(spot->place->partition),
+                                     .network_partition = str_of(spot->network),
                                      .member_state = (uint8_t)m->state,
                                      .readiness = ENDPOINT_READY};
     struct buf why;
     buf_init(&why);
-    if (!model_put_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(port->cluster), &e, &why))
+    if (!model_put_endpoint(ms->model, STR(MEMBERS_OWNER), cluster, &e, &why))
         log_error("member %s: %.*s", m->id, STR_ARG(buf_str(&why)));
     buf_fini(&why);
     /* The model keeps the state it knew of this member; ours is newer. */
-    (void)model_set_member_state(ms->model, str_of(m->id), m->state);
+    (void)model_set_endpoint_state(ms->model, cluster, str_of(m->id), m->state);
     members_touch(ms);
 }
 
@@ -286,12 +252,11 @@ static void take_addresses(struct members *ms, struct member *m, const struct co
 {
     for (uint32_t i = 0; i < change->addresses.count; i++) {
         const struct cox_port_address *a = COX_AT(struct cox_port_address, change->addresses, i);
-        for (size_t k = 0; k < m->port_count; k++) {
-            struct member_port *port = &m->ports[k];
-            if (!a->port || strcmp(a->port, port->settings->name) != 0)
+        for (size_t k = 0; k < m->set->port_count; k++) {
+            if (!a->port || strcmp(a->port, m->set->ports[k].name) != 0)
                 continue;
-            if (addr_parse(str_of(a->address), &port->addr))
-                put_endpoint(ms, m, port);
+            if (addr_parse(str_of(a->address), &m->ports[k].addr))
+                put_endpoint(ms, m, k);
             else
                 log_error("member %s: \"%s\" is no address", m->id, a->address ? a->address : "");
         }
@@ -300,55 +265,120 @@ static void take_addresses(struct members *ms, struct member *m, const struct co
 
 static const struct member_info *find_loaded(const struct members *ms, const char *id)
 {
-    for (uint32_t i = 0; ms->loaded && i < ms->loaded->member_count; i++)
-        if (str_eq(ms->loaded->members[i].id, str_of(id)))
-            return &ms->loaded->members[i];
+    uint32_t low = 0, high = ms->loaded ? ms->loaded->member_count : 0; /* sorted by id */
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const int order = str_order(ms->loaded->members[middle].id, str_of(id));
+        if (order == 0)
+            return &ms->loaded->members[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NULL;
 }
 
-/* A member that was here before us goes on where the last topology left it: an active one keeps serving, and
- * its probe is asked afresh without taking it away first. */
-static struct member *adopt(struct members *ms, const char *actuator, const struct cox_member_change *change)
+/* How long before now something happened by the wall clock, in nanoseconds; at most since the machine began
+ * to count. */
+static uint64_t elapsed(uint64_t wall_ns, uint64_t now)
 {
-    struct member_set *set = members_find_set(ms, str_of(change->set));
-    if (!set) /* not in the config any more: it is kept in a set of its own until it is drained and stopped */
-        set = set_create(ms, change->set ? change->set : "", "", "", actuator);
-    struct member *m = member_create(ms, set, change->member);
-    m->is_adopted = true;
-    m->pid = change->pid;
-    const struct member_info *before = find_loaded(ms, m->id);
+    const uint64_t wall_now = clock_wall_ns();
+    const uint64_t ns = wall_ns && wall_ns < wall_now ? wall_now - wall_ns : 0;
+    return ns < now ? ns : now;
+}
+
+/* It goes on where the last topology left it: an active one keeps serving, and its probe is asked afresh
+ * without taking it away first; one that was leaving leaves on. */
+static void go_on(struct members *ms, struct member *m, const struct member_info *before)
+{
+    const uint64_t now = ms->ops->now_ns(ms->ctx);
     const bool was_up = before && (before->state == MEMBER_ACTIVE || before->state == MEMBER_IN_MAINTENANCE);
-    const enum member_state created = m->state;
+    member_uncount(ms, m);
     m->state = was_up ? MEMBER_ACTIVE : MEMBER_STARTING;
-    member_facts_changed(ms, m, created);
-    if (was_up) {
+    m->active_ns = was_up ? now : 0;
+    if (before) {
         m->since_wall_ns = before->since_wall_ns;
-        m->active_ns = m->since_ns;
-        for (size_t i = 0; i < m->port_count; i++)
-            m->ports[i].is_up = true;
+        m->since_ns = now - elapsed(before->since_wall_ns, now);
     }
+    if (before && !was_up)
+        m->created_ns = m->since_ns;
+    for (size_t i = 0; i < m->set->port_count; i++)
+        m->ports[i].is_up = was_up;
+    member_count(ms, m);
+    sort_in(m);
     (void)snprintf(m->reason, sizeof m->reason, "adopted");
     log_info("member %s: adopted as %s", m->id, member_state_name(m->state));
+}
+
+static void drain_on(struct members *ms, struct member *m, const struct member_info *before)
+{
+    char reason[sizeof m->reason];
+    const uint64_t began = m->since_ns;
+    (void)snprintf(reason, sizeof reason, "%.*s", STR_ARG(before->reason));
+    member_begin_drain(ms, m, reason);
+    m->is_drained_by_hand = strcmp(reason, MEMBERS_BY_HAND) == 0;
+    m->is_faulty = strcmp(reason, MEMBERS_FAULTY) == 0;
+    m->drain_until_ns -= m->since_ns - began; /* what it has waited for counts */
+}
+
+static const char *partition_of(const struct cox_member_change *change, const struct member_info *before,
+                                char text[TOPOLOGY_ID_MAX + 1])
+{
+    if (change->partition)
+        return change->partition;
+    (void)snprintf(text, TOPOLOGY_ID_MAX + 1, "%.*s", before ? (int)before->partition.n : 0,
+                   before ? before->partition.p : "");
+    return text;
+}
+
+/* A member that was here before us. */
+static void adopt(struct members *ms, const char *actuator, const struct cox_member_change *change)
+{
+    char text[TOPOLOGY_ID_MAX + 1];
+    const struct str id = str_of(change->set);
+    struct member_set *set = members_find_set(ms, id);
+    if (!set) { /* not in the config any more: it is kept in a set of its own until it is drained and stopped
+                 */
+        set = set_create(ms, change->set ? change->set : "", "", "");
+        set->is_listed = true;
+    }
+    const struct member_info *before = find_loaded(ms, change->member);
+    const uint32_t spot = spot_adopt(ms, set, actuator, partition_of(change, before, text));
+    struct member *m = member_create(ms, set, spot, change->member);
+    m->is_adopted = true;
+    m->pid = change->pid;
+    go_on(ms, m, before);
     take_addresses(ms, m, change);
     describe(ms, m);
-    const char *why;
-    if (before && before->state == MEMBER_IN_MAINTENANCE)
-        (void)members_drain(ms, m, &why); /* it goes on being drained; active is a state for it */
-    return m;
+    members_wake(ms, set);
+    if (before && before->state == MEMBER_READY_TO_SHUT_DOWN) {
+        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "it was being stopped");
+        member_ask_stop(ms, m, true); /* once more: nobody knows whether that was heard */
+    } else if (before && before->state == MEMBER_IN_MAINTENANCE) {
+        drain_on(ms, m, before);
+    } else if (set->spots[spot].is_stray && set->cartridge && m->state == MEMBER_ACTIVE) {
+        member_begin_drain(ms, m, STRAYED);
+    } else if (set->spots[spot].is_stray && set->cartridge) {
+        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, STRAYED);
+        member_ask_stop(ms, m, false);
+    }
 }
 
 void members_on_change(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
-    struct member *m = find_exact(ms, change->member);
+    struct member *m = members_find_exact(ms, str_of(change->member));
     if (change->phase == COX_PHASE_TERMINATED) {
         if (m)
             member_gone(ms, m, change->reason ? change->reason : "terminated");
         return;
     }
+    if (change->phase == COX_PHASE_STOPPING && m && m->state == MEMBER_ACTIVE)
+        member_begin_drain(ms, m, change->reason ? change->reason : "its platform stops it");
     if (change->phase != COX_PHASE_RUNNING && change->phase != COX_PHASE_PENDING)
         return; /* stopping and lost: the end will be told */
     if (!m) {
-        (void)adopt(ms, actuator, change);
+        adopt(ms, actuator, change);
         return;
     }
     if (change->pid)
@@ -363,62 +393,84 @@ void members_on_change(struct members *ms, const char *actuator, const struct co
 void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_result result, const char *reason)
 {
     static const char *const words[] = {"done", "failed", "failed for good", "no capacity", "timed out"};
-    struct member *m = ticket ? member_by_ticket(ms, ticket) : NULL;
+    struct member *m = member_by_ticket(ms, ticket);
     if (!m)
         return; /* the member is gone, and its ticket with it */
-    m->ticket = 0;
-    if (result == COX_TICKET_DONE)
+    struct place *place = m->set->spots[m->spot].place;
+    const bool is_start = m->state <= MEMBER_ACTIVE;
+    member_set_ticket(ms, m, 0);
+    if (result == COX_TICKET_DONE) {
+        if (is_start)
+            place_took_one(place);
         return; /* the phases tell the rest */
+    }
     char why[128];
     (void)snprintf(why, sizeof why, "%s%s%.80s", (unsigned)result < 5 ? words[result] : "unknown result",
                    *reason ? ": " : "", reason);
     log_warn("member %s: its actuator says: %s", m->id, why);
     if (result == COX_TICKET_FINAL)
         m->failures = m->failures > 6 ? m->failures : 6; /* no use in hurrying */
-    if (m->state < MEMBER_STARTING)
-        member_gone(ms, m, why);
-}
-
-/* Members of the last topology that the actuator did not tell died while nobody looked. */
-static void forget_unlisted(struct members *ms, const struct member_set *set)
-{
-    for (uint32_t i = 0; ms->loaded && i < ms->loaded->member_count; i++) {
-        const struct member_info *info = &ms->loaded->members[i];
-        if (!str_eq(info->set, str_of(set->id)))
-            continue;
-        char *id = must(str_dup(info->id));
-        if (!find_exact(ms, id)) {
-            log_info("member %s: gone while the orchestrator was away", id);
-            for (size_t k = 0; set->cartridge && k < set->cartridge->ports.count; k++) {
-                struct buf cluster;
-                buf_init(&cluster);
-                buf_printf(&cluster, "%s:%s", set->id,
-                           SETTINGS_AT(set->cartridge->ports, struct port_settings, k)->name);
-                model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), buf_str(&cluster), info->id);
-                buf_fini(&cluster);
-            }
-            model_remove_member(ms->model, info->id);
-            members_touch(ms);
-        }
-        free(id);
-    }
-}
-
-void members_on_listed(struct members *ms, const char *actuator)
-{
-    for (struct list *n = ms->sets.next; n != &ms->sets; n = n->next) {
-        struct member_set *s = CONTAINER_OF(n, struct member_set, node);
-        if (strcmp(s->actuator, actuator) != 0)
-            continue;
-        s->is_listed = true;
-        s->changes++;
-        forget_unlisted(ms, s);
-    }
-    members_touch(ms);
+    m->is_crowded_out = result == COX_TICKET_NO_CAPACITY;
+    if (m->state >= MEMBER_STARTING)
+        return;
+    member_gone(ms, m, why);
+    if (result == COX_TICKET_NO_CAPACITY) /* after it went, which makes room */
+        place_is_full(place, ms->ops->now_ns(ms->ctx));
 }
 
 void members_on_published(struct members *ms, uint64_t number)
 {
     ms->published = number;
     ms->is_touched = false;
+}
+
+/* ---- probes and hands ---- */
+
+static bool take_verdict(struct member *m, struct str cluster, bool is_up)
+{
+    bool all = true;
+    for (size_t i = 0; i < m->set->port_count; i++) {
+        if (str_eq(str_of(m->set->ports[i].cluster), cluster))
+            m->ports[i].is_up = is_up;
+        all &= m->ports[i].is_up;
+    }
+    return all;
+}
+
+void members_on_probe(struct members *ms, struct str cluster, struct str member, bool is_up)
+{
+    struct member *m = members_find_exact(ms, member);
+    if (!m)
+        return;
+    const bool all = take_verdict(m, cluster, is_up);
+    if (all && m->state == MEMBER_STARTING) {
+        member_set_state(ms, m, MEMBER_ACTIVE, "every port answers");
+    } else if (all && m->state == MEMBER_IN_MAINTENANCE && m->is_faulty) {
+        m->is_faulty = false;
+        member_set_state(ms, m, MEMBER_ACTIVE, "its probe answers again");
+    } else if (m->state == MEMBER_ACTIVE && all != !m->down_ns) {
+        m->down_ns = all ? 0 : ms->ops->now_ns(ms->ctx);
+        sort_in(m);
+        members_wake(ms, m->set);
+    }
+}
+
+bool members_drain(struct members *ms, struct member *m, const char **out_why)
+{
+    *out_why = "it is not active";
+    if (m->state != MEMBER_ACTIVE)
+        return false;
+    m->is_drained_by_hand = true;
+    member_begin_drain(ms, m, MEMBERS_BY_HAND);
+    return true;
+}
+
+bool members_undrain(struct members *ms, struct member *m, const char **out_why)
+{
+    *out_why = m->state == MEMBER_ACTIVE ? "it is not draining" : "it is too late: it is being stopped";
+    if (m->state != MEMBER_IN_MAINTENANCE)
+        return false;
+    m->is_drained_by_hand = m->is_faulty = false;
+    member_set_state(ms, m, MEMBER_ACTIVE, "undrain asked for");
+    return true;
 }

@@ -3,20 +3,22 @@
  *   created ─► initialized ─► starting ─► active ─► in_maintenance ─► ready_to_shut_down ─► terminated
  *      │            │            │  ▲        │              │ undrain      ▲
  *      │            │            │  └────────┘◄─────────────┘              │
- *      └────────────┴────────────┴── gave up ──────────────────────────────┘     any state ─► terminated: a
+ *      └────────────┴────────────┴── gave up ──────────────────────────────┘   any state ─► terminated: a
  * crash
  *
- *   members ──► sets (one for each alias of an application) ──► members ──► ports (an endpoint of a cluster
- * each)
+ *   members ──► sets (one for each alias of an application, one for each cluster with scale) ──► members
+ *          │          └──► spots: what its policy says of each place, in order ──┐
+ *          └──► places: partitions, and actuators as a whole, shared by all sets ◄┘
  *
- * A set has a wanted count. What is missing is started through its actuator, at once; what died young is
- * replaced with a back-off that its replacements inherit; what is too much is drained. A draining member is
- * stopped when others cover for it, every proxy knows, and nothing of it is in flight, or when its
- * drain_timeout is over.
+ * A set has a wanted count. What is missing is started at the first spot with room (members_place.c), at
+ * once; what died young is replaced with a back-off that its replacements inherit; what is too much is
+ * drained. A draining member is stopped when others cover for it, every proxy knows, and nothing of it is in
+ * flight, or when its drain_timeout is over. When more are wanted meanwhile, it stays instead.
  *
  * Owned by the orchestrator, on its thread. Knows plugins, proxies and the loop only through members_ops, so
- * that tests script them. Edits the model as the owner "members". Nothing is started or stopped before the
- * actuator has listed what lives. */
+ * that tests script them. Edits the model as the owner "members". Nothing is started or stopped before every
+ * actuator of a set has listed what lives. A set where nothing moves costs nothing: members_tick looks at
+ * those that are awake, and of those at members that are not simply active. */
 #ifndef COX_ORCH_MEMBERS_H
 #define COX_ORCH_MEMBERS_H
 
@@ -24,6 +26,7 @@
 
 #include "base/list.h"
 #include "conf/settings.h"
+#include "topo/index.h"
 #include "topo/model.h"
 
 #define MEMBERS_BACKOFF_MS     100u
@@ -33,32 +36,70 @@
 #define MEMBERS_SET_MAX        10000
 #define MEMBERS_TICK_MS        20
 #define MEMBERS_STARTS_MAX     64 /* start-ups that a set learns its start-up delay from */
+#define MEMBERS_FULL_MS        5000u /* a place without capacity is asked again after this, then twice as long … */
+#define MEMBERS_FULL_MAX_MS    60000u
+#define MEMBERS_STOP_GRACE_MS  60000u /* on top of stop_timeout: then a stop is asked for again */
+
+/* Where members run: a partition, or an actuator as a whole. Shared by the sets that use it. */
+struct place {
+    struct list node;       /* of members->places */
+    char *key;              /* owned: name of the partition, or "@" and the actuator */
+    const char *partition;  /* in key; "" for an actuator as a whole */
+    uint32_t max;           /* of all sets; UINT32_MAX: no limit */
+    uint32_t living;        /* members that take room here, those that are leaving included */
+    uint64_t full_until_ns; /* its actuator had no capacity; 0: it has, as far as we know */
+    unsigned full_times;    /* in a row */
+};
+
+/* A place as one set sees it. */
+struct spot {
+    struct place *place; /* borrowed */
+    char *actuator;      /* owned */
+    char *network;       /* owned: the network partition, or "" */
+    uint32_t tier;       /* the smallest with room is used, the largest with members leaves first */
+    uint32_t max;        /* members of this set; UINT32_MAX: no limit but the place's */
+    uint32_t weight;
+    int algorithm; /* enum place_algorithm, the same all over a tier */
+    bool is_stray; /* not of the policy any more: what lives here is to be replaced */
+    uint32_t living, starting, ready, draining;
+};
+
+/* A port of a set: a cluster. */
+struct set_port {
+    const char *name;                      /* borrowed from settings */
+    char *cluster;                         /* owned: id */
+    const struct cluster_options *options; /* borrowed from settings */
+};
 
 struct member_port {
-    const struct port_settings *settings; /* borrowed */
-    char *cluster;                        /* owned: id */
-    struct addr addr;                     /* len 0: not known yet */
-    bool is_up;                           /* its probe answered */
+    struct addr addr; /* len 0: not known yet */
+    bool is_up;       /* its probe answered */
 };
 
 struct member {
-    struct list node; /* of set->members */
+    struct list node;     /* of set->members, in the order they were created */
+    struct list restless; /* of set->restless: not simply active */
     struct member_set *set;
-    char *id; /* owned; never used again */
+    char *id;      /* owned; never used again */
+    uint32_t spot; /* in set->spots */
     enum member_state state;
     uint64_t since_ns, since_wall_ns; /* of the state */
     uint64_t created_ns;
+    uint64_t number;    /* grows with each member that this orchestrator made or adopted */
     uint64_t active_ns; /* when it first became active, 0: never */
+    uint64_t down_ns;   /* active, and since then a probe fails; 0: all is well */
     uint64_t drain_until_ns;
     uint64_t covered_number; /* of the topology that says so, 0: not covered */
     uint64_t ticket;         /* open one, 0: none */
     int64_t pid;
+    uint64_t load;             /* in flight, while victims are looked for */
     unsigned failures;         /* deaths of those it replaces, in a row */
     bool is_adopted;           /* was there before this orchestrator */
     bool is_drained_by_hand;   /* and stays so until it is gone or undrained */
+    bool is_faulty;            /* drained for that */
+    bool is_crowded_out;       /* no capacity: its replacement waits for room, not for a back-off */
     char reason[128];          /* of the last change */
-    struct member_port *ports; /* owned */
-    size_t port_count;
+    struct member_port *ports; /* owned; as many as set->ports */
 };
 
 /* A death that waits for its replacement. */
@@ -69,22 +110,31 @@ struct vacancy {
 
 /* Members of a set in one place. */
 struct partition_facts {
-    struct str partition, network_partition; /* empty: there are no partitions; borrowed from the set */
+    const char *partition, *network_partition; /* "": there are none; borrowed from the set */
     uint32_t ready, starting, draining;
     uint32_t capacity;           /* members that it may have; UINT32_MAX: nobody said */
     uint64_t oldest_starting_ns; /* age, 0: none is starting */
 };
 
 struct member_set {
-    struct list node;                           /* of members->sets */
-    char *id;                                   /* owned: application/1/1/alias */
-    char *application, *alias, *actuator;       /* owned */
+    struct list node;          /* of members->sets */
+    struct list awake;         /* of members->awake */
+    struct list hungry;        /* of members->hungry: members are missing, and no spot has room */
+    char *id;                  /* owned: application/1/1/alias, or the cluster's name */
+    char *application, *alias; /* owned; begin the ids of its members */
     const struct cartridge_settings *cartridge; /* borrowed from settings; NULL: no longer configured */
+    struct cartridge_settings *own_cartridge;   /* owned: of a cluster whose scale names none */
     uint32_t min, max;
-    struct list members;
-    struct vacancy *vacancies; /* owned */
+    struct set_port *ports; /* owned */
+    size_t port_count;
+    struct spot *spots; /* owned; those of the policy first, in its order */
+    uint32_t spot_count;
+    struct list members, restless;
+    uint32_t counted, ready, starting, draining; /* counted: what the wanted count is made of */
+    struct vacancy *vacancies;                   /* owned */
     size_t vacancy_count;
-    bool is_listed; /* its actuator has told all that live */
+    uint64_t due_ns; /* while awake: when it wants to be looked at */
+    bool is_listed;  /* its actuators have told all that live */
     /* Set by who decides the count, before the first tick: nothing is drained because it is too much before
      * the first members_want. */
     bool waits_for_want;
@@ -93,15 +143,15 @@ struct member_set {
     char want_why[128];
     uint64_t starts_ns[MEMBERS_STARTS_MAX]; /* created to active: the last ones, a ring */
     uint32_t start_count;                   /* ever; of this set, restored ones included */
-    uint32_t ready;                         /* active members; ready_ns is its integral up to ready_at_ns */
-    uint64_t ready_ns, ready_at_ns;
+    double start_p50_ns, start_p90_ns;      /* of starts_ns; NaN: none */
+    uint64_t ready_ns, ready_at_ns;         /* integral of ready up to ready_at_ns */
     uint64_t changes; /* grows with every change of what members_facts says, time alone excepted */
-    uint64_t ages_ns[MEMBERS_STARTS_MAX]; /* lent by members_facts */
-    struct partition_facts everywhere;    /* likewise */
-    void *scale;                          /* of the scaling engine; borrowed; members never look at it */
+    struct partition_facts *facts; /* owned, lent by members_facts; as many as spots */
+    void *scale;                   /* of the scaling engine; borrowed; members never look at it */
 };
 
-/* What a sample says of the members of a set. Arrays are lent until the set is ticked or asked again. */
+/* What a sample says of the members of a set. Arrays are lent until the next call of members_facts or
+ * members_tick. */
 struct member_facts {
     uint32_t ready, starting, draining;
     uint64_t ready_ns;                /* ∫ ready members·dt since the set was made, modulo 2^64 */
@@ -113,7 +163,7 @@ struct member_facts {
     uint32_t capacity;                 /* of all of them; UINT32_MAX: no limit but the set's max */
     double start_p50_ns, start_p90_ns; /* created to active, over the last starts; NaN: none was seen yet */
     double slots_per_member;           /* max_in_flight of the smallest port; NaN: no limit */
-    bool is_listed; /* the actuator has told what lives; false: the counts are not to be trusted yet */
+    bool is_listed; /* the actuators have told what lives; false: the counts are not to be trusted yet */
 };
 
 struct members_ops {
@@ -133,19 +183,26 @@ struct members_ops {
 };
 
 struct members {
-    struct list sets;              /* owned */
-    struct model *model;           /* borrowed */
-    const struct topology *loaded; /* borrowed: what an earlier orchestrator published; may be NULL */
+    struct list sets;          /* owned */
+    struct list places;        /* owned */
+    struct list awake, hungry; /* sets */
+    struct index sets_by_id, sets_by_cluster, by_id, by_ticket;
+    char **listed; /* owned, and each: actuators that have told all they have */
+    size_t listed_count;
+    uint64_t ages_ns[MEMBERS_STARTS_MAX]; /* lent by members_facts */
+    struct model *model;                  /* borrowed */
+    const struct topology *loaded;        /* borrowed: what an earlier orchestrator published; may be NULL */
     const struct members_ops *ops;
     void *ctx;
-    uint64_t last_ticket;
+    uint64_t last_ticket, last_number;
     uint64_t published; /* number of the last topology */
     bool is_touched;    /* edits since */
+    bool is_ticking;    /* members_tick is at work: it needs no waking */
 };
 
 void members_init(struct members *ms, struct model *model, const struct members_ops *ops, void *ctx);
 void members_fini(struct members *ms);
-/* One set for each alias of each application. settings outlive members. */
+/* One set for each alias of each application, and for each cluster with scale. settings outlive members. */
 void members_load_settings(struct members *ms, const struct settings *s);
 
 /* What an actuator said. The member may be unknown: then it is adopted into the set it names. */
@@ -186,17 +243,5 @@ uint32_t members_starts(const struct member_set *set, uint64_t out[MEMBERS_START
 void members_restore_starts(struct member_set *set, const uint64_t *starts_ns, uint32_t count);
 
 const char *member_state_name(enum member_state state);
-
-/* For members_keep.c. */
-void member_set_state(struct members *ms, struct member *m, enum member_state state, const char *reason);
-struct member *member_create(struct members *ms, struct member_set *set, const char *id);
-void member_gone(struct members *ms, struct member *m, const char *reason);
-void member_give_up(struct members *ms, struct member *m, const char *reason);
-void member_ask_stop(struct members *ms, struct member *m, bool is_drained);
-struct member *member_by_ticket(struct members *ms, uint64_t ticket);
-void members_touch(struct members *ms);
-bool member_counts(const struct member *m);
-/* members_facts.c: a member's state has changed. */
-void member_facts_changed(struct members *ms, struct member *m, enum member_state from);
 
 #endif

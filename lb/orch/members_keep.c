@@ -7,11 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "orch/members.h"
+#include "orch/members_part.h"
 
-/* ---- starting ---- */
+/* ---- too few ---- */
 
-/* application-alias-xxxxxx: short enough to type, random so that it is never used again, even when no state
+/* application-alias-xxxxxxx: short enough to type, random so that it is never used again, even when no state
  * was kept. Letters and digits that look alike are left out. */
 static char *new_id(struct members *ms, const struct member_set *set)
 {
@@ -25,24 +25,24 @@ static char *new_id(struct members *ms, const struct member_set *set)
             tail[i] = letters[random[i] % (sizeof letters - 1)];
         struct buf id;
         buf_init(&id);
-        buf_printf(&id, "%s-%s-%s", set->application, set->alias, tail);
+        buf_printf(&id, "%s%s%s-%s", set->application, *set->alias ? "-" : "", set->alias, tail);
         char *text = must(str_dup(buf_str(&id)));
         buf_fini(&id);
-        if (!members_find(ms, text))
+        if (!members_find_exact(ms, str_of(text)))
             return text;
         free(text);
     }
 }
 
-static void start_one(struct members *ms, struct member_set *set, unsigned failures)
+static void start_one(struct members *ms, struct member_set *set, uint32_t spot, unsigned failures)
 {
     char *id = new_id(ms, set);
-    struct member *m = member_create(ms, set, id);
+    struct member *m = member_create(ms, set, spot, id);
     free(id);
     m->failures = failures;
     member_set_state(ms, m, MEMBER_CREATED, failures ? "replacement" : "wanted");
-    m->ticket = ++ms->last_ticket;
-    const uint64_t ticket = m->ticket;
+    const uint64_t ticket = ++ms->last_ticket;
+    member_set_ticket(ms, m, ticket);
     member_set_state(ms, m, MEMBER_INITIALIZED, "start asked for");
     if (!ms->ops->start(ms->ctx, m, ticket) && (m = member_by_ticket(ms, ticket)))
         member_gone(ms, m, "its actuator does not start it");
@@ -62,62 +62,63 @@ static bool take_vacancy(struct member_set *set, uint64_t now, unsigned *out_fai
     return true;
 }
 
-static uint32_t count_of(const struct member_set *set, bool active_only)
+/* One that is leaving, serves still and may stay: the last that was told to go. */
+static struct member *pick_returner(const struct member_set *set)
 {
-    uint32_t n = 0;
-    for (const struct list *k = set->members.next; k != &set->members; k = k->next) {
-        const struct member *m = CONTAINER_OF(k, struct member, node);
-        n += active_only ? m->state == MEMBER_ACTIVE : member_counts(m);
+    if (!set->draining || !set->cartridge || !set->cartridge->undrain)
+        return NULL;
+    for (const struct list *k = set->restless.prev; k != &set->restless; k = k->prev) {
+        struct member *m = CONTAINER_OF(k, struct member, restless);
+        if (m->state == MEMBER_IN_MAINTENANCE && !m->is_drained_by_hand && !m->is_faulty &&
+            !set->spots[m->spot].is_stray)
+            return m;
     }
-    return n;
+    return NULL;
 }
 
-static void start_missing(struct members *ms, struct member_set *set, uint32_t wanted)
+static void set_hungry(struct members *ms, struct member_set *set, bool is_hungry)
 {
-    const uint64_t now = ms->ops->now_ns(ms->ctx);
-    const uint32_t count = count_of(set, false);
-    if (count >= wanted) {
+    if (is_hungry != list_is_empty(&set->hungry))
+        return;
+    set->changes++;
+    if (is_hungry) {
+        list_push(&ms->hungry, &set->hungry);
+        log_warn("set %s: no place has room for a further member", set->id);
+    } else {
+        list_remove(&set->hungry);
+    }
+}
+
+static void start_missing(struct members *ms, struct member_set *set, uint32_t wanted, uint64_t now)
+{
+    struct member *returner;
+    while (set->counted < wanted && (returner = pick_returner(set)))
+        member_set_state(ms, returner, MEMBER_ACTIVE, "wanted again");
+    if (set->counted >= wanted) {
         set->vacancy_count = 0; /* nothing is to be replaced any more */
+        set_hungry(ms, set, false);
         return;
     }
-    const uint32_t missing = wanted - count;
+    const uint32_t missing = wanted - set->counted;
     if (set->vacancy_count > missing)
         set->vacancy_count = missing;
     /* What nobody died of starts at once, each vacancy when its time has come. Counted before starting: a
      * start that fails at once opens a vacancy of its own. */
-    const uint32_t fresh = missing - (uint32_t)set->vacancy_count;
+    uint32_t fresh = missing - (uint32_t)set->vacancy_count, due = (uint32_t)set->vacancy_count;
+    uint32_t spot = spot_with_room(set, now);
     unsigned failures;
-    for (uint32_t due = (uint32_t)set->vacancy_count; due > 0 && take_vacancy(set, now, &failures); due--)
-        start_one(ms, set, failures);
-    for (uint32_t i = 0; i < fresh; i++)
-        start_one(ms, set, 0);
+    for (; due > 0 && spot != UINT32_MAX && take_vacancy(set, now, &failures); due--) {
+        start_one(ms, set, spot, failures);
+        spot = spot_with_room(set, now);
+    }
+    for (; fresh > 0 && spot != UINT32_MAX; fresh--) {
+        start_one(ms, set, spot, 0);
+        spot = spot_with_room(set, now);
+    }
+    set_hungry(ms, set, spot == UINT32_MAX && set->counted < wanted);
 }
 
 /* ---- too many ---- */
-
-/* Who goes first: one that does not serve yet, else the youngest. */
-static struct member *pick_victim(struct member_set *set)
-{
-    struct member *victim = NULL;
-    for (struct list *k = set->members.prev; k != &set->members; k = k->prev) {
-        struct member *m = CONTAINER_OF(k, struct member, node);
-        if (!member_counts(m))
-            continue;
-        if (m->state != MEMBER_ACTIVE)
-            return m;
-        if (!victim)
-            victim = m;
-    }
-    return victim;
-}
-
-static void begin_drain(struct members *ms, struct member *m, const char *reason)
-{
-    const uint64_t timeout_ms = m->set->cartridge ? m->set->cartridge->drain_timeout_ms : 30000;
-    member_set_state(ms, m, MEMBER_IN_MAINTENANCE, reason);
-    m->drain_until_ns = m->since_ns + timeout_ms * NS_PER_MS;
-    m->covered_number = 0;
-}
 
 static void stop_member(struct members *ms, struct member *m, const char *reason)
 {
@@ -125,35 +126,114 @@ static void stop_member(struct members *ms, struct member *m, const char *reason
     member_ask_stop(ms, m, true);
 }
 
-static void drain_surplus(struct members *ms, struct member_set *set, uint32_t wanted)
+static uint64_t in_flight(struct members *ms, const struct member *m)
 {
-    if (set->waits_for_want && !set->has_want)
-        return;
-    for (uint32_t count = count_of(set, false); count > wanted; count--) {
-        struct member *m = pick_victim(set);
-        ASSERT(m != NULL);
-        if (m->state == MEMBER_ACTIVE)
-            begin_drain(ms, m, "no longer wanted");
-        else
+    uint64_t n = 0;
+    for (size_t i = 0; i < m->set->port_count; i++)
+        n += ms->ops->in_flight(ms->ctx, str_of(m->set->ports[i].cluster), str_of(m->id));
+    return n;
+}
+
+/* Those that do not serve yet go first, the youngest before the others. */
+static void stop_starting(struct members *ms, struct member_set *set, uint32_t wanted)
+{
+    for (struct list *k = set->restless.prev, *prev; k != &set->restless && set->counted > wanted; k = prev) {
+        prev = k->prev;
+        struct member *m = CONTAINER_OF(k, struct member, restless);
+        if (member_counts(m) && m->state != MEMBER_ACTIVE)
             stop_member(ms, m, "no longer wanted");
     }
 }
 
-/* ---- one member's time ---- */
-
-static uint64_t in_flight(struct members *ms, const struct member *m)
+/* Of one place the least loaded first, of those the youngest; places side by side. */
+static int by_value(const void *a, const void *b)
 {
-    uint64_t n = 0;
-    for (size_t i = 0; i < m->port_count; i++)
-        n += ms->ops->in_flight(ms->ctx, str_of(m->ports[i].cluster), str_of(m->id));
-    return n;
+    const struct member *x = *(struct member *const *)a, *y = *(struct member *const *)b;
+    if (x->spot != y->spot)
+        return x->spot < y->spot ? -1 : 1;
+    if (x->load != y->load)
+        return x->load < y->load ? -1 : 1;
+    return x->number > y->number ? -1 : 1;
 }
 
+static struct member **line_up(struct members *ms, const struct member_set *set)
+{
+    struct member **line = must(calloc(set->ready + 1u, sizeof *line));
+    uint32_t n = 0;
+    for (const struct list *k = set->members.next; k != &set->members; k = k->next) {
+        struct member *m = CONTAINER_OF(k, struct member, node);
+        if (m->state != MEMBER_ACTIVE)
+            continue;
+        m->load = in_flight(ms, m);
+        line[n++] = m;
+    }
+    ASSERT(n == set->ready);
+    qsort(line, n, sizeof *line, by_value);
+    return line;
+}
+
+/* The places say which of them loses a member, the line of each place which one. */
+static void drain_active(struct members *ms, struct member_set *set, uint32_t wanted)
+{
+    struct member **line = line_up(ms, set);
+    uint32_t *next = must(calloc(set->spot_count, sizeof *next)); /* in line, by spot */
+    for (uint32_t i = set->ready; i-- > 0;)
+        next[line[i]->spot] = i;
+    while (set->counted > wanted) {
+        const uint32_t spot = spot_to_shrink(set);
+        if (spot == UINT32_MAX)
+            break;
+        member_begin_drain(ms, line[next[spot]++], "no longer wanted");
+    }
+    free(next);
+    free(line);
+}
+
+static void drain_surplus(struct members *ms, struct member_set *set, uint32_t wanted)
+{
+    if (set->counted <= wanted || (set->waits_for_want && !set->has_want))
+        return;
+    stop_starting(ms, set, wanted);
+    if (set->counted > wanted)
+        drain_active(ms, set, wanted);
+}
+
+/* ---- the faulty ---- */
+
+static uint64_t faulty_ns(const struct member_set *set)
+{
+    const uint64_t ms = set->cartridge ? set->cartridge->faulty_after_ms : 0;
+    return ms ? ms * NS_PER_MS : UINT64_MAX;
+}
+
+/* How many may be replaced for that at a time, and how many are: those that have not gone yet, and what is to
+ * take a place and has not. */
+static bool may_replace(const struct member_set *set)
+{
+    uint32_t under_way = set->starting + (uint32_t)set->vacancy_count;
+    for (const struct list *k = set->restless.next; k != &set->restless; k = k->next)
+        under_way += CONTAINER_OF(k, struct member, restless)->is_faulty;
+    const uint32_t limit = members_wanted(set) * (uint32_t)set->cartridge->faulty_max_percent / 100;
+    return under_way < (limit > 1 ? limit : 1);
+}
+
+static void faulty_step(struct members *ms, struct member *m, uint64_t now)
+{
+    struct member_set *set = m->set;
+    const uint64_t after = faulty_ns(set);
+    if (!set->is_listed || after == UINT64_MAX || now - m->down_ns < after || !may_replace(set))
+        return;
+    m->is_faulty = true;
+    member_begin_drain(ms, m, MEMBERS_FAULTY);
+}
+
+/* ---- one member's time ---- */
+
 /* Others serve in its place, and every proxy has the topology that says so. Only then does a count of zero
- * mean that nothing more will come. */
+ * mean that nothing more will come. When there is no room for others, nobody will. */
 static bool is_covered(struct members *ms, struct member *m)
 {
-    if (count_of(m->set, true) < members_wanted(m->set)) {
+    if (m->set->ready < members_wanted(m->set) && list_is_empty(&m->set->hungry)) {
         m->covered_number = 0;
         return false;
     }
@@ -171,78 +251,95 @@ static void drain_step(struct members *ms, struct member *m, uint64_t now)
         stop_member(ms, m, "drain_timeout is over");
 }
 
-static void member_step(struct members *ms, struct member *m, uint64_t now)
+static uint64_t timeout_ns(const struct member *m)
 {
-    const uint64_t timeout_ms = m->set->cartridge ? m->set->cartridge->start_timeout_ms : 0;
-    if (m->state == MEMBER_IN_MAINTENANCE)
-        drain_step(ms, m, now);
-    else if (m->state < MEMBER_ACTIVE && timeout_ms && now - m->since_ns >= timeout_ms * NS_PER_MS)
-        member_give_up(ms, m, "start_timeout is over");
+    const struct cartridge_settings *c = m->set->cartridge;
+    if (m->state == MEMBER_READY_TO_SHUT_DOWN)
+        return ((c ? c->stop_timeout_ms : 10000) + MEMBERS_STOP_GRACE_MS) * NS_PER_MS;
+    return c ? c->start_timeout_ms * NS_PER_MS : UINT64_MAX;
 }
 
-static bool set_step(struct members *ms, struct member_set *set)
+static void member_step(struct members *ms, struct member *m, uint64_t now)
 {
-    const uint64_t now = ms->ops->now_ns(ms->ctx);
-    bool is_busy = false;
-    for (struct list *k = set->members.next, *next; k != &set->members; k = next) {
-        next = k->next;
-        member_step(ms, CONTAINER_OF(k, struct member, node), now); /* may free it */
+    const bool is_late = m->state != MEMBER_ACTIVE && now - m->since_ns >= timeout_ns(m);
+    if (m->state == MEMBER_IN_MAINTENANCE) {
+        drain_step(ms, m, now);
+    } else if (m->state == MEMBER_ACTIVE && m->down_ns) {
+        faulty_step(ms, m, now);
+    } else if (m->state < MEMBER_ACTIVE && is_late) {
+        member_give_up(ms, m, "start_timeout is over");
+    } else if (m->state == MEMBER_READY_TO_SHUT_DOWN && is_late) {
+        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "its actuator does not answer: asked again");
+        member_ask_stop(ms, m, false);
     }
+}
+
+/* ---- one set's time ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t member_due(const struct member *m, uint64_t now)
+{
+    if (m->state == MEMBER_IN_MAINTENANCE)
+        return now + MEMBERS_TICK_MS * NS_PER_MS;
+    if (m->state == MEMBER_ACTIVE) { /* once that is over, it waits for others to be replaced */
+        const uint64_t after = faulty_ns(m->set);
+        return after != UINT64_MAX && m->down_ns + after > now ? m->down_ns + after : UINT64_MAX;
+    }
+    const uint64_t timeout = timeout_ns(m);
+    return timeout == UINT64_MAX ? UINT64_MAX : m->since_ns + timeout;
+}
+
+/* When something will have to be done without anything having happened; UINT64_MAX: never. */
+static uint64_t set_due(const struct member_set *set, uint64_t now)
+{
+    uint64_t due = UINT64_MAX;
+    for (const struct list *k = set->restless.next; k != &set->restless; k = k->next)
+        due = earlier(due, member_due(CONTAINER_OF(k, struct member, restless), now));
     if (!set->is_listed)
-        return false; /* the actuator's list will wake us */
+        return due;
     const uint32_t wanted = members_wanted(set);
-    start_missing(ms, set, wanted);
-    drain_surplus(ms, set, wanted);
-    for (struct list *k = set->members.next; k != &set->members; k = k->next)
-        is_busy |= CONTAINER_OF(k, struct member, node)->state != MEMBER_ACTIVE;
-    return is_busy || set->vacancy_count > 0;
+    if (set->counted < wanted && !list_is_empty(&set->hungry))
+        return earlier(due, spots_retry_ns(set, now));
+    for (size_t i = 0; i < set->vacancy_count; i++)
+        due = earlier(due, set->vacancies[i].not_before_ns);
+    return set->counted + set->vacancy_count < wanted ? now : due; /* one failed at once */
+}
+
+static void set_step(struct members *ms, struct member_set *set, uint64_t now)
+{
+    for (struct list *k = set->restless.next, *next; k != &set->restless; k = next) {
+        next = k->next;
+        member_step(ms, CONTAINER_OF(k, struct member, restless), now); /* may free it */
+    }
+    if (set->is_listed) {
+        const uint32_t wanted = members_wanted(set);
+        start_missing(ms, set, wanted, now);
+        drain_surplus(ms, set, wanted);
+    }
+    set->due_ns = set_due(set, now);
+    if (set->due_ns == UINT64_MAX)
+        list_remove(&set->awake);
 }
 
 uint64_t members_tick(struct members *ms)
 {
-    bool is_busy = false;
-    for (struct list *n = ms->sets.next, *next; n != &ms->sets; n = next) {
-        next = n->next;
-        is_busy |= set_step(ms, CONTAINER_OF(n, struct member_set, node));
+    const uint64_t now = ms->ops->now_ns(ms->ctx);
+    uint64_t due = UINT64_MAX;
+    ms->is_ticking = true;
+    for (struct list *n = ms->awake.next, *next; n != &ms->awake; n = next) {
+        struct member_set *set = CONTAINER_OF(n, struct member_set, awake);
+        next = n->next; /* a step takes no other set out of the list */
+        if (set->due_ns <= now || set->draining)
+            set_step(ms, set, now);
     }
-    return is_busy ? MEMBERS_TICK_MS : 0;
-}
-
-/* ---- probes and hands ---- */
-
-void members_on_probe(struct members *ms, struct str cluster, struct str member, bool is_up)
-{
-    char *id = must(str_dup(member));
-    struct member *m = members_find(ms, id);
-    free(id);
-    if (!m || !str_eq(str_of(m->id), member))
-        return;
-    bool all = true;
-    for (size_t i = 0; i < m->port_count; i++) {
-        if (str_eq(str_of(m->ports[i].cluster), cluster))
-            m->ports[i].is_up = is_up;
-        all &= m->ports[i].is_up;
-    }
-    if (all && m->state == MEMBER_STARTING)
-        member_set_state(ms, m, MEMBER_ACTIVE, "every port answers");
-}
-
-bool members_drain(struct members *ms, struct member *m, const char **out_why)
-{
-    *out_why = "it is not active";
-    if (m->state != MEMBER_ACTIVE)
-        return false;
-    m->is_drained_by_hand = true;
-    begin_drain(ms, m, "drain asked for");
-    return true;
-}
-
-bool members_undrain(struct members *ms, struct member *m, const char **out_why)
-{
-    *out_why = m->state == MEMBER_ACTIVE ? "it is not draining" : "it is too late: it is being stopped";
-    if (m->state != MEMBER_IN_MAINTENANCE)
-        return false;
-    m->is_drained_by_hand = false;
-    member_set_state(ms, m, MEMBER_ACTIVE, "undrain asked for");
-    return true;
+    ms->is_ticking = false;
+    for (const struct list *n = ms->awake.next; n != &ms->awake; n = n->next)
+        due = earlier(due, CONTAINER_OF(n, struct member_set, awake)->due_ns);
+    if (due == UINT64_MAX)
+        return 0;
+    return due > now ? (due - now + NS_PER_MS - 1) / NS_PER_MS : 1;
 }

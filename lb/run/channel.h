@@ -60,7 +60,7 @@ enum channel_type {
     CHANNEL_PROXY_GONE,     /* u64 generation */
     CHANNEL_MEMBER_EXIT,    /* member id, status */
     CHANNEL_MEMBER_STARTED, /* member id, pid, or pid 0 and an error text */
-    CHANNEL_MEMBER_LIST,    /* all living members of the process actuator */
+    CHANNEL_MEMBER_LIST,    /* all members of the process actuator that live and are not being stopped */
     CHANNEL_ADMIN,          /* u64 request id, text command from coxctl, e.g. "drain MEMBER" */
     CHANNEL_QUIT,           /* leave in order */
     /* orchestrator → master */

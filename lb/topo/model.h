@@ -62,6 +62,9 @@ void model_view_end(struct model *m, struct str owner);
 
 /* Fields that the core itself changes, whoever owns the endpoint; false when there is none. */
 bool model_set_health(struct model *m, struct str cluster, struct str endpoint, enum endpoint_health health);
+/* Of one endpoint that is a member. */
+bool model_set_endpoint_state(struct model *m, struct str cluster, struct str endpoint,
+                              enum member_state state);
 bool model_set_member_state(struct model *m, struct str member,
                             enum member_state state); /* all endpoints of it */
 bool model_set_admin_drain(struct model *m, struct str member_or_endpoint, bool drain);

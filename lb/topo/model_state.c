@@ -114,7 +114,21 @@ bool model_set_health(struct model *m, struct str cluster, struct str endpoint, 
     return true;
 }
 
-/* Life-cycle changes are rare: they walk all endpoints rather than keep one more index in step. `set` says
+bool model_set_endpoint_state(struct model *m, struct str cluster, struct str endpoint,
+                              enum member_state state)
+{
+    struct model_cluster *c = index_get(&m->clusters, cluster);
+    struct model_endpoint *e = c ? index_get(&c->endpoints, endpoint) : NULL;
+    if (!e)
+        return false;
+    if (e->e.member_state != state) {
+        e->e.member_state = (uint8_t)state;
+        model_touch(m, c);
+    }
+    return true;
+}
+
+/* Changes by hand are rare: they walk all endpoints rather than keep one more index in step. `set` says
  * whether the endpoint is meant, and changes it. */
 enum set_result { SET_OTHER, SET_SAME, SET_CHANGED };
 

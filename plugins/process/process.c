@@ -22,13 +22,14 @@
 
 #include <coxswain/plugin.h>
 
-#define PORTS_MAX   32
-#define RECENT_MAX  4096
-#define RECENT_NS   60000000000ull
-#define TRIES_MAX   200
-#define NAME_BYTES  64
-#define TEXT_BYTES  96
-#define ENV_FIXED   7 /* PORT, PORT_NAMES, HOST, MEMBER_ID, CARTRIDGE, SET, ACTUATOR */
+#define PORTS_MAX  32
+#define RECENT_MAX 4096
+#define RECENT_NS  60000000000ull
+#define TRIES_MAX  200
+#define NAME_BYTES 64
+#define TEXT_BYTES 96
+#define ENV_FIXED                                                                                            \
+    9 /* PORT, PORT_NAMES, HOST, MEMBER_ID, CARTRIDGE, SET, ACTUATOR, PARTITION, NETWORK_PARTITION */
 #define LIST_BYTES  1024
 #define MEMBERS_MAX 65536
 
@@ -63,6 +64,7 @@ struct port {
 struct member {
     struct member *next;
     char *id, *set;                     /* owned */
+    char *partition, *network;          /* owned; NULL: none */
     uint64_t start_ticket, stop_ticket; /* 0: none open */
     int64_t pid;
     uint32_t port_count;
@@ -198,18 +200,28 @@ static void forget(struct instance *p, struct member *gone)
             remember(p, gone->ports[i].number);
         free(gone->id);
         free(gone->set);
+        free(gone->partition);
+        free(gone->network);
         free(gone);
         return;
     }
 }
 
-static struct member *add(struct instance *p, const char *id, const char *set)
+static char *copy(const char *text)
+{
+    return text && *text ? strdup(text) : NULL;
+}
+
+static struct member *add(struct instance *p, const char *id, const char *set, const char *partition,
+                          const char *network)
 {
     struct member *m = p->member_count < MEMBERS_MAX ? calloc(1, sizeof *m) : NULL;
     if (!m)
         return NULL;
     m->id = strdup(id);
     m->set = strdup(set ? set : "");
+    m->partition = copy(partition);
+    m->network = copy(network);
     m->next = p->members;
     p->members = m;
     p->member_count++;
@@ -260,6 +272,10 @@ static void make_environment(const struct instance *p, const struct member *m,
     put_pair(e, "CARTRIDGE", spec->cartridge);
     put_pair(e, "SET", m->set);
     put_pair(e, "ACTUATOR", p->host->instance);
+    if (m->partition)
+        put_pair(e, "PARTITION", m->partition);
+    if (m->network)
+        put_pair(e, "NETWORK_PARTITION", m->network);
 }
 
 static bool find_ports(struct instance *p, struct member *m, const struct cox_member_spec *spec)
@@ -287,7 +303,7 @@ static int32_t start_member(void *instance, uint64_t ticket, const struct cox_me
         }
         return COX_OK;
     }
-    m = add(p, spec->member, spec->set);
+    m = add(p, spec->member, spec->set, spec->partition, spec->network_partition);
     if (!m)
         return COX_FAILED;
     if (!find_ports(p, m, spec)) {
@@ -344,6 +360,8 @@ static void tell_running(struct instance *p, const struct member *m)
         .phase = COX_PHASE_RUNNING,
         .member = m->id,
         .set = m->set,
+        .partition = m->partition,
+        .network_partition = m->network,
         .pid = m->pid,
         .addresses = {addresses, m->port_count, (uint32_t)sizeof addresses[0]}};
     p->host->member_changed(p->host, &change);
@@ -427,7 +445,7 @@ static void on_listed(struct instance *p, const struct cox_process_event *e)
         return;
     struct member *m = find(p, e->member);
     if (!m) {
-        m = add(p, e->member, variable(e, "SET"));
+        m = add(p, e->member, variable(e, "SET"), variable(e, "PARTITION"), variable(e, "NETWORK_PARTITION"));
         if (!m)
             return;
         recover_ports(m, e);

@@ -1,5 +1,7 @@
 unit_tests += tests/unit/orch/test_members
 tests_unit_orch_test_members_SOURCES = tests/unit/orch/test_members.c
+unit_tests += tests/unit/orch/test_members_place
+tests_unit_orch_test_members_place_SOURCES = tests/unit/orch/test_members_place.c
 unit_tests += tests/unit/orch/test_probe
 tests_unit_orch_test_probe_SOURCES = tests/unit/orch/test_probe.c
 unit_tests += tests/unit/orch/test_probe_talk

@@ -202,6 +202,11 @@ static enum member_state state_of(struct script *s, int which)
     return m ? m->state : MEMBER_TERMINATED;
 }
 
+static struct member_set *the_set(struct script *s)
+{
+    return members_find_set(s->members, STR("shop/1/1/web"));
+}
+
 /* Two active members. */
 static void begin(struct script *s)
 {
@@ -334,7 +339,7 @@ static void test_refused_start_backs_off(void **state)
     members_on_listed(s->members, "process");
     turn(s);
     turn(s);
-    assert_int_equal(members_tick(s->members), MEMBERS_TICK_MS);
+    assert_int_equal(members_tick(s->members), MEMBERS_BACKOFF_MS);
     assert_int_equal(model_current(s->model)->member_count, 0);
     s->refuses_start = false;
     turn(s);
@@ -349,7 +354,7 @@ static void test_failed_ticket(void **state)
     struct script *s = *state;
     members_on_listed(s->members, "process");
     turn(s);
-    members_on_ticket(s->members, s->tickets[0], COX_TICKET_NO_CAPACITY, "full");
+    members_on_ticket(s->members, s->tickets[0], COX_TICKET_FAILED, "broken");
     assert_int_equal(state_of(s, 0), MEMBER_TERMINATED);
     members_on_ticket(s->members, s->tickets[0], COX_TICKET_DONE, ""); /* a second answer is nobody's */
     s->now += 100 * MS;
@@ -455,7 +460,7 @@ static void test_surplus_goes(void **state)
 {
     struct script *s = *state;
     begin(s);
-    CONTAINER_OF(s->members->sets.next, struct member_set, node)->min = 1;
+    members_want(s->members, the_set(s), 1, "load");
     turn(s);
     assert_int_equal(state_of(s, 0), MEMBER_ACTIVE);
     assert_int_equal(state_of(s, 1), MEMBER_READY_TO_SHUT_DOWN); /* the youngest; nothing was in flight */
@@ -505,11 +510,6 @@ static void test_adoption(void **state)
     s->members = &s->first;
 }
 
-static struct member_set *the_set(struct script *s)
-{
-    return members_find_set(s->members, STR("shop/1/1/web"));
-}
-
 static void test_set_is_found(void **state)
 {
     struct script *s = *state;
@@ -542,20 +542,20 @@ static void test_want(void **state)
     assert_int_equal(members_wanted(the_set(s)), MEMBERS_SET_MAX);
 }
 
-/* Who decides the count has not spoken yet: what was there before stays. */
+/* Who decides the count has not spoken yet: what was there before stays, min or not. */
 static void test_no_shrink_before_the_first_want(void **state)
 {
     struct script *s = *state;
+    static const char *const ids[] = {"shop-web-one", "shop-web-two", "shop-web-three"};
     the_set(s)->waits_for_want = true;
-    members_want(s->members, the_set(s), 2, "as it was");
-    begin(s);
-    the_set(s)->has_want = false;
-    the_set(s)->min = 1;
+    for (int i = 0; i < 3; i++)
+        change(s, ids[i], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    members_on_listed(s->members, "process");
     turn(s);
-    assert_int_equal(state_of(s, 1), MEMBER_ACTIVE);
-    members_want(s->members, the_set(s), 1, "load");
+    assert_int_equal(the_set(s)->counted, 3);
+    members_want(s->members, the_set(s), 2, "load");
     turn(s);
-    assert_int_equal(state_of(s, 1), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(the_set(s)->counted, 2);
 }
 
 static void test_facts(void **state)

@@ -1,0 +1,80 @@
+/* members_part: the inside of members, shared by members*.c and nobody else.
+ *
+ *   members.c        states, birth and death, what actuators and probes say
+ *   members_sets.c   the sets of the config, and finding things
+ *   members_place.c  which place the next member goes to, and which one loses one
+ *   members_keep.c   keeping sets at their count, by the clock
+ *   members_facts.c  the seam to what decides the count */
+#ifndef COX_ORCH_MEMBERS_PART_H
+#define COX_ORCH_MEMBERS_PART_H
+
+#include "orch/members.h"
+
+/* Reasons that mean something to a later run: they are in the topology. */
+#define MEMBERS_BY_HAND "drain asked for"
+#define MEMBERS_FAULTY  "its probe has failed for too long"
+
+/* ---- members.c ---- */
+
+/* The one writer of a member's state. */
+void member_set_state(struct members *ms, struct member *m, enum member_state state, const char *reason);
+void member_set_ticket(struct members *ms, struct member *m, uint64_t ticket);
+struct member *member_by_ticket(struct members *ms, uint64_t ticket);
+/* In spot `spot` of the set. */
+struct member *member_create(struct members *ms, struct member_set *set, uint32_t spot, const char *id);
+void member_free(struct members *ms, struct member *m);
+/* It is no more; frees it. */
+void member_gone(struct members *ms, struct member *m, const char *reason);
+/* It never came up, or the actuator could not: stop it, and try another after a while. */
+void member_give_up(struct members *ms, struct member *m, const char *reason);
+/* The actuator may answer, and so end the member, before it returns. */
+void member_ask_stop(struct members *ms, struct member *m, bool is_drained);
+void member_begin_drain(struct members *ms, struct member *m, const char *reason);
+/* A member that the set's count is made of. */
+bool member_counts(const struct member *m);
+/* One of an earlier run that nobody knows any more: its endpoints go. */
+void member_forget(struct members *ms, const struct member_set *set, struct str id);
+void members_touch(struct members *ms);
+/* The set is looked at by the next members_tick. */
+void members_wake(struct members *ms, struct member_set *set);
+
+/* ---- members_sets.c ---- */
+
+struct member_set *set_create(struct members *ms, const char *id, const char *application, const char *alias);
+void set_free(struct member_set *set);
+struct member *members_find_exact(struct members *ms, struct str id);
+bool members_has_listed(const struct members *ms, const char *actuator);
+
+/* ---- members_place.c ---- */
+
+void places_fini(struct members *ms);
+/* The spots of a set by its policy; policy NULL: one, the actuator as a whole. */
+void spots_make(struct members *ms, struct member_set *set, const struct settings *s, const char *actuator,
+                const char *policy);
+void spots_free(struct member_set *set);
+/* Where a member that its actuator tells of is: a new, stray spot when the policy has none like it. */
+uint32_t spot_adopt(struct members *ms, struct member_set *set, const char *actuator, const char *partition);
+/* Index of the spot for the next member; UINT32_MAX: no place has room. */
+uint32_t spot_with_room(const struct member_set *set, uint64_t now);
+/* Index of the spot whose active members leave first; UINT32_MAX: none has any. */
+uint32_t spot_to_shrink(const struct member_set *set);
+/* When a place that is full by its actuator's word is asked again, the earliest of the set's; UINT64_MAX:
+ * none is. */
+uint64_t spots_retry_ns(const struct member_set *set, uint64_t now);
+/* Members that this spot may have, by all that is known; UINT32_MAX: nobody said. */
+uint32_t spot_capacity(const struct spot *spot, uint64_t now);
+/* Its actuator has no room at the moment. */
+void place_is_full(struct place *p, uint64_t now);
+/* A start worked there. */
+void place_took_one(struct place *p);
+/* A member left: sets that wait for room are looked at again. */
+void place_lost_one(struct members *ms, struct place *p);
+
+/* ---- members_facts.c ---- */
+
+/* Takes a member out of the counts of its set and spot, and puts it in by its state. */
+void member_uncount(struct members *ms, struct member *m);
+void member_count(struct members *ms, struct member *m);
+void set_learn(struct member_set *set, uint64_t start_ns);
+
+#endif
