@@ -1,0 +1,128 @@
+#include "fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/panic.h"
+
+#define REVERSAL_S 60.0
+
+void fleet_init(struct fleet *f, uint32_t ready, uint32_t min, uint32_t max, double delay_s, double delay_cv,
+                uint64_t seed)
+{
+    *f = (struct fleet){.min = min,
+                        .max = max,
+                        .target = ready,
+                        .ready = ready,
+                        .delay_s = delay_s,
+                        .delay_cv = delay_cv,
+                        .random = random_make(seed, 3),
+                        .now_s = -INFINITY,
+                        .last_action_s = -INFINITY};
+}
+
+void fleet_fini(struct fleet *f)
+{
+    free(f->starting);
+    f->starting = NULL;
+}
+
+double fleet_next_ready(const struct fleet *f)
+{
+    return f->starting_count ? f->starting[f->starting_count - 1].ready_s : INFINITY;
+}
+
+static void pass(struct fleet *f, double until_s)
+{
+    if (until_s > f->now_s && isfinite(f->now_s)) {
+        const double dt = until_s - f->now_s;
+        f->cost_s += dt * (double)(f->ready + f->starting_count);
+        f->ready_s += dt * f->ready;
+    }
+    f->now_s = until_s;
+}
+
+uint32_t fleet_advance(struct fleet *f, double now_s)
+{
+    uint32_t born = 0;
+    for (; fleet_next_ready(f) <= now_s; born++) {
+        pass(f, fmax(fleet_next_ready(f), f->now_s));
+        f->starting_count--;
+        f->ready++;
+    }
+    pass(f, now_s);
+    return born;
+}
+
+static void order(struct fleet *f)
+{
+    const double delay =
+        f->delay_cv > 0.0 ? f->delay_s * random_lognormal(&f->random, f->delay_cv) : f->delay_s;
+    const struct start s = {.ordered_s = f->now_s, .ready_s = f->now_s + delay};
+    if (f->starting_count == f->starting_cap) {
+        f->starting_cap = f->starting_cap ? f->starting_cap * 2 : 64;
+        f->starting = must(realloc(f->starting, f->starting_cap * sizeof(*f->starting)));
+    }
+    size_t at = 0; /* later ones stand before it, and of equals the younger */
+    while (at < f->starting_count && f->starting[at].ready_s > s.ready_s)
+        at++;
+    memmove(f->starting + at + 1, f->starting + at, (f->starting_count - at) * sizeof(*f->starting));
+    f->starting[at] = s;
+    f->starting_count++;
+    f->orders++;
+}
+
+static void cancel_newest(struct fleet *f)
+{
+    size_t newest = 0;
+    for (size_t i = 1; i < f->starting_count; i++)
+        if (f->starting[i].ordered_s > f->starting[newest].ordered_s)
+            newest = i;
+    memmove(f->starting + newest, f->starting + newest + 1,
+            (f->starting_count - newest - 1) * sizeof(*f->starting));
+    f->starting_count--;
+}
+
+static void note_action(struct fleet *f, int direction)
+{
+    f->actions++;
+    if (direction != f->last_direction && f->now_s - f->last_action_s <= REVERSAL_S)
+        f->reversals++;
+    f->last_direction = direction;
+    f->last_action_s = f->now_s;
+}
+
+uint32_t fleet_want(struct fleet *f, double wanted)
+{
+    const double whole = ceil(wanted - 1e-9);
+    uint32_t target = whole >= (double)f->max ? f->max : whole <= 0.0 ? 0 : (uint32_t)whole;
+    target = target < f->min ? f->min : target;
+    uint32_t drained = 0;
+    if (target == f->target)
+        return 0;
+    note_action(f, target > f->target ? 1 : -1);
+    f->target = target;
+    while (f->ready + f->starting_count < target)
+        order(f);
+    while (f->ready + f->starting_count > target && f->starting_count)
+        cancel_newest(f);
+    if (f->ready > target) {
+        drained = f->ready - target;
+        f->ready = target;
+    }
+    return drained;
+}
+
+void fleet_fail(struct fleet *f, uint32_t count)
+{
+    f->ready -= count;
+    while (f->ready + f->starting_count < f->target)
+        order(f);
+}
+
+void fleet_count_from(struct fleet *f)
+{
+    f->cost_s = 0.0;
+    f->actions = f->reversals = f->orders = 0;
+    f->last_action_s = -INFINITY;
+}
