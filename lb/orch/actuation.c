@@ -210,4 +210,11 @@ static uint64_t traffic(void *ctx, uint32_t slot)
     return sum.rx_bytes;
 }
 
-const struct probe_ops orch_probe_ops = {.verdict = on_verdict, .traffic = traffic};
+static bool holds(void *ctx, uint32_t slot)
+{
+    struct ledger_cluster_sum sum;
+    (void)proxies_cluster(orch_of(ctx)->proxies, slot, &sum); /* what can be read counts */
+    return sum.count[LEDGER_HELD] > 0;
+}
+
+const struct probe_ops orch_probe_ops = {.verdict = on_verdict, .traffic = traffic, .holds = holds};

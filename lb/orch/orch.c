@@ -22,7 +22,9 @@ static void publish(struct orch *o)
     if (before)
         topology_ref(before);
     struct topology *t = model_publish(o->model);
-    o->published_ms = clock_now_ns() / 1000000;
+    const uint64_t now_ms = clock_now_ns() / 1000000;
+    o->hurry -= t && o->hurry && now_ms < o->published_ms + ORCH_PUBLISH_MS;
+    o->published_ms = now_ms;
     if (t) {
         proxies_publish(o->proxies, t);
         probes_follow(o->probes, t);
@@ -45,8 +47,10 @@ static void on_publish(void *ctx)
 void orch_touch(struct orch *o)
 {
     const uint64_t now_ms = clock_now_ns() / 1000000, next_ms = o->published_ms + ORCH_PUBLISH_MS;
-    if (!timer_is_armed(&o->publish))
-        timer_arm(&o->publish, next_ms > now_ms ? next_ms - now_ms : 0);
+    if (timer_is_armed(&o->publish) && !o->hurry)
+        return;
+    const bool is_early = next_ms > now_ms;
+    timer_arm(&o->publish, is_early && !o->hurry ? next_ms - now_ms : 0);
 }
 
 static void on_tick(void *ctx)
@@ -255,6 +259,10 @@ static void on_woken(void *ctx, const struct wake *w)
               (unsigned long long)late_us);
     if (o->on_wake.fn)
         o->on_wake.fn(o->on_wake.ctx, w);
+    if (w->kind == WAKE_HELD) {
+        o->hurry = ORCH_HURRY;
+        probes_hurry(o->probes, w->cluster);
+    }
     orch_wake(o);
 }
 

@@ -25,6 +25,7 @@
 
 #define ORCH_MAGIC        0x63786f72u
 #define ORCH_PUBLISH_MS   5
+#define ORCH_HURRY        16 /* topologies after a wake: a member comes up in four or five */
 #define ORCH_HEARTBEAT_MS 1000
 #define ORCH_RETRY_MS     10000
 #define ORCH_MEMORY_MAX   (1024ull << 20) /* above: it starts anew */
@@ -55,6 +56,7 @@ struct orch {
     struct state state;
     struct timer publish, tick, beat, retry;
     uint64_t published_ms; /* monotonic */
+    unsigned hurry;        /* topologies that need not keep the distance, since a cluster was woken */
     uint64_t beats;
     /* Told at once of every wake and saturated, at most one in 10 ms a cluster, kind and proxy; fn NULL:
      * nobody listens. The cluster may be unknown to the model. Texts are borrowed for the call. */
@@ -67,7 +69,7 @@ struct orch {
 };
 
 /* The model was edited: publishes when this turn of the loop is over, but at most every 5 ms, so that a storm
- * of changes costs no storm of topologies. */
+ * of changes costs no storm of topologies; after a wake a few go out at once, for somebody waits for them. */
 void orch_touch(struct orch *o);
 /* members_tick soon. */
 void orch_wake(struct orch *o);

@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "net/tls_link.h"
 #include "net/proxyproto.h"
+#include "orch/eager.h"
 #include "orch/probe_talk.h"
 #include "topo/cluster.h"
 #include "topo/index.h"
@@ -22,8 +24,9 @@ struct probe_cluster {
     struct str id;                  /* owned bytes */
     struct probe_settings settings; /* borrowed texts: of the topology that probes holds */
     int send_proxy;                 /* enum send_proxy */
-    struct buf tls_key;             /* owned; the options that `tls` was made of */
-    struct tls_client *tls;         /* counted; NULL: plain, or its files are no good */
+    uint32_t slot;
+    struct buf tls_key;     /* owned; the options that `tls` was made of */
+    struct tls_client *tls; /* counted; NULL: plain, or its files are no good */
     bool wants_tls;
     struct index probers; /* by endpoint id, owned */
 };
@@ -42,7 +45,10 @@ struct prober {
     unsigned good, bad; /* in a row */
     uint64_t traffic;   /* when it was last asked */
     int fd;
-    struct timer timer; /* next question, or time-out of this one */
+    struct timer timer;      /* next question, or time-out of this one */
+    struct eager_node eager; /* next question in its place, while requests are held for it */
+    bool is_eager;           /* this question was asked eagerly */
+    unsigned disliked;       /* connections in a row whose answer was no good */
     struct watch watch;
     struct tls_link *link; /* owned; NULL: plain */
     char *answer;          /* owned while talking */
@@ -57,6 +63,7 @@ struct probes {
     struct index clusters; /* owned */
     int busy;              /* sockets open */
     uint32_t spread;
+    struct eager eager;
     struct bundle files; /* of TLS; empty: none */
 };
 
@@ -92,12 +99,34 @@ static void tell(struct prober *p, enum endpoint_health health, const char *why)
     p->probes->ops->verdict(p->probes->ctx, p->cluster->id, p->id, p->member, health == HEALTH_UP);
 }
 
+/* A server that is there but not well is not to be stormed: 1, 2, 4 … milliseconds. */
+static bool wait_eagerly(struct prober *p)
+{
+    struct probes *ps = p->probes;
+    uint64_t at_least = p->disliked ? NS_PER_MS << (p->disliked < 7 ? p->disliked - 1 : 6) : 0;
+    if (!p->is_starting || !ps->ops->holds || !ps->ops->holds(ps->ctx, p->cluster->slot) ||
+        !eager_add(&ps->eager, &p->eager, clock_now_ns(),
+                   at_least > EAGER_LAST_NS ? EAGER_LAST_NS : at_least))
+        return false;
+    timer_stop(&p->timer);
+    return true;
+}
+
+static void wait_for_next(struct prober *p)
+{
+    p->state = PROBER_WAITING;
+    p->is_eager = false;
+    if (!wait_eagerly(p))
+        timer_arm(&p->timer, p->is_starting ? PROBE_FAST_MS : p->cluster->settings.interval_ms);
+}
+
 static void finish(struct prober *p, enum probe_verdict verdict, bool is_timeout, const char *why)
 {
     const struct probe_settings *s = &p->cluster->settings;
+    bool was_connected = p->state > PROBER_CONNECTING;
     hang_up(p);
-    p->state = PROBER_WAITING;
-    timer_arm(&p->timer, p->is_starting ? PROBE_FAST_MS : s->interval_ms);
+    p->disliked = verdict == PROBE_GOOD || !was_connected ? 0 : p->disliked + 1;
+    wait_for_next(p);
     const uint64_t before = p->traffic;
     p->traffic = p->probes->ops->traffic(p->probes->ctx, p->slot);
     if (verdict == PROBE_GOOD) {
@@ -241,6 +270,8 @@ static void on_connected(struct prober *p)
     socklen_t len = sizeof error;
     if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
+    if (p->is_eager && !error) /* it is there: now it has its time */
+        timer_arm(&p->timer, p->cluster->settings.timeout_ms);
     if (error)
         finish(p, PROBE_BAD, error == ETIMEDOUT, strerror(error));
     else if (!introduce(p))
@@ -260,8 +291,24 @@ static void on_writable(int fd, short events, void *ctx)
     on_connected(p);
 }
 
+/* A first packet that a network in the making has lost is sent again after a second: too late for an eager
+ * question, which gives up and connects anew, with more patience each time. */
+static uint64_t patience_of(const struct prober *p)
+{
+    uint64_t all = p->cluster->settings.timeout_ms, first = (uint64_t)PROBE_EAGER_MS * (p->bad + 1);
+    return p->is_eager && first < all ? first : all;
+}
+
+/* A refusal on this machine is there when connect() returns: without a turn of the loop it costs half. */
+static bool is_refused(const struct prober *p, int *out_error)
+{
+    socklen_t len = sizeof *out_error;
+    return p->is_eager && getsockopt(p->fd, SOL_SOCKET, SO_ERROR, out_error, &len) == 0 && *out_error;
+}
+
 static void ask(struct prober *p)
 {
+    int error = 0;
     if (p->probes->busy >= PROBES_AT_ONCE) {
         timer_arm(&p->timer, 20);
         return;
@@ -274,13 +321,15 @@ static void ask(struct prober *p)
     }
     p->probes->busy++;
     p->state = PROBER_CONNECTING;
-    timer_arm(&p->timer, p->cluster->settings.timeout_ms);
+    timer_arm(&p->timer, patience_of(p));
     const int result = connect(p->fd, &p->addr.sa, p->addr.len);
     if (result < 0 && errno != EINPROGRESS)
         finish(p, PROBE_BAD, errno == EAGAIN,
                strerror(errno)); /* EAGAIN: the queue of a unix socket is full */
     else if (result == 0)
         on_connected(p);
+    else if (is_refused(p, &error))
+        finish(p, PROBE_BAD, false, strerror(error));
     else
         watch_start(&p->watch, p->probes->loop, p->fd, EV_WRITE, on_writable, p);
 }
@@ -295,11 +344,31 @@ static void on_timer(void *ctx)
         finish(p, PROBE_BAD, true, "timed out");
 }
 
+static void on_eager(struct eager_node *n)
+{
+    struct prober *p = CONTAINER_OF(n, struct prober, eager);
+    CHECK_MAGIC(p, PROBER_MAGIC);
+    if (p->state != PROBER_WAITING)
+        return;
+    p->is_eager = true;
+    ask(p);
+}
+
+void probes_hurry(struct probes *ps, struct str cluster)
+{
+    struct probe_cluster *pc = index_get(&ps->clusters, cluster);
+    struct prober *p;
+    for (uint32_t at = 0; pc && (p = index_next(&pc->probers, &at));)
+        if (p->state == PROBER_WAITING && list_is_empty(&p->eager.node))
+            (void)wait_eagerly(p);
+}
+
 /* ---- following the topology ---- */
 
 static void prober_destroy(struct prober *p)
 {
     hang_up(p);
+    eager_remove(&p->probes->eager, &p->eager, true);
     timer_stop(&p->timer);
     p->magic = 0;
     free((char *)(uintptr_t)p->id.p);
@@ -321,6 +390,7 @@ static struct prober *prober_create(struct probes *ps, struct probe_cluster *c, 
     p->member = member;
     p->health = (enum endpoint_health)e->health; /* a restarted orchestrator starts from what was known */
     timer_init(&p->timer, ps->loop, on_timer, p);
+    eager_node_init(&p->eager, on_eager);
     index_put(&c->probers, p->id, p);
     return p;
 }
@@ -358,9 +428,10 @@ static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const s
     if (is_same)
         return;
     hang_up(p);
+    eager_remove(&ps->eager, &p->eager, !is_starting);
     p->state = PROBER_WAITING;
     /* Spread out, so that ten thousand endpoints are not asked in one moment. */
-    timer_arm(&p->timer, is_starting ? 1 : ps->spread++ % PROBE_SPREAD_MS);
+    timer_arm(&p->timer, is_starting ? 0 : ps->spread++ % PROBE_SPREAD_MS);
 }
 
 static void drop_unseen(struct probe_cluster *pc)
@@ -411,6 +482,7 @@ static void follow_cluster(struct probes *ps, const struct cluster *c)
         index_put(&ps->clusters, pc->id, pc);
     }
     pc->settings = c->options.probe;
+    pc->slot = c->slot;
     follow_tls(ps, pc, c);
     pc->send_proxy = c->options.send_proxy;
     for (uint32_t at = 0; (p = index_next(&pc->probers, &at));)
@@ -464,6 +536,7 @@ struct probes *probes_create(struct loop *loop, const struct probe_ops *ops, voi
     ps->loop = loop;
     ps->ops = ops;
     ps->ctx = ctx;
+    eager_init(&ps->eager, loop);
     return ps;
 }
 
@@ -493,6 +566,7 @@ void probes_destroy(struct probes **pps)
         drop_cluster(ps, pc->id);
     }
     index_fini(&ps->clusters);
+    eager_fini(&ps->eager);
     topology_unref(&ps->seen);
     bundle_close(&ps->files);
     free(ps);

@@ -3,4 +3,5 @@ lb_orch_sources = lb/orch/actuation.c lb/orch/admin.c lb/orch/check.c lb/orch/di
 	lb/orch/members.c lb/orch/members.h lb/orch/members_facts.c lb/orch/members_keep.c lb/orch/members_part.h lb/orch/members_place.c lb/orch/members_sets.c lb/orch/names.c lb/orch/names.h lb/orch/observers.c lb/orch/resolve.c lb/orch/resolve.h lb/orch/orch.c lb/orch/orch.h \
 	lb/orch/plugin.c lb/orch/plugin.h lb/orch/probe.c lb/orch/probe.h lb/orch/probe_h2.c lb/orch/probe_h2.h lb/orch/probe_talk.c lb/orch/probe_talk.h \
 	lb/orch/proxies.c lb/orch/proxies.h lb/orch/schema.c lb/orch/schema.h lb/orch/state.c lb/orch/state.h \
-	lb/orch/seal.c lb/orch/seal.h
+	lb/orch/seal.c lb/orch/seal.h \
+	lb/orch/eager.c lb/orch/eager.h

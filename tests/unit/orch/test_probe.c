@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "orch/eager.h"
 #include "orch/probe.h"
 #include "topo/model.h"
 
@@ -26,6 +27,7 @@ struct bench {
     bool is_up;
     char member[32];
     uint64_t traffic;
+    bool holds; /* requests wait for it */
     int asked; /* how often traffic was looked at: once a question */
 };
 
@@ -46,7 +48,13 @@ static uint64_t on_traffic(void *ctx, uint32_t slot)
     return b->traffic;
 }
 
-static const struct probe_ops ops = {.verdict = on_verdict, .traffic = on_traffic};
+static bool on_holds(void *ctx, uint32_t slot)
+{
+    (void)slot;
+    return ((struct bench *)ctx)->holds;
+}
+
+static const struct probe_ops ops = {.verdict = on_verdict, .traffic = on_traffic, .holds = on_holds};
 
 static void listen_again(struct bench *b)
 {
@@ -130,6 +138,12 @@ static void begin(struct bench *b, int kind, int64_t rise, int64_t fall, const c
         }                                                                                                    \
     } while (0)
 
+static void run_for(struct bench *b, uint64_t ms)
+{
+    const uint64_t until_ns = clock_now_ns() + ms * NS_PER_MS;
+    UNTIL(b, clock_now_ns() >= until_ns);
+}
+
 static void test_tcp_up_and_down(void **state)
 {
     struct bench *b = *state;
@@ -166,6 +180,96 @@ static void test_starting_member(void **state)
     UNTIL(b, b->verdicts == 1);
     assert_true(b->is_up);
     assert_string_equal(b->member, "m");
+}
+
+/* With pauses of 50 ms this would take ten seconds, and UNTIL has five. */
+#define MANY 200
+
+static void test_requests_are_held_for_it(void **state)
+{
+    struct bench *b = *state;
+    be_deaf(b);
+    b->holds = true;
+    begin(b, PROBE_HTTP, 1, 1, "m", MEMBER_STARTING);
+    UNTIL(b, b->asked >= MANY);
+    assert_int_equal(b->verdicts, 0);
+    b->holds = false; /* nobody waits any more: back to the slow pace */
+    const int before = b->asked;
+    run_for(b, 200);
+    assert_in_range(b->asked - before, 1, 6);
+    b->holds = true; /* told by a wake, not found out by the next question */
+    probes_hurry(b->probes, STR("c"));
+    UNTIL(b, b->asked >= before + MANY);
+    probes_hurry(b->probes, STR("no such cluster"));
+}
+
+static void test_requests_are_held_for_a_unix_socket(void **state)
+{
+    struct bench *b = *state;
+    char path[] = "/tmp/cox-probe-XXXXXX", text[64];
+    assert_non_null(mkdtemp(path));
+    (void)snprintf(text, sizeof text, "unix:%s/s", path);
+    be_deaf(b);
+    assert_true(addr_parse(str_of(text), &b->addr));
+    b->holds = true;
+    begin(b, PROBE_TCP, 1, 1, "m", MEMBER_STARTING);
+    UNTIL(b, b->asked >= MANY); /* no such file yet */
+    assert_int_equal(b->verdicts, 0);
+    b->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(b->listener, &b->addr.sa, b->addr.len), 0);
+    assert_int_equal(listen(b->listener, 8), 0);
+    UNTIL(b, b->verdicts == 1);
+    assert_true(b->is_up);
+    assert_int_equal(unlink(text + 5), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* Connected and left without an answer: that is no server to be stormed with connections. */
+static void test_a_server_that_is_not_well_is_spared(void **state)
+{
+    struct bench *b = *state;
+    b->holds = true;
+    begin(b, PROBE_HTTP, 1, 1, "m", MEMBER_STARTING);
+    UNTIL(b, b->asked >= 2); /* each has its whole time-out of 30 ms */
+    run_for(b, 300);
+    assert_in_range(b->asked, 4, 14);
+}
+
+static void test_pauses_grow_and_are_shared(void **state)
+{
+    (void)state;
+    assert_int_equal(eager_pause_ns(0, 1), EAGER_FIRST_NS);
+    assert_int_equal(eager_pause_ns(5 * NS_PER_S, 1), EAGER_FIRST_NS);
+    assert_int_equal(eager_pause_ns(20 * NS_PER_S, 1), NS_PER_MS);
+    assert_int_equal(eager_pause_ns(1000 * NS_PER_S, 1), EAGER_LAST_NS);
+    assert_int_equal(eager_pause_ns(UINT64_MAX, 1), EAGER_LAST_NS);
+    assert_int_equal(eager_pause_ns(0, 4), EAGER_FIRST_NS);
+    assert_int_equal(eager_pause_ns(0, 16), NS_PER_MS); /* 16,000 a second, all together */
+    assert_int_equal(eager_pause_ns(0, EAGER_MAX), EAGER_MAX * NS_PER_S / EAGER_A_SECOND);
+}
+
+static void called(struct eager_node *n)
+{
+    n->since_ns++; /* counts */
+}
+
+static void test_there_is_room_for_so_many(void **state)
+{
+    struct bench *b = *state;
+    struct eager e;
+    static struct eager_node n[EAGER_MAX + 1];
+    eager_init(&e, &b->loop);
+    for (unsigned i = 0; i <= EAGER_MAX; i++) {
+        eager_node_init(&n[i], called);
+        assert_int_equal(eager_add(&e, &n[i], clock_now_ns(), 0), i < EAGER_MAX);
+    }
+    assert_true(eager_add(&e, &n[0], clock_now_ns(), 0)); /* moving one needs no room */
+    eager_remove(&e, &n[1], false);
+    assert_true(eager_add(&e, &n[EAGER_MAX], clock_now_ns(), 0));
+    const uint64_t since = n[0].since_ns;
+    UNTIL(b, e.count == 0);
+    assert_int_equal(n[0].since_ns, since + 1);
+    eager_fini(&e);
 }
 
 static void test_starting_member_without_a_probe_is_asked_too(void **state)
@@ -216,8 +320,7 @@ static void test_removed_endpoint_is_asked_no_more(void **state)
     model_remove_endpoint(b->model, STR("t"), STR("c"), STR("e"));
     follow(b);
     const int before = b->asked;
-    event_base_loopexit(b->loop.base, &(struct timeval){.tv_usec = 100000});
-    event_base_loop(b->loop.base, 0);
+    run_for(b, 100);
     assert_int_equal(b->asked, before);
 }
 
@@ -227,6 +330,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tcp_up_and_down, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rise, setup, teardown),
         cmocka_unit_test_setup_teardown(test_starting_member, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_are_held_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_are_held_for_a_unix_socket, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_server_that_is_not_well_is_spared, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pauses_grow_and_are_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_there_is_room_for_so_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_starting_member_without_a_probe_is_asked_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_out_does_not_count_while_it_serves, setup, teardown),
