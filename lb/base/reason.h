@@ -68,6 +68,7 @@
     REASON(NO_ENDPOINT, "no_endpoint", 503, "the cluster has no endpoint")                                   \
     REASON(SATURATED, "saturated", 503, "every server has max_in_flight requests")                           \
     REASON(HOLD_FULL, "hold_full", 503, "the cluster's waiting room is full")                                \
+    REASON(HOLD_SHARE, "hold_share", 503, "the client has its share of the cluster's waiting room")          \
     REASON(HOLD_TIMEOUT, "hold_timeout", 503, "waited too long for an endpoint")                             \
     REASON(ASLEEP, "asleep", 503, "the cluster is asleep, and this route does not wake it")                  \
     /* guards */                                                                                             \

@@ -167,6 +167,8 @@ struct cluster_options {
     int64_t tier_min_percent; /* of the endpoints of a tier that must serve, or the next tier joins */
     int64_t hold_max;         /* requests that may wait while no endpoint can serve; 0: none waits */
     uint64_t hold_timeout_ms;
+    int64_t hold_wave; /* held requests that go at once to each endpoint, without max_in_flight */
+    bool hold_fair;    /* no client has more of the waiting room than is still free */
     uint64_t retry_after_s; /* Retry-After of a 503 */
     int64_t max_interim;    /* 1xx answers before the final one (H28) */
     int upgrade;            /* enum upgrade_policy */

@@ -320,6 +320,14 @@ static const struct option cluster_option_rows[] = {
         "hold_timeout", O(hold_timeout_ms), "10s", MS(1), DAY,
         "Longest wait of a held request; then 503. Above the start-up time of a member, below the patience "
         "of a client."),
+    ROW_INT("hold_wave", O(hold_wave), "16", 1, 100000,
+            "Held requests that go at once to each endpoint which begins to serve, in a cluster without max_in_flight. "
+            "With each answer one more may be under way at a time, so every wave is twice the last; a failure halves it. "
+            "A member that has just started is not to be met by all who waited."),
+    ROW_BOOL("hold_fair", O(hold_fair), "true",
+             "A client address may hold at most as many requests as there are places left: alone half of hold_max, and "
+             "whoever comes new finds one. Trusted addresses are exempt, and loopback as limit_loopback of the listener "
+             "says."),
     ROW_INT(
         "retry_after", O(retry_after_s), "5", 0, 86400,
         "Seconds in the Retry-After of a 503; 0 sends none. Five keep clients from hammering a full site."),

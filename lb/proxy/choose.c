@@ -4,6 +4,7 @@
 #include "proxy/affinity.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
+#include "proxy/wave.h"
 #include "topo/outlier.h"
 
 #define RACES_MAX       64 /* lost against other workers in one pick; then it is full for us */
@@ -74,6 +75,8 @@ void choose_done(struct exchange *x)
     else
         ledger_endpoint_attempt(l, x->endpoint->slot, -1, x->pw->w.now_ns);
     x->tunnel_counted = false;
+    if (x->in_wave)
+        wave_give(x, false);
     if (!x->place_taken)
         return;
     x->place_taken = false;
@@ -136,6 +139,8 @@ void choose_answered(struct exchange *x)
 {
     if (!x->endpoint || x->back == &back_files)
         return;
+    if (x->in_wave)
+        wave_give(x, true);
     gate_worked(gate_of(x), x->opt->eject_time_ms, x->pw->w.now_ms);
     if (x->status >= 500 && x->opt->eject_rate)
         note_server_error(x);

@@ -28,6 +28,16 @@ static uint64_t hash_ip(const struct clients *c, const uint8_t ip[16])
     return v ^ v >> 31;
 }
 
+void clients_key(const uint8_t ip[16], uint32_t what, uint8_t out_key[16])
+{
+    bool is_v4 = memcmp(ip, v4_prefix, sizeof v4_prefix) == 0;
+    uint64_t half;
+    memcpy(&half, is_v4 ? ip + 8 : ip, 8);
+    half ^= (what + 1ull) * 0x9e3779b97f4a7c15ull;
+    memcpy(out_key, &half, 8);
+    memset(out_key + 8, 0, 8); /* so hash_ip takes the other half */
+}
+
 static _Atomic uint32_t *cell(struct clients *c, uint64_t hash, int row)
 {
     return &c->counts[row][(hash >> (row * 16)) % CLIENTS_COLUMNS];

@@ -26,6 +26,8 @@ struct clients *clients_create(void) __attribute__((warn_unused_result));
  * has max. */
 bool clients_enter(struct clients *c, const uint8_t ip[16], uint32_t max) __attribute__((warn_unused_result));
 void clients_leave(struct clients *c, const uint8_t ip[16]);
+/* Tells the same address apart by what it is counted for; the result is no address any more. */
+void clients_key(const uint8_t ip[16], uint32_t what, uint8_t out_key[16]);
 /* 127.0.0.0/8 and ::1. */
 bool clients_is_loopback(const uint8_t ip[16]);
 

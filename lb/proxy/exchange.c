@@ -12,6 +12,7 @@
 #include "proxy/reply.h"
 #include "proxy/rewrite.h"
 #include "proxy/routing.h"
+#include "proxy/wave.h"
 
 #define EXCHANGE_ARENA_MAX (512u << 10)
 
@@ -268,13 +269,16 @@ static void hold_or_refuse(struct exchange *x, bool is_full)
         return;
     }
     count_as(x, LEDGER_HELD);
-    if (x->opt->hold_max && hold_add(x)) {
+    enum reason why = is_full ? REASON_SATURATED : REASON_NO_ENDPOINT;
+    if (x->opt->hold_max)
+        why = hold_add(x);
+    if (why == REASON_OK) {
         exchange_set_state(x, EXCHANGE_HOLD);
         return;
     }
     wakes_tell(x, x->cluster, is_full ? WAKE_SATURATED : WAKE_HELD);
     ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, LEDGER_FAIL_REFUSED);
-    exchange_reply(x, x->opt->hold_max ? REASON_HOLD_FULL : is_full ? REASON_SATURATED : REASON_NO_ENDPOINT);
+    exchange_reply(x, why);
 }
 
 static void begin_attempt(struct exchange *x)
@@ -297,11 +301,10 @@ static void begin_attempt(struct exchange *x)
     exchange_back_ready(x);
 }
 
-/* PICK: begins an attempt, or holds, or refuses. Under max_in_flight a new request goes behind those that
- * wait. */
+/* PICK: begins an attempt, or holds, or refuses. Where requests wait a new one goes behind them. */
 static void pick(struct exchange *x)
 {
-    bool must_wait = x->opt->max_in_flight && !x->attempts && x->back != &back_files && hold_is_used(x);
+    bool must_wait = x->opt->hold_max && !x->attempts && x->back != &back_files && hold_is_used(x);
     enum choice choice = must_wait ? CHOICE_FULL : choose_endpoint(x);
     if (choice == CHOSEN)
         begin_attempt(x);
@@ -312,8 +315,13 @@ static void pick(struct exchange *x)
 bool exchange_retry_held(struct exchange *x)
 {
     ASSERT(x->state == EXCHANGE_HOLD);
-    if (choose_endpoint(x) != CHOSEN)
+    bool is_paced = wave_is_for(x) && x->cluster->candidate_count;
+    if (is_paced && !wave_take(x))
         return false;
+    if (choose_endpoint(x) != CHOSEN) {
+        wave_give(x, false);
+        return false;
+    }
     hold_remove(x);
     begin_attempt(x);
     return true;

@@ -6,6 +6,7 @@
 #include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
 #include "proxy/routing.h"
+#include "proxy/wave.h"
 
 static struct hold_room *room_of(struct pworker *pw, uint32_t slot)
 {
@@ -41,14 +42,47 @@ static void on_timeout(struct deadline *d)
     cork_flush(w);
 }
 
-/* Never overshot: a place is taken before it is known to be there, and given back. */
-static bool take_place(struct pworker *pw, uint32_t slot, int64_t max)
+/* Its address, made one with the cluster. False: it has none that could be told from others', or one of our
+ * own, behind which there may be many. */
+static bool share_key(const struct exchange *x, uint8_t key[16])
 {
-    _Atomic uint32_t *n = &pw->proxy->holding[slot];
-    if (atomic_fetch_add_explicit(n, 1, memory_order_seq_cst) < max)
+    const struct session *s = x->session;
+    uint8_t ip[16];
+    if (!cidr_ip_parse(x->client_ip, ip) || cidr_list_has(&s->listener->trusted, ip) ||
+        (!s->listener->limit_loopback && clients_is_loopback(ip)))
+        return false;
+    clients_key(ip, x->cluster->slot, key);
+    return true;
+}
+
+/* As many as are free, but one in any case: a room that is nearly full is not closed to newcomers. */
+static bool enter_share(struct exchange *x, int64_t free_count)
+{
+    uint8_t key[16];
+    if (!x->opt->hold_fair || !share_key(x, key))
         return true;
+    x->share_taken = clients_enter(x->pw->proxy->hold.clients, key, (uint32_t)free_count);
+    return x->share_taken;
+}
+
+static void leave_share(struct exchange *x)
+{
+    uint8_t key[16];
+    if (x->share_taken && share_key(x, key))
+        clients_leave(x->pw->proxy->hold.clients, key);
+    x->share_taken = false;
+}
+
+/* Never overshot: a place is taken before it is known to be there, and given back. */
+static enum reason take_place(struct exchange *x)
+{
+    _Atomic uint32_t *n = &x->pw->proxy->hold.holding[x->cluster->slot];
+    int64_t max = x->opt->hold_max, before = atomic_fetch_add_explicit(n, 1, memory_order_seq_cst);
+    bool has_room = before < max, has_share = has_room && enter_share(x, max - before);
+    if (has_share)
+        return REASON_OK;
     atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
-    return false;
+    return has_room ? REASON_HOLD_SHARE : REASON_HOLD_FULL;
 }
 
 static void leave(struct exchange *x)
@@ -58,7 +92,9 @@ static void leave(struct exchange *x)
     bool was_first = first_of(room) == x;
     list_remove(&x->node);
     pw->held_count--;
-    atomic_fetch_sub_explicit(&pw->proxy->holding[x->cluster->slot], 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&pw->proxy->hold.holding[x->cluster->slot], 1, memory_order_relaxed) == 1)
+        wave_end(pw, x->cluster);
+    leave_share(x);
     deadline_stop(&pw->w.wheel, &x->deadline);
     if (was_first)
         publish_oldest(room);
@@ -66,11 +102,18 @@ static void leave(struct exchange *x)
         list_remove(&room->node);
 }
 
-bool hold_add(struct exchange *x)
+/* Is there room for one of those that wait? Of clusters with waves only the first look can tell. */
+static bool may_have_room(struct exchange *x)
+{
+    return x->cluster->candidate_count && (wave_is_for(x) || choose_has_room(x));
+}
+
+enum reason hold_add(struct exchange *x)
 {
     struct pworker *pw = x->pw;
-    if (!take_place(pw, x->cluster->slot, x->opt->hold_max))
-        return false;
+    enum reason why = take_place(x);
+    if (why != REASON_OK)
+        return why;
     struct hold_room *room = room_of(pw, x->cluster->slot);
     x->held_ns = pw->w.now_ns;
     list_push(&room->waiting, &x->node);
@@ -82,11 +125,10 @@ bool hold_add(struct exchange *x)
     deadline_init(&x->deadline, on_timeout);
     worker_deadline(&pw->w, &x->deadline, x->opt->hold_timeout_ms);
     atomic_thread_fence(memory_order_seq_cst);
-    bool is_full = x->opt->max_in_flight && x->cluster->candidate_count;
-    if (is_full && choose_has_room(x))
+    if (may_have_room(x))
         hold_freed(pw, x->cluster->slot); /* it came free while we came in */
-    wakes_tell(x, x->cluster, is_full ? WAKE_SATURATED : WAKE_HELD);
-    return true;
+    wakes_tell(x, x->cluster, x->cluster->candidate_count ? WAKE_SATURATED : WAKE_HELD);
+    return REASON_OK;
 }
 
 void hold_remove(struct exchange *x)
@@ -97,7 +139,7 @@ void hold_remove(struct exchange *x)
 
 bool hold_is_used(const struct exchange *x)
 {
-    return atomic_load_explicit(&x->pw->proxy->holding[x->cluster->slot], memory_order_relaxed) != 0;
+    return atomic_load_explicit(&x->pw->proxy->hold.holding[x->cluster->slot], memory_order_relaxed) != 0;
 }
 
 /* ---- letting them go on ---- */
@@ -140,6 +182,16 @@ static struct pworker *worker_with_oldest(struct pworker *pw, uint32_t slot)
     return found;
 }
 
+/* Ours is the oldest of all, or near enough. */
+static bool is_our_turn(struct pworker *pw, const struct exchange *x)
+{
+    const struct pworker *to = worker_with_oldest(pw, x->cluster->slot);
+    if (to == pw || !to || !wave_is_for(x))
+        return to == pw;
+    uint64_t at_ns = atomic_load_explicit(&to->hold_rooms[x->cluster->slot].oldest_ns, memory_order_relaxed);
+    return at_ns + HOLD_TURN_NS > x->held_ns;
+}
+
 /* In order, as long as ours is the oldest of all and there is room. */
 static void pump(struct hold_room *room)
 {
@@ -149,7 +201,7 @@ static void pump(struct hold_room *room)
     while ((x = first_of(room))) {
         if (!adopt_view(x))
             return;
-        if (x->opt->max_in_flight && worker_with_oldest(pw, slot) != pw)
+        if (!is_our_turn(pw, x))
             break;
         if (!exchange_retry_held(x))
             return; /* no room: whoever frees some gives the word again */
@@ -189,7 +241,7 @@ static void on_mail(struct worker *w, struct mail *m)
 void hold_freed(struct pworker *pw, uint32_t slot)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&pw->proxy->holding[slot], memory_order_seq_cst))
+    if (!atomic_load_explicit(&pw->proxy->hold.holding[slot], memory_order_seq_cst))
         return;
     struct pworker *to = worker_with_oldest(pw, slot);
     if (!to)
@@ -214,6 +266,34 @@ void hold_release(struct pworker *pw)
         pump(CONTAINER_OF(node, struct hold_room, node));
     }
     cork_flush(&pw->w);
+}
+
+void hold_tick(struct pworker *pw)
+{
+    for (struct list *n = pw->rooms.next; n != &pw->rooms; n = n->next) {
+        const struct exchange *x = first_of(CONTAINER_OF(n, struct hold_room, node));
+        if (x && wave_is_for(x))
+            wave_tick(pw, x->cluster);
+    }
+    hold_release(pw);
+}
+
+bool hold_shared_init(struct proxy *p, uint32_t max_clusters)
+{
+    struct hold_shared *h = &p->hold;
+    h->holding = calloc(max_clusters, sizeof *h->holding);
+    h->waves = calloc(max_clusters, sizeof *h->waves);
+    h->clients = clients_create();
+    h->wakes = calloc((size_t)max_clusters * WAKE_KINDS, sizeof *h->wakes);
+    return h->holding && h->waves && h->clients && h->wakes;
+}
+
+void hold_shared_fini(struct proxy *p)
+{
+    free(p->hold.holding);
+    free(p->hold.waves);
+    free(p->hold.clients);
+    free(p->hold.wakes);
 }
 
 bool hold_init(struct pworker *pw, uint32_t max_clusters)

@@ -190,9 +190,9 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
         log_error("the ledger segment cannot be used");
         return false;
     }
-    p->holding = calloc(p->ledger.header->max_clusters, sizeof *p->holding);
     p->clients = clients_create();
-    if (!p->holding || !wakes_init(p, p->ledger.header->max_clusters) || !p->clients || !guards_create(p->settings, &p->guards) ||
+    if (!hold_shared_init(p, p->ledger.header->max_clusters) || !p->clients ||
+        !guards_create(p->settings, &p->guards) ||
         !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
     set_session_limit(p);
@@ -215,8 +215,7 @@ static void tear_down(struct proxy *p)
     for (int i = 0; i < p->worker_count; i++)
         pworker_fini(&p->workers[i]);
     free(p->workers);
-    free(p->holding);
-    wakes_fini(p);
+    hold_shared_fini(p);
     free(p->clients);
     guards_destroy(&p->guards);
     gates_fini(&p->gates);

@@ -146,9 +146,7 @@ struct proxy {
     struct secure_files secure; /* certificates; the control thread's */
     struct clients *clients;    /* owned; connections per client address */
     struct guards *guards;      /* owned; NULL: the config has none */
-    _Atomic uint32_t *holding;  /* owned; requests in hold per cluster slot, all workers (a line is written
-                                   only when something has to wait) */
-    struct wake_cell *wakes;    /* owned; what the orchestrator was told, by cluster slot and kind */
+    struct hold_shared hold;    /* requests that wait */
     struct gates gates;         /* max_in_flight and ejection, shared by the workers */
     struct {
         _Atomic int draining; /* workers that accept no more: then no hand-over can come any more */

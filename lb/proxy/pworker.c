@@ -114,7 +114,7 @@ static void on_tick(struct deadline *d)
     memory_decay();
     acceptors_resume(pw);
     if (!list_is_empty(&pw->rooms))
-        hold_release(pw);
+        hold_tick(pw);
     if (pw->draining)
         drain_step(pw);
     else

@@ -1,7 +1,5 @@
 #include "proxy/wakes.h"
 
-#include <stdlib.h>
-
 #include "base/hex.h"
 #include "proxy/proxy.h"
 
@@ -9,17 +7,17 @@ enum { ARMED, CLAIMED, SENT };
 
 static struct wake_cell *cell_of(struct proxy *p, uint32_t slot, enum wake_kind kind)
 {
-    return &p->wakes[(size_t)slot * WAKE_KINDS + (size_t)kind];
+    return &p->hold.wakes[(size_t)slot * WAKE_KINDS + (size_t)kind];
 }
 
 static uint32_t slot_of(const struct wake_cell *w)
 {
-    return (uint32_t)((size_t)(w - w->proxy->wakes) / WAKE_KINDS);
+    return (uint32_t)((size_t)(w - w->proxy->hold.wakes) / WAKE_KINDS);
 }
 
 static enum wake_kind kind_of(const struct wake_cell *w)
 {
-    return (enum wake_kind)((size_t)(w - w->proxy->wakes) % WAKE_KINDS);
+    return (enum wake_kind)((size_t)(w - w->proxy->hold.wakes) % WAKE_KINDS);
 }
 
 /* ---- control thread ---- */
@@ -130,19 +128,7 @@ void wakes_tell_all(struct proxy *p)
 {
     for (uint32_t i = 0; p->topology && i < p->topology->cluster_count; i++) {
         const struct cluster *c = p->topology->clusters[i];
-        if (atomic_load_explicit(&p->holding[c->slot], memory_order_relaxed))
+        if (atomic_load_explicit(&p->hold.holding[c->slot], memory_order_relaxed))
             tell_again(p, c, c->candidate_count ? WAKE_SATURATED : WAKE_HELD);
     }
-}
-
-bool wakes_init(struct proxy *p, uint32_t max_clusters)
-{
-    p->wakes = calloc((size_t)max_clusters * WAKE_KINDS, sizeof *p->wakes);
-    return p->wakes != NULL;
-}
-
-void wakes_fini(struct proxy *p)
-{
-    free(p->wakes);
-    p->wakes = NULL;
 }

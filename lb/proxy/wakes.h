@@ -33,8 +33,6 @@ struct wake_cell {
     char cluster[TOPOLOGY_ID_MAX], request[REQUEST_ID_BYTES_MAX];
 };
 
-bool wakes_init(struct proxy *p, uint32_t max_clusters) __attribute__((warn_unused_result));
-void wakes_fini(struct proxy *p);
 /* Any worker: x found nothing in this cluster, which need not be its own. Gives x an id if it has none. */
 void wakes_tell(struct exchange *x, const struct cluster *c, enum wake_kind kind);
 

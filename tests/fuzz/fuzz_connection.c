@@ -104,9 +104,7 @@ static struct world *make_world(void)
     ASSERT(ledger_open(&w->proxy.ledger, fd, true));
     close(fd);
     w->proxy.clients = clients_create();
-    w->proxy.holding = calloc(8, sizeof *w->proxy.holding);
-    ASSERT(wakes_init(&w->proxy, 8));
-    ASSERT(w->proxy.holding && w->proxy.clients && gates_init(&w->proxy.gates, 8, 32));
+    ASSERT(hold_shared_init(&w->proxy, 8) && w->proxy.clients && gates_init(&w->proxy.gates, 8, 32));
     ASSERT(pworker_init(&w->pw, &w->proxy, 0));
     deadline_stop(&w->pw.w.wheel, &w->pw.tick);
     worker_read_clock(&w->pw.w);

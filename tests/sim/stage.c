@@ -78,15 +78,14 @@ struct stage *stage_make(const char *listener, const char *cluster, int endpoint
     assert_non_null(st);
     memset(st, 0, sizeof *st);
     load(st, listener, cluster, endpoints);
+    stage_set_client(st, "127.0.0.1");
     st->proxy =
         (struct proxy){.settings = st->settings, .workers = &st->pw, .worker_count = 1, .access_fd = -1};
     assert_true(loop_init(&st->proxy.loop) && mailbox_init(&st->proxy.mailbox, &st->proxy.loop, NULL));
     int fd = ledger_create(1, 1, 8, 32);
     assert_true(ledger_open(&st->proxy.ledger, fd, true));
     close(fd);
-    st->proxy.holding = calloc(st->proxy.ledger.header->max_clusters, sizeof *st->proxy.holding);
-    assert_non_null(st->proxy.holding);
-    assert_true(wakes_init(&st->proxy, st->proxy.ledger.header->max_clusters));
+    assert_true(hold_shared_init(&st->proxy, st->proxy.ledger.header->max_clusters));
     assert_true(gates_init(&st->proxy.gates, st->proxy.ledger.header->max_clusters,
                            st->proxy.ledger.header->max_endpoints));
     assert_true(guards_create(st->settings, &st->proxy.guards));
@@ -204,10 +203,12 @@ void stage_end(struct stage *st)
     assert_int_equal(st->pw.exchange_pool.taken_count, 0);
     assert_int_equal(st->pw.w.chunks.taken_count, 0);
     assert_int_equal(st->pw.view->users, 1);
-    assert_int_equal(atomic_load(&st->proxy.holding[0]), 0);
+    assert_int_equal(atomic_load(&st->proxy.hold.holding[0]), 0);
+    assert_int_equal((uint32_t)atomic_load(&st->proxy.hold.waves[0]), 0);
+    for (size_t i = 0; i < CLIENTS_ROWS * CLIENTS_COLUMNS; i++)
+        assert_int_equal(atomic_load(&st->proxy.hold.clients->counts[0][i]), 0);
     pworker_fini(&st->pw);
-    free(st->proxy.holding);
-    wakes_fini(&st->proxy);
+    hold_shared_fini(&st->proxy);
     gates_fini(&st->proxy.gates);
     guards_destroy(&st->proxy.guards);
     model_destroy(&st->model);

@@ -97,7 +97,7 @@ struct ledger_cluster_sum stage_counts(struct stage *st);
 /* The pattern that every body has: the byte at this offset. */
 char stage_byte(uint64_t at);
 
-/* Requests come from this address from now on; at first from none. */
+/* Requests come from this address from now on; at first from 127.0.0.1. */
 void stage_set_client(struct stage *st, const char *ip);
 /* A request; head is its request line and further fields, lines ended by \r\n. */
 struct client *client_send(struct stage *st, const char *head);

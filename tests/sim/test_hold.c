@@ -114,6 +114,197 @@ static void a_new_endpoint_takes_who_waits(void **state)
     stage_end(st);
 }
 
+/* ---- waves: without max_in_flight ---- */
+
+static int serving(struct stage *st)
+{
+    return (int)stage_counts(st).count[LEDGER_SERVING];
+}
+
+#define CROWD 60
+
+static void wait_all(struct stage *st, struct client **c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        c[i] = client_send(st, GET);
+        assert_true(waits(c[i]));
+    }
+}
+
+static void a_newborn_is_met_by_few_and_each_answer_brings_two(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 100; hold_wave = 4; hold_timeout = \"9s\";", 0);
+    struct client *c[CROWD];
+    wait_all(st, c, CROWD);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    assert_int_equal(serving(st), 4);
+    for (int i = 0; i < 4; i++)
+        assert_false(waits(c[i])); /* the oldest */
+    assert_true(waits(c[4]));
+    struct client *late = client_send(st, GET);
+    assert_true(waits(late)); /* goes behind them all */
+    for (int i = 0; i < 4; i++)
+        server_answer(attempt_of(c[i]), 10);
+    assert_int_equal(serving(st), 8);
+    for (int i = 4; i < 12; i++)
+        server_answer(attempt_of(c[i]), 10);
+    assert_int_equal(serving(st), 16);
+    for (int i = 12; i < CROWD; i++)
+        server_answer(attempt_of(c[i]), 10);
+    server_answer(attempt_of(late), 10);
+    struct client *d = client_send(st, GET); /* it is over */
+    assert_false(waits(d));
+    server_answer(attempt_of(d), 0);
+    stage_end(st);
+}
+
+static void two_newborns_are_met_by_twice_as_many(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 100; hold_wave = 4; hold_timeout = \"9s\";", 0);
+    struct client *c[20];
+    struct endpoint_draft e = {.weight = 100, .readiness = ENDPOINT_READY, .id = STR("127.0.0.1:2001")};
+    wait_all(st, c, 20);
+    assert_true(addr_parse(e.id, &e.addr));
+    assert_true(model_put_endpoint(st->model, STR("test"), STR("c"), &e, NULL));
+    stage_add_endpoint(st, "127.0.0.1:2002");
+    assert_int_equal(serving(st), 8);
+    for (int i = 0; i < 20; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+static void failures_make_waves_smaller(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make(
+        "", "hold_max = 100; hold_wave = 2; retries = 0; eject_failures = 0; hold_timeout = \"9s\";", 0);
+    struct client *c[CROWD];
+    wait_all(st, c, CROWD);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    for (int i = 0; i < 14; i++)
+        server_answer(attempt_of(c[i]), 0);
+    assert_int_equal(serving(st), 16);
+    for (int i = 14; i < 18; i++) /* 16, 8, 4, 2 and no less */
+        server_fail(attempt_of(c[i]), REASON_CONNECT_FAILED, false, false);
+    assert_int_equal(serving(st), 12);
+    for (int i = 18; i < 28; i++)
+        server_fail(attempt_of(c[i]), REASON_CONNECT_FAILED, false, false);
+    assert_int_equal(serving(st), 2);
+    for (int i = 28; i < 32; i++)
+        assert_true(i < 30 ? !waits(c[i]) : waits(c[i]));
+    for (int i = 28; i < CROWD; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+/* Streams that last: their heads were answers enough. Requests that wait for long without any: so is time. */
+static void long_answers_keep_nobody_waiting(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 100; hold_wave = 2; hold_timeout = \"9s\";", 0);
+    struct client *c[20];
+    wait_all(st, c, 20);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    for (int i = 0; i < 2; i++) {
+        server_connect(attempt_of(c[i]));
+        server_head(attempt_of(c[i]), 200, "");
+    }
+    stage_turn(st);
+    assert_int_equal(serving(st), 6); /* two stream on, four more began */
+    hold_tick(&st->pw);
+    assert_int_equal(serving(st), 6); /* something was answered in this second */
+    hold_tick(&st->pw);
+    stage_turn(st);
+    assert_int_equal(serving(st), 8); /* nothing was */
+    for (int i = 0; i < 2; i++)
+        server_end(attempt_of(c[i]), false);
+    for (int i = 2; i < 20; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+static void a_new_wave_does_not_wait_for_the_last(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 100; hold_wave = 2; hold_timeout = \"9s\";", 0);
+    struct client *c[8];
+    wait_all(st, c, 2);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    assert_int_equal(serving(st), 2); /* and they are never answered */
+    model_remove_endpoint(st->model, STR("test"), STR("c"), STR("127.0.0.1:2001"));
+    stage_serve(st, model_publish(st->model));
+    wait_all(st, c + 2, 6);
+    stage_add_endpoint(st, "127.0.0.1:2002");
+    assert_int_equal(serving(st), 4);
+    for (int i = 0; i < 8; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+/* ---- shares ---- */
+
+static void nobody_has_more_of_the_room_than_is_free(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 8; hold_timeout = \"1s\";", 0);
+    struct client *c[8];
+    stage_set_client(st, "10.0.0.1");
+    wait_all(st, c, 4);
+    struct client *fifth = client_send(st, GET);
+    assert_int_equal(fifth->status, 503);
+    assert_int_equal(fifth->reason, REASON_HOLD_SHARE);
+    stage_set_client(st, "10.0.0.2");
+    wait_all(st, c + 4, 2);
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_SHARE);
+    stage_set_client(st, "10.0.0.3");
+    wait_all(st, c + 6, 1);
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_SHARE);
+    stage_set_client(st, "10.0.0.4"); /* whoever comes new finds the last place */
+    wait_all(st, c + 7, 1);
+    stage_set_client(st, "10.0.0.5");
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_FULL);
+    client_leave(c[0]); /* a place that is left is left by its client too */
+    wait_all(st, c, 1);
+    stage_advance(st, 1100);
+    stage_end(st);
+}
+
+static void a_share_is_of_one_cluster_and_may_be_switched_off(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 4; hold_fair = false; hold_timeout = \"1s\";", 0);
+    struct client *c[4];
+    uint8_t a[16], b[16], ip[16];
+    stage_set_client(st, "10.0.0.1");
+    wait_all(st, c, 4);
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_FULL);
+    assert_true(cidr_ip_parse(STR("10.0.0.1"), ip));
+    clients_key(ip, 0, a);
+    clients_key(ip, 1, b);
+    assert_memory_not_equal(a, b, 16);
+    stage_advance(st, 1100);
+    stage_end(st);
+}
+
+static void loopback_has_no_share_unless_it_shall(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 4; hold_timeout = \"1s\";", 0);
+    struct client *c[4];
+    stage_set_client(st, "127.0.0.1");
+    wait_all(st, c, 4);
+    stage_advance(st, 1100);
+    stage_end(st);
+    st = stage_make("limit_loopback = true;", "hold_max = 4; hold_timeout = \"1s\";", 0);
+    stage_set_client(st, "127.0.0.1");
+    wait_all(st, c, 2);
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_SHARE);
+    stage_advance(st, 1100);
+    stage_end(st);
+}
+
 /* ---- retry budget ---- */
 
 /* How many of n requests are tried again after something was sent. */
@@ -210,6 +401,14 @@ int main(void)
         cmocka_unit_test(who_leaves_is_passed_over),
         cmocka_unit_test(a_retry_waits_for_the_others),
         cmocka_unit_test(a_new_endpoint_takes_who_waits),
+        cmocka_unit_test(a_newborn_is_met_by_few_and_each_answer_brings_two),
+        cmocka_unit_test(two_newborns_are_met_by_twice_as_many),
+        cmocka_unit_test(failures_make_waves_smaller),
+        cmocka_unit_test(long_answers_keep_nobody_waiting),
+        cmocka_unit_test(a_new_wave_does_not_wait_for_the_last),
+        cmocka_unit_test(nobody_has_more_of_the_room_than_is_free),
+        cmocka_unit_test(a_share_is_of_one_cluster_and_may_be_switched_off),
+        cmocka_unit_test(loopback_has_no_share_unless_it_shall),
         cmocka_unit_test(ten_retries_a_second_are_always_there),
         cmocka_unit_test(what_was_not_sent_is_free),
         cmocka_unit_test(the_budget_grows_with_the_requests),

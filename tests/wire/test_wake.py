@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from harness.door import cluster, route
-from harness.net import Client, build, fetch, poll
+from harness.net import SLOW, Client, build, fetch, poll
 
 WOKEN = re.compile(r"cluster asleep holds requests: request (\S+), (\d+) us ago")
 
@@ -32,7 +32,7 @@ def test_the_orchestrator_knows_within_a_millisecond(make_door):
         assert r.status == 503 and r.get("Retry-After") == "7"
     told = poll(lambda: len(wakes(d)) == 12 and wakes(d), 5, "twelve wakes: %s" % wakes(d))
     assert [i for i, _ in told] == ["wake-%d" % i for i in range(12)]
-    assert sorted(us for _, us in told)[3] <= 1000, told
+    assert sorted(us for _, us in told)[2] <= 1000 * SLOW, told
 
 
 def test_who_must_not_wake_gets_503_at_once(make_door):
@@ -74,8 +74,8 @@ def stamps(tmp_path, i, what):
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])
 def test_held_requests_reach_a_newborn_within_a_millisecond(make_door, tmp_path, kind):
-    """From the end of listen() in the member to the first byte of the request that was held for it. The better ones of a dozen are
-    looked at: with pauses of 50 ms, or topologies every 5 ms, one in twelve would be as fast."""
+    """From the end of listen() in the member to the first byte of the request that was held for it. The better ones of a dozen
+    are looked at, for the machine may be busy: with pauses of 50 ms, or topologies every 5 ms, hardly one would be as fast."""
     d = make_door(**newborns(tmp_path, [0.5 + 0.13 * i for i in range(12)], probe={"kind": kind, "path": "/"}))
     clients = [Client(d.port, timeout=20) for _ in range(12)]
     for i, c in enumerate(clients):
@@ -86,5 +86,52 @@ def test_held_requests_reach_a_newborn_within_a_millisecond(make_door, tmp_path,
         c.close()
         listen, = poll(lambda: stamps(tmp_path, i, "request") and stamps(tmp_path, i, "listen"), 5, "stamps")
         late.append((stamps(tmp_path, i, "request")[0] - listen) / 1000)
-    print(late)
-    assert sorted(late)[3] <= 1000, late
+    assert sorted(late)[2] <= 1000 * SLOW, late
+
+
+@pytest.mark.parametrize("limit, first", [({}, 16), ({"hold_wave": 5}, 5), ({"max_in_flight": 7}, 7)])
+def test_a_newborn_is_not_stormed(make_door, tmp_path, limit, first):
+    """300 wait; in the time of one answer the member sees no more than the first wave, or its slots, and all are served."""
+    d = make_door(**newborns(tmp_path, [0.6], {"WORK": "0.15"}, **limit))
+    clients = [Client(d.port, timeout=20) for _ in range(300)]
+    for i, c in enumerate(clients):
+        c.send(build(host="h0.test", headers={"X-Number": str(i)}))
+    answers = [c.response() for c in clients]
+    for c in clients:
+        c.close()
+    assert [r.status for r in answers] == [200] * 300
+    seen, most = map(int, answers[-1].body.split())
+    assert seen == first, (seen, most)
+    assert most == first if "max_in_flight" in limit else most > 2 * first, (seen, most)
+
+
+def test_clients_that_go_leave_the_room(make_door, tmp_path):
+    d = make_door(**newborns(tmp_path, [3], hold_max=20))
+    gone = [Client(d.port) for _ in range(20)]
+    for c in gone:
+        c.send(build(host="h0.test"))
+    held = lambda: d.cluster("a0/1/1/web:http")["held"]
+    poll(lambda: held() == 20, 5, "all wait")
+    assert fetch(d.port, host="h0.test").status == 503  # it is full
+    for i, c in enumerate(gone):
+        c.close() if i % 2 else c.reset()
+    poll(lambda: held() == 0, 5, "all have left")
+    assert fetch(d.port, host="h0.test").status == 200
+    assert len(stamps(tmp_path, 0, "request")) == 1
+
+
+def test_no_client_fills_the_room(make_door, tmp_path):
+    d = make_door(listeners={"web": {"limit_loopback": True}}, **newborns(tmp_path, [3], hold_max=20))
+    greedy = [Client(d.port) for _ in range(15)]
+    for c in greedy:
+        c.send(build(host="h0.test"))
+    refused = poll(lambda: [c for c in greedy if c.buf or not c.silent(0.05)], 5, "some were refused")
+    assert len(refused) == 5  # half of the room is one client's share, if it is alone
+    for c in refused:
+        r = c.response()
+        assert r.status == 503 and r.get("Retry-After")
+    other = Client(d.port, source="127.0.0.77")
+    other.send(build(host="h0.test"))
+    assert other.response().status == 200
+    for c in greedy + [other]:
+        c.close()

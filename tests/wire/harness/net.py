@@ -91,13 +91,15 @@ class Truncated(AssertionError):
 class Client:
     """One raw client connection."""
 
-    def __init__(self, port, timeout=10.0, rcvbuf=None, sndbuf=None, address="127.0.0.1"):
+    def __init__(self, port, timeout=10.0, rcvbuf=None, sndbuf=None, address="127.0.0.1", source=None):
         self.sock = socket.socket()
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if sndbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         self.sock.settimeout(timeout * SLOW)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect((address, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""

@@ -1,0 +1,83 @@
+#include "proxy/wave.h"
+
+#include "proxy/hold.h"
+#include "proxy/proxy.h"
+
+struct places {
+    uint32_t taken, all;
+};
+
+static struct places unpack(uint64_t word)
+{
+    return (struct places){(uint32_t)word, (uint32_t)(word >> 32)};
+}
+
+static uint64_t pack(struct places p)
+{
+    return (uint64_t)(p.all > WAVE_MAX ? WAVE_MAX : p.all) << 32 | p.taken;
+}
+
+static _Atomic uint64_t *word_of(struct proxy *p, const struct cluster *c)
+{
+    return &p->hold.waves[c->slot];
+}
+
+static uint32_t first_wave(const struct cluster *c)
+{
+    return (uint32_t)c->options.hold_wave * (c->candidate_count ? c->candidate_count : 1);
+}
+
+bool wave_take(struct exchange *x)
+{
+    _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
+    uint64_t old = atomic_load_explicit(word, memory_order_seq_cst);
+    struct places p;
+    do {
+        p = unpack(old);
+        if (!p.all) /* it begins; who is left of an earlier one is not in its way */
+            p.all = p.taken + first_wave(x->cluster);
+        if (p.taken >= p.all)
+            return false;
+        p.taken++;
+    } while (!atomic_compare_exchange_weak(word, &old, pack(p)));
+    x->in_wave = true;
+    return true;
+}
+
+void wave_give(struct exchange *x, bool is_answered)
+{
+    _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
+    uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+    struct places p;
+    if (!x->in_wave)
+        return;
+    x->in_wave = false;
+    do {
+        uint32_t least = first_wave(x->cluster);
+        p = unpack(old);
+        p.taken--;
+        if (p.all) /* else this wave is over */
+            p.all = is_answered ? p.all + 1 : p.all / 2 > least ? p.all / 2 : least;
+    } while (!atomic_compare_exchange_weak(word, &old, pack(p)));
+    hold_freed(x->pw, x->cluster->slot);
+}
+
+void wave_end(struct pworker *pw, const struct cluster *c)
+{
+    atomic_fetch_and_explicit(word_of(pw->proxy, c), UINT32_MAX, memory_order_relaxed);
+}
+
+/* `all` grows with every answer, so it is the same as a second ago only when there was none. */
+void wave_tick(struct pworker *pw, const struct cluster *c)
+{
+    _Atomic uint64_t *word = word_of(pw->proxy, c);
+    struct hold_room *room = &pw->hold_rooms[c->slot];
+    uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+    struct places p = unpack(old);
+    if (p.all && p.all == room->wave_seen) {
+        p.all += first_wave(c);
+        if (atomic_compare_exchange_strong(word, &old, pack(p)))
+            hold_freed(pw, c->slot);
+    }
+    room->wave_seen = p.all;
+}
