@@ -29,6 +29,7 @@ static void look(struct admin *a, struct survey *v)
     v->version = STR(COX_VERSION);
     v->config = str_of(o->settings->file);
     v->topology = model_current(o->model);
+    v->scale = o->scale;
     if (v->topology)
         topology_ref(v->topology);
     if (a->has_past)
@@ -261,6 +262,7 @@ static const struct page {
     {"/v1/topology", "application/json", NULL, &api_topology, NULL},
     {"/v1/members", "application/json", api_members, NULL, NULL},
     {"/v1/events", "application/json", api_events, NULL, NULL},
+    {"/v1/scale", "application/json", api_scale, NULL, NULL},
     {"/v1/drain", NULL, NULL, NULL, "drain"},
     {"/v1/undrain", NULL, NULL, NULL, "undrain"},
 };
@@ -289,8 +291,8 @@ static void answer(void *ctx, const struct server_request *r, struct server_answ
         return;
     if (!page)
         fail(out, 404,
-             "there is /, /metrics, /v1/status, /v1/topology, /v1/members, /v1/events, /v1/drain, "
-             "/v1/undrain");
+             "there is /, /metrics, /v1/status, /v1/topology, /v1/members, /v1/events, /v1/scale, "
+             "/v1/drain, /v1/undrain");
     else if (page->verb ? r->head->method != METHOD_POST : !is_read)
         refuse_method(page, out);
     else if (page->verb)
@@ -330,6 +332,13 @@ static void published(void *admin, const struct topology *from, const struct top
     events_on_topology(&a->events, from, to);
 }
 
+static void scaled(void *admin, const struct scale_change *change)
+{
+    struct admin *a = admin;
+    CHECK_MAGIC(a, ADMIN_MAGIC);
+    events_on_scale(&a->events, str_of(change->set), change->from, change->to, change->why);
+}
+
 static void stop(void *admin)
 {
     struct admin *a = admin;
@@ -341,4 +350,5 @@ static void stop(void *admin)
     free(a);
 }
 
-const struct orch_admin_ops admin_ops = {.start = start, .published = published, .stop = stop};
+const struct orch_admin_ops admin_ops = {
+    .start = start, .published = published, .scaled = scaled, .stop = stop};

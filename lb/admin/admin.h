@@ -50,6 +50,11 @@ struct api_pieces { /* of those that grow with the topology: head, each cluster 
 extern const struct api_pieces api_status, api_topology;
 void api_members(struct admin *a, const struct survey *v, struct buf *out);
 void api_events(struct admin *a, const struct survey *v, struct buf *out);
+void api_scale(struct admin *a, const struct survey *v, struct buf *out);
+/* What each of them begins with, and one more member; takes the value over. */
+void api_begin(const struct survey *v, struct buf *out);
+struct json_t;
+void api_put_member(const char *key, struct json_t *value, struct buf *out);
 /* {"error": {"status": …, "message": …}} */
 void api_error(uint16_t status, const char *message, struct buf *out);
 /* The member "id" of a JSON object, NULL when it is none or no id. The caller frees. */

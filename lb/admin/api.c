@@ -21,7 +21,7 @@ static void put_json(json_t *j, struct buf *out)
     json_decref(j);
 }
 
-static void put_member(const char *key, json_t *j, struct buf *out)
+void api_put_member(const char *key, json_t *j, struct buf *out)
 {
     buf_printf(out, ",\n\"%s\":", key);
     put_json(j, out);
@@ -144,31 +144,31 @@ static json_t *events(const struct admin *a)
 
 /* ---- documents ---- */
 
-static void begin(const struct survey *v, struct buf *out)
+void api_begin(const struct survey *v, struct buf *out)
 {
     buf_printf(out, "{\"version\":");
     put_json(json_text(v->version), out);
-    put_member("time", json_moment(v->now_wall_ns), out);
-    put_member("sequence", json_sequence(v->topology), out);
+    api_put_member("time", json_moment(v->now_wall_ns), out);
+    api_put_member("sequence", json_sequence(v->topology), out);
 }
 
 static void status_head(struct admin *a, const struct survey *v, struct buf *out)
 {
     struct survey_rows r;
     survey_rows(v, &r);
-    begin(v, out);
-    put_member("config", json_text(v->config), out);
-    put_member("orchestrator", orchestrator(a), out);
-    put_member("generations", generations(a), out);
-    put_member("ledgers_unreadable", json_number((uint64_t)v->unreadable_count), out);
-    put_member("listeners", listeners(a->orch->settings), out);
-    put_member("sessions", json_number(r.sessions), out);
-    put_member("accepted", json_number(r.accepted), out);
-    put_member("uplinks", json_number(r.uplinks), out);
-    put_member("unrouted", json_number(r.unrouted), out);
-    put_member("unrouted_reasons", json_reasons(v, LEDGER_NO_SLOT), out);
-    put_member("log_dropped", json_number(r.log_dropped), out);
-    put_member("last_event", json_number(a->events.count), out);
+    api_begin(v, out);
+    api_put_member("config", json_text(v->config), out);
+    api_put_member("orchestrator", orchestrator(a), out);
+    api_put_member("generations", generations(a), out);
+    api_put_member("ledgers_unreadable", json_number((uint64_t)v->unreadable_count), out);
+    api_put_member("listeners", listeners(a->orch->settings), out);
+    api_put_member("sessions", json_number(r.sessions), out);
+    api_put_member("accepted", json_number(r.accepted), out);
+    api_put_member("uplinks", json_number(r.uplinks), out);
+    api_put_member("unrouted", json_number(r.unrouted), out);
+    api_put_member("unrouted_reasons", json_reasons(v, LEDGER_NO_SLOT), out);
+    api_put_member("log_dropped", json_number(r.log_dropped), out);
+    api_put_member("last_event", json_number(a->events.count), out);
     buf_printf(out, ",\n\"clusters\":[");
 }
 
@@ -176,7 +176,7 @@ static void status_tail(struct admin *a, const struct survey *v, struct buf *out
 {
     (void)a;
     buf_printf(out, "]");
-    put_member("members", json_members(v), out);
+    api_put_member("members", json_members(v), out);
     buf_printf(out, "}\n");
 }
 
@@ -207,9 +207,9 @@ static json_t *cluster_places(const struct cluster *c)
 
 static void places_head(struct admin *a, const struct survey *v, struct buf *out)
 {
-    begin(v, out);
-    put_member("listeners", listeners(a->orch->settings), out);
-    put_member("routes", v->topology ? json_routes(v->topology) : must(json_array()), out);
+    api_begin(v, out);
+    api_put_member("listeners", listeners(a->orch->settings), out);
+    api_put_member("routes", v->topology ? json_routes(v->topology) : must(json_array()), out);
     buf_printf(out, ",\n\"clusters\":[");
 }
 
@@ -230,15 +230,15 @@ const struct api_pieces api_topology = {places_head, place_cluster, places_tail}
 void api_members(struct admin *a, const struct survey *v, struct buf *out)
 {
     (void)a;
-    begin(v, out);
-    put_member("members", json_members(v), out);
+    api_begin(v, out);
+    api_put_member("members", json_members(v), out);
     buf_printf(out, "}\n");
 }
 
 void api_events(struct admin *a, const struct survey *v, struct buf *out)
 {
-    begin(v, out);
-    put_member("events", events(a), out);
+    api_begin(v, out);
+    api_put_member("events", events(a), out);
     buf_printf(out, "}\n");
 }
 

@@ -12,6 +12,7 @@
 #include "admin/top.h"
 #include "base/buf.h"
 #include "base/paths.h"
+#include "conf/options.h"
 
 #ifndef COX_VERSION
 #define COX_VERSION "unknown"
@@ -29,6 +30,8 @@ static const char usage[] =
     "  reload            read the configuration again; waits, and says what is wrong with it\n"
     "  drain MEMBER      give a member or endpoint no more new requests\n"
     "  undrain MEMBER    take that back\n"
+    "  scale CLUSTER N   keep so many members, with --for 1h for a while; \"auto\" takes it back\n"
+    "  explain CLUSTER   why it has as many members as it has; --replay: decide again, and compare\n"
     "  upgrade           go over to the executable file as it is now; waits\n"
     "  stop              drain and leave; waits\n"
     "  version           of this program and of the running one\n"
@@ -88,21 +91,42 @@ static int report(const struct ctl_arguments *a, struct client *c)
     return CTL_OK;
 }
 
+/* False: it names no duration. */
+static bool put_request(const struct ctl_arguments *a, struct buf *out)
+{
+    uint64_t for_ms = 0;
+    buf_init(out);
+    buf_printf(out, "%s%s%s",
+               is(a, "topology") ? "status"
+               : a->replay       ? "replay"
+                                 : a->command,
+               a->member ? " " : "", a->member ? a->member : "");
+    if (a->count)
+        buf_printf(out, " %s", a->count);
+    const bool ok = !a->time || (duration_parse(str_of(a->time), &for_ms) && for_ms);
+    if (a->time)
+        buf_printf(out, " %llu", (unsigned long long)for_ms);
+    buf_put(out, "", 1);
+    return ok;
+}
+
 static int ask(const struct ctl_arguments *a, const char *socket)
 {
     struct client c;
     struct buf request;
     int code = CTL_UNREACHABLE;
+    if (!put_request(a, &request)) {
+        fprintf(stderr, "coxctl: --for wants a duration such as 1h\n");
+        buf_fini(&request);
+        return CTL_USAGE;
+    }
     if (!client_open(&c, socket)) {
         fprintf(stderr, "coxctl: cannot reach coxswain at %s: %s\n", socket, strerror(errno));
         client_close(&c);
+        buf_fini(&request);
         return code;
     }
     bool is_long = is(a, "reload") || is(a, "upgrade");
-    buf_init(&request);
-    buf_printf(&request, "%s%s%s", is(a, "topology") ? "status" : a->command, a->member ? " " : "",
-               a->member ? a->member : "");
-    buf_put(&request, "", 1);
     if (client_ask(&c, request.p, is_long ? LONG_SECONDS : ASK_SECONDS))
         code = report(a, &c);
     else

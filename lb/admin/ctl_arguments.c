@@ -4,10 +4,25 @@
 #include <stdio.h>
 #include <string.h>
 
+enum argument { NONE, MEMBER, CLUSTER, CLUSTER_AND_COUNT };
+
+struct command {
+    const char *name;
+    enum argument takes;
+};
+
+static const struct command commands[] = {
+    {"status", NONE},  {"topology", NONE},  {"top", NONE},        {"reload", NONE},
+    {"stop", NONE},    {"upgrade", NONE},   {"version", NONE},    {"help", NONE},
+    {"drain", MEMBER}, {"undrain", MEMBER}, {"explain", CLUSTER}, {"scale", CLUSTER_AND_COUNT},
+};
+
 static bool take_options(struct ctl_arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {{"socket", required_argument, NULL, 's'},
                                             {"json", no_argument, NULL, 'j'},
+                                            {"for", required_argument, NULL, 'f'},
+                                            {"replay", no_argument, NULL, 'r'},
                                             {"version", no_argument, NULL, 'V'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
@@ -16,46 +31,66 @@ static bool take_options(struct ctl_arguments *a, int argc, char **argv)
             a->socket = optarg;
         else if (option == 'j')
             a->json = true;
+        else if (option == 'f')
+            a->time = optarg;
+        else if (option == 'r')
+            a->replay = true;
         else if (option == 'V')
             a->version = true;
         else if (option == 'h')
             a->help = true;
-        else
+        else if (option == '?')
             return false;
     }
     return true;
 }
 
-static bool is_command(const char *name, bool *out_needs_member)
+static const struct command *find_command(const char *name)
 {
-    static const char *const plain[] = {"status", "topology", "top",     "reload",
-                                        "stop",   "upgrade",  "version", "help"};
-    *out_needs_member = strcmp(name, "drain") == 0 || strcmp(name, "undrain") == 0;
-    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
-        if (strcmp(name, plain[i]) == 0)
-            return true;
-    return *out_needs_member;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* Options belong to their command. */
+static bool fits(const struct ctl_arguments *a, const struct command *c)
+{
+    static const char *const takes[] = {"no argument", "the name of one member", "the name of a cluster",
+                                        "a cluster, and a count or \"auto\""};
+    const bool has_all =
+        (c->takes == NONE) == !a->member && (c->takes == CLUSTER_AND_COUNT) == (a->count != NULL);
+    if (!has_all)
+        fprintf(stderr, "coxctl: %s takes %s\n", c->name, takes[c->takes]);
+    else if (a->time && (!a->count || strcmp(a->count, "auto") == 0))
+        fprintf(stderr, "coxctl: --for belongs to scale CLUSTER COUNT\n");
+    else if (a->replay && c->takes != CLUSTER)
+        fprintf(stderr, "coxctl: --replay belongs to explain\n");
+    else
+        return true;
+    return false;
 }
 
 bool ctl_arguments_take(struct ctl_arguments *a, int argc, char **argv)
 {
-    bool needs_member;
     *a = (struct ctl_arguments){0};
     if (!take_options(a, argc, argv))
         return false;
     if (a->help || a->version)
         return true;
-    if (optind >= argc || !is_command(argv[optind], &needs_member)) {
+    const struct command *c = optind < argc ? find_command(argv[optind]) : NULL;
+    if (!c) {
         fprintf(stderr, "coxctl: %s%s\n", optind < argc ? "unknown command " : "no command given",
                 optind < argc ? argv[optind] : "");
         return false;
     }
     a->command = argv[optind++];
-    if (needs_member && optind < argc)
+    if (c->takes != NONE && optind < argc)
         a->member = argv[optind++];
-    if (optind == argc && needs_member == (a->member != NULL))
-        return true;
-    fprintf(stderr, "coxctl: %s takes %s\n", a->command,
-            needs_member ? "the name of one member" : "no argument");
+    if (c->takes == CLUSTER_AND_COUNT && optind < argc)
+        a->count = argv[optind++];
+    if (optind == argc)
+        return fits(a, c);
+    fprintf(stderr, "coxctl: too many arguments for %s\n", c->name);
     return false;
 }

@@ -6,8 +6,10 @@
 
 struct ctl_arguments {
     const char *socket; /* NULL: not given */
-    bool json, help, version;
+    bool json, help, version, replay;
     const char *command, *member; /* command is a known one unless help or version is set */
+    const char *count;            /* of scale: a number, or "auto" */
+    const char *time;             /* how long it is to hold, of scale; NULL: until it is taken back */
 };
 
 /* False when it is no valid command line; the reason is on standard error. */

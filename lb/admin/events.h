@@ -28,6 +28,8 @@ struct events {
 
 /* from may be NULL: the first snapshot. */
 void events_on_topology(struct events *e, const struct topology *from, const struct topology *to);
+/* The wanted count of a set changed. */
+void events_on_scale(struct events *e, struct str set, uint32_t from, uint32_t to, const char *why);
 /* i-th oldest that is still known, i below events_known. */
 const struct event_row *events_at(const struct events *e, uint64_t i);
 uint64_t events_known(const struct events *e);

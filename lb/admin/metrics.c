@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "admin/metrics_scale.h"
 #include "admin/metrics_text.h"
 #include "admin/metrics_tls.h"
 #include "base/clock.h"
@@ -388,9 +389,24 @@ static void put_members(struct metrics *m, const struct survey *v, struct buf *b
     free(all);
 }
 
+/* ---- how many members sets have ---- */
+
+static void begin_set_row(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    (void)v;
+    metrics_begin_set_row(m->row, b);
+}
+
+static void put_set_row(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    struct scale_view view;
+    scale_look(v->scale, m->cluster, &view);
+    metrics_put_set_row(&view, m->row, b);
+}
+
 /* ---- one after the other ---- */
 
-enum scope { ONCE, PER_CLUSTER, PER_ENDPOINT };
+enum scope { ONCE, PER_CLUSTER, PER_ENDPOINT, PER_SET };
 
 typedef void step_fn(struct metrics *m, const struct survey *v, struct buf *b);
 
@@ -415,6 +431,7 @@ static const struct phase {
     {PER_ENDPOINT, COUNT(endpoint_rows), begin_endpoint_row, put_endpoint_row},
     {PER_ENDPOINT, COUNT(state_rows), begin_state, put_state},
     {ONCE, 1, NULL, put_members},
+    {PER_SET, METRICS_SET_ROWS, begin_set_row, put_set_row},
 };
 
 enum { PHASES_WITHOUT_TOPOLOGY = 3 };
@@ -436,10 +453,12 @@ static void next_row(struct metrics *m)
 }
 
 /* False: this row has no more. */
-static bool find_item(struct metrics *m, enum scope scope)
+static bool find_item(struct metrics *m, const struct survey *v, enum scope scope)
 {
     if (scope == ONCE)
         return m->cluster == 0;
+    if (scope == PER_SET)
+        return v->scale && m->cluster < scale_count(v->scale);
     while (scope == PER_ENDPOINT && m->cluster < m->topology->cluster_count &&
            m->endpoint == cluster_at(m)->endpoint_count) {
         m->cluster++;
@@ -454,7 +473,7 @@ static void put_one(struct metrics *m, const struct survey *v, struct buf *out)
     if (!m->has_begun && p->begin)
         p->begin(m, v, out);
     m->has_begun = true;
-    if (!find_item(m, p->scope)) {
+    if (!find_item(m, v, p->scope)) {
         next_row(m);
         return;
     }

@@ -15,6 +15,8 @@
 #include "base/str.h"
 #include "topo/topology.h"
 
+struct scale;
+
 #define SURVEY_LEDGERS_MAX CLIENT_FDS_MAX
 
 struct survey_process {
@@ -58,7 +60,8 @@ struct survey {
     struct ledger ledgers[SURVEY_LEDGERS_MAX];
     uint64_t generations[SURVEY_LEDGERS_MAX];
     int ledger_count, unreadable_count;
-    int partial_count; /* of an unknown version: counts, integrals and requests only */
+    struct scale *scale; /* borrowed; NULL: of a coxctl, or not running */
+    int partial_count;   /* of an unknown version: counts, integrals and requests only */
 };
 
 struct survey_rows {

@@ -310,11 +310,24 @@ uint64_t ledger_cluster_in_flight(const struct ledger *l, uint32_t slot)
     return n;
 }
 
+uint64_t ledger_cluster_arrivals(const struct ledger *l, uint32_t slot)
+{
+    const struct ledger_header *h = l->header;
+    uint64_t n = 0;
+    if (slot >= h->max_clusters)
+        return 0;
+    const char *at = cell_at(l, 0, h->clusters_off, h->cluster_bytes, slot);
+    for (uint32_t i = 0; i < h->workers; i++, at += h->row_bytes)
+        n += ledger_get(&((const struct ledger_cluster *)(const void *)at)->requests);
+    return n;
+}
+
 struct cluster_words { /* struct ledger_cluster without the atomics; same order */
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS], since_ns, requests, completed, status_class[6];
     uint64_t failures[LEDGER_FAILURES], retries, rx_bytes, tx_bytes, latency_sum_ns, service_sum_ns,
         service_count;
     uint64_t guard[LEDGER_GUARDS], mirrors, mirrored, mirror_failures, mirrors_skipped;
+    uint64_t waited, abandoned, service_square_us2, service[LEDGER_SERVICE_BUCKETS];
     uint64_t spare[LEDGER_SPARE_WORDS];
 };
 _Static_assert(sizeof(struct cluster_words) == sizeof(struct ledger_cluster), "copied word by word");
@@ -345,6 +358,11 @@ static void add_cluster(const struct cluster_words *c, bool alive, uint64_t now_
     sum->mirrored += c->mirrored;
     sum->mirror_failures += c->mirror_failures;
     sum->mirrors_skipped += c->mirrors_skipped;
+    sum->waited += c->waited;
+    sum->abandoned += c->abandoned;
+    sum->service_square_us2 += c->service_square_us2;
+    for (int i = 0; i < LEDGER_SERVICE_BUCKETS; i++)
+        sum->service[i] += c->service[i];
 }
 
 void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,

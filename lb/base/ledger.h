@@ -45,17 +45,22 @@
 /* The layout of cells and totals. A build with another one exists for the tests of the upgrade: it has words
  * added at the end of cells and totals, and a gap before the cells. */
 #ifndef COX_LEDGER_LAYOUT
-#define COX_LEDGER_LAYOUT 2
+#define COX_LEDGER_LAYOUT 3
 #endif
 #define LEDGER_VERSION     COX_LEDGER_LAYOUT
 #define LEDGER_GROWN_FROM  1 /* the oldest version whose cells ours begin with */
-#define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 2 ? 4 : 0)
+#define LEDGER_SPARE_WORDS (COX_LEDGER_LAYOUT > 3 ? 4 : 0)
 #define LEDGER_NO_SLOT     UINT32_MAX
 
 /* Latency histogram: log-linear, 16 buckets an octave from 16 us up to 2^36 ns·16 (about 18 min); relative
  * error of a value read from the middle of its bucket is at most 1/32. */
 #define LEDGER_HIST_OCTAVES 27
 #define LEDGER_HIST_BUCKETS (LEDGER_HIST_OCTAVES * 16)
+
+/* Histogram of service times for whoever decides how many servers there are: 4 buckets an octave, the first
+ * takes all below 5/4 of 2^16 ns, the last all that is longer (include/coxswain/scale.h has the same). */
+#define LEDGER_SERVICE_BUCKETS   96
+#define LEDGER_SERVICE_FIRST_LOG 16
 
 enum ledger_count { LEDGER_HELD, LEDGER_SERVING, LEDGER_FINISHING, LEDGER_TUNNEL, LEDGER_COUNTS };
 
@@ -100,6 +105,11 @@ struct ledger_cluster {
     ledger_u64 mirrored;        /* sent, ever */
     ledger_u64 mirror_failures; /* of those, without an answer */
     ledger_u64 mirrors_skipped; /* not sent: too large, too many at a time, or the request was not complete */
+    /* Since layout 3. */
+    ledger_u64 waited;             /* were held before they were sent for the first time */
+    ledger_u64 abandoned;          /* their client left while they were held */
+    ledger_u64 service_square_us2; /* of what service_sum_ns is the sum of, in microseconds, squared */
+    ledger_u64 service[LEDGER_SERVICE_BUCKETS];
     ledger_u64 spare[LEDGER_SPARE_WORDS];
 };
 #define LEDGER_CLUSTER_FROZEN offsetof(struct ledger_cluster, status_class)
@@ -255,6 +265,28 @@ static inline void ledger_cluster_move(struct ledger_writer *w, uint32_t slot, e
 void ledger_cluster_done(struct ledger_writer *w, uint32_t slot, unsigned status, uint64_t latency_ns);
 void ledger_cluster_failure(struct ledger_writer *w, uint32_t slot, enum ledger_failure why);
 
+/* Bucket of a service time. */
+static inline uint32_t ledger_service_bucket(uint64_t ns)
+{
+    if (ns < 1ull << LEDGER_SERVICE_FIRST_LOG)
+        return 0;
+    uint32_t e = 63 - (uint32_t)__builtin_clzll(ns);
+    uint32_t bucket = (e - LEDGER_SERVICE_FIRST_LOG) * 4 + (uint32_t)(ns >> (e - 2) & 3);
+    return bucket < LEDGER_SERVICE_BUCKETS ? bucket : LEDGER_SERVICE_BUCKETS - 1;
+}
+
+/* A successful attempt took so long, from PICK to the server's last byte. Each word only grows: no sequence.
+ */
+static inline void ledger_cluster_service(struct ledger_writer *w, uint32_t slot, uint64_t ns)
+{
+    struct ledger_cluster *c = &w->clusters[slot];
+    uint64_t us = ns / 1000;
+    ledger_add(&c->service_sum_ns, ns);
+    ledger_add(&c->service_count, 1);
+    ledger_add(&c->service_square_us2, us * us);
+    ledger_add(&c->service[ledger_service_bucket(ns)], 1);
+}
+
 /* An exchange ended for a reason other than REASON_OK. LEDGER_NO_SLOT, or a slot out of bounds: of no
  * cluster. */
 static inline void ledger_reason(struct ledger_writer *w, uint32_t slot, enum reason reason)
@@ -301,6 +333,8 @@ uint32_t ledger_endpoint_in_flight(const struct ledger *l, uint32_t slot);
 
 /* Exchanges that are being served, and tunnels, of a cluster over all workers; likewise. */
 uint64_t ledger_cluster_in_flight(const struct ledger *l, uint32_t slot);
+/* Exchanges that ever reached ROUTE there, over all workers; likewise: one word a worker is read. */
+uint64_t ledger_cluster_arrivals(const struct ledger *l, uint32_t slot);
 
 struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up to now_ns */
     uint64_t count[LEDGER_COUNTS], integral_ns[LEDGER_COUNTS];
@@ -308,6 +342,7 @@ struct ledger_cluster_sum { /* plain copy, sums over rows; integrals brought up 
     uint64_t latency_sum_ns, service_sum_ns, service_count;
     uint64_t guard[LEDGER_GUARDS];
     uint64_t mirrors, mirrored, mirror_failures, mirrors_skipped;
+    uint64_t waited, abandoned, service_square_us2, service[LEDGER_SERVICE_BUCKETS];
     uint64_t
         spare[LEDGER_SPARE_WORDS]; /* new words only at the end, here and below: totals are kept by them */
 };

@@ -131,6 +131,7 @@ static void settle_cluster(struct cluster_settings *cluster, struct reader *r)
         return;
     if (!reader_has(r, &scale->max) && scale->max < scale->min)
         scale->max = scale->min;
+    settings_settle_scaling(&scale->scaling, r);
     if (!reader_has(r, &cluster->options.hold_max))
         cluster->options.hold_max = PORT_HOLD_MAX;
 }
@@ -202,6 +203,8 @@ static void settle(struct settings *s, struct reader *r)
         settle_route(SETTINGS_AT(s->routes, struct route_settings, i), r);
     for (size_t i = 0; i < s->plugins.count; i++)
         settle_plugin(SETTINGS_AT(s->plugins, struct plugin_settings, i), r);
+    for (size_t i = 0; i < s->policies.count; i++)
+        settle_plugin(SETTINGS_AT(s->policies, struct plugin_settings, i), r);
     for (size_t i = 0; i < s->cartridges.count; i++) {
         struct cartridge_settings *c = SETTINGS_AT(s->cartridges, struct cartridge_settings, i);
         for (size_t j = 0; j < c->ports.count; j++)
@@ -213,6 +216,7 @@ static void settle(struct settings *s, struct reader *r)
             struct alias_settings *alias = SETTINGS_AT(app->cartridges, struct alias_settings, j);
             if (!reader_has(r, &alias->max) && alias->max < alias->min)
                 alias->max = alias->min;
+            settings_settle_scaling(&alias->scaling, r);
         }
     }
 }
@@ -332,6 +336,8 @@ void settings_free(struct settings **s)
     free((char *)(uintptr_t)(*s)->sticky_key.p);
     for (size_t i = 0; i < (*s)->plugins.count; i++)
         free(SETTINGS_AT((*s)->plugins, struct plugin_settings, i)->file);
+    for (size_t i = 0; i < (*s)->policies.count; i++)
+        free(SETTINGS_AT((*s)->policies, struct plugin_settings, i)->file);
     for (size_t i = 0; i < (*s)->listeners.count; i++)
         log_format_destroy(&SETTINGS_AT((*s)->listeners, struct listener_settings, i)->log_format);
     settings_guard_free(*s);

@@ -15,6 +15,7 @@
 #include "conf/options.h"
 #include "conf/settings_place.h"
 #include "conf/settings_route.h"
+#include "conf/settings_scale.h"
 #include "conf/settings_tls.h"
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI, PROTOCOL_FILES, PROTOCOL_H2 };
@@ -241,6 +242,7 @@ struct alias_settings { /* cartridges = ( … ) of an application */
     int64_t min, max;
     char *path; /* route prefix of its first port, default "/" */
     char *deployment_policy; /* NULL: wherever the cartridge's actuator puts them */
+    struct scaling_settings scaling;
 };
 
 struct application_settings {
@@ -310,6 +312,7 @@ struct settings {
     struct option_list partitions;           /* struct partition_settings */
     struct option_list network_partitions;   /* struct network_partition_settings */
     struct option_list deployment_policies;  /* struct deployment_policy_settings */
+    struct option_list policies;         /* struct plugin_settings: of autoscaling */
     struct option_list guards;           /* struct guard_settings */
     int64_t max_limited_clients;         /* addresses whose limits are kept at a time */
 };
@@ -363,6 +366,8 @@ const struct network_partition_settings *settings_network_partition(const struct
                                                                     const char *name);
 const struct deployment_policy_settings *settings_deployment_policy(const struct settings *s,
                                                                     const char *name);
+/* The autoscaling policy; name may be NULL. */
+const struct plugin_settings *settings_policy(const struct settings *s, const char *name);
 
 /* coxswain --manual: the page coxswain.cfg(5). coxswain --reference: conf/reference.cfg. */
 void settings_manual(struct buf *out);

@@ -429,6 +429,7 @@ static void check_alias(const struct settings *s, struct reader *r, const struct
                      alias->alias ? alias->alias : "", app->name ? app->name : "", alias->type);
     if (alias->min > alias->max)
         reader_error(r, &alias->min, "min is above max");
+    settings_check_scaling(s, r, &alias->scaling, alias->max);
 }
 
 static void check_applications(const struct settings *s, struct reader *r, struct name_set *clusters,
@@ -516,6 +517,7 @@ void settings_check(const struct settings *s, struct reader *r)
     check_applications(s, r, &clusters, &routes);
     settings_check_place(s, r);
     settings_check_tls(s, r);
+    settings_check_policies(s, r);
     EACH(const struct cluster_settings, cluster, s->clusters)
     {
         if (cluster->name)

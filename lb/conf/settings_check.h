@@ -16,4 +16,11 @@ void settings_check_place(const struct settings *s, struct reader *r);
 /* settings_check_tls.c: keys of TLS, and that their files can be read. */
 void settings_check_tls(const struct settings *s, struct reader *r);
 
+/* settings_check_scale.c: policies and clusters with scale; and of each set whose most members are `max` what it says of scaling. Settling reads
+ * its schedules. */
+void settings_check_policies(const struct settings *s, struct reader *r);
+void settings_settle_scaling(struct scaling_settings *scaling, struct reader *r);
+void settings_check_scaling(const struct settings *s, struct reader *r, const struct scaling_settings *scaling,
+                            int64_t max);
+
 #endif

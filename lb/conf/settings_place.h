@@ -4,6 +4,7 @@
 #define COX_CONF_SETTINGS_PLACE_H
 
 #include "conf/options.h"
+#include "conf/settings_scale.h"
 
 enum place_algorithm { PLACE_ONE_AFTER_ANOTHER, PLACE_ROUND_ROBIN, PLACE_WEIGHTED };
 
@@ -44,6 +45,7 @@ struct scale_settings {
     char *actuator;  /* instead of a cartridge: members that need no more than being asked for */
     int64_t min, max;
     char *deployment_policy; /* NULL: wherever the actuator puts them */
+    struct scaling_settings scaling;
 };
 
 #define SCALE_IS_SET(scale) ((scale)->cartridge || (scale)->actuator)

@@ -184,10 +184,13 @@ static const struct option alias_rows[] = {
     ROW_INT("min", A(min), "1", 0, 10000, "Members that there are at least."),
     ROW_INT("max", A(max), "1", 1, 10000, "Members that there are at most. Unset: as many as min."),
     ROW_STRING("path", A(path), "/", "Path prefix of the route that leads to the first port."),
-    ROW_RESERVED("autoscaling_policy", "Thresholds of this alias."),
     ROW_STRING("deployment_policy", A(deployment_policy), NULL,
                "Name of the policy that says in which partitions its members run. Unset: wherever the cartridge's actuator "
                "puts them."),
+    ROW_STRING("autoscaling_policy", A(scaling.policy), NULL,
+               "Name of the policy that decides how many there are between min and max. Unset: min, or what coxctl scale "
+               "and schedules say."),
+    ROW_INLINE(A(scaling), &scaling_table, NULL),
 };
 const struct option_table alias_table = {
     .name = "cartridge of an application",
@@ -375,6 +378,7 @@ static const struct option settings_rows[] = {
     ROW_LIST("network_partitions", S(network_partitions), &network_partition_table, "Sets of such places."),
     ROW_LIST("deployment_policies", S(deployment_policies), &deployment_policy_table,
              "How members are spread over places."),
+    ROW_LIST("autoscaling_policies", S(policies), &policy_table, "What decides how many members a set has."),
     ROW_LIST("guards", S(guards), &guard_table, "Who may pass, how often, and what those are told who may not."),
     ROW_INT("max_limited_clients", S(max_limited_clients), "65536", 1024, 16777216,
             "Client addresses that the limits of guards are kept for at a time. An entry takes 32 bytes, and memory only "
@@ -382,7 +386,6 @@ static const struct option settings_rows[] = {
     ROW_RESERVED("groups", "Groups of cartridges."),
     ROW_RESERVED("dependencies", "Order and dependence between the parts of a group."),
     ROW_RESERVED("application_policies", "Where applications run."),
-    ROW_RESERVED("autoscaling_policies", "Thresholds that decide how many."),
 };
 const struct option_table settings_table = {
     .name = "the top level",

@@ -96,6 +96,10 @@ static const struct option scale_rows[] = {
     ROW_INT("max", S(max), "1", 1, 10000, "Members that there are at most. Unset: as many as min."),
     ROW_STRING("deployment_policy", S(deployment_policy), NULL,
                "Name of the policy that says where its members run. Unset: wherever the actuator puts them."),
+    ROW_STRING("autoscaling_policy", S(scaling.policy), NULL,
+               "Name of the policy that decides how many there are between min and max. Unset: min, or what coxctl scale "
+               "and schedules say."),
+    ROW_INLINE(S(scaling), &scaling_table, NULL),
 };
 const struct option_table scale_table = {
     .name = "scale",

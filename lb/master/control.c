@@ -103,6 +103,15 @@ static void request_upgrade(struct control_client *c)
     upgrade_request(c->master);
 }
 
+static bool is_for_orchestrator(struct str word)
+{
+    static const char *const words[] = {"drain", "undrain", "scale", "explain", "replay"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (str_eq(word, str_of(words[i])))
+            return true;
+    return false;
+}
+
 static void handle(struct control_client *c, struct str text)
 {
     struct str rest = text, word;
@@ -116,7 +125,7 @@ static void handle(struct control_client *c, struct str text)
         request_reload(c);
     else if (str_eq(text, STR("upgrade")))
         request_upgrade(c);
-    else if (str_eq(word, STR("drain")) || str_eq(word, STR("undrain")))
+    else if (is_for_orchestrator(word))
         forward(c, text);
     else if (str_eq(text, STR("stop"))) {
         answer_text(c, "ok", STR(""));

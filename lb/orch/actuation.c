@@ -110,7 +110,10 @@ static void member_wake(void *ctx)
 
 static void member_event(void *ctx, const struct member *m, enum member_state from)
 {
-    observers_on_member(orch_of(ctx), m, from);
+    struct orch *o = orch_of(ctx);
+    observers_on_member(o, m, from);
+    if (o->scale)
+        scale_member_changed(o->scale, m);
 }
 
 const struct members_ops orch_members_ops = {.start = ask_start,
@@ -154,9 +157,9 @@ static void on_list_done(void *ctx, struct plugin *p)
 static void on_reported(void *ctx, struct plugin *p, const char *source, const char *subject,
                         const char *metric, double value, uint64_t time_ns)
 {
-    (void)ctx;
-    (void)time_ns;
-    /* Factors of samples come with the first scaler; until then they can at least be seen. */
+    struct orch *o = orch_of(ctx);
+    if (o->scale)
+        scale_report(o->scale, subject, metric, value, time_ns);
     log_debug("plugin \"%s\": %s reports %s of %s: %g", p->name, source ? source : "", metric, subject,
               value);
 }

@@ -54,6 +54,23 @@ static void refresh(struct orch *o, const char *name, struct buf *out)
     buf_printf(out, "ok\n");
 }
 
+/* False: it is none of these. */
+static bool scale_command(struct orch *o, struct str word, struct str argument, struct buf *out)
+{
+    if (!o->scale || !argument.n)
+        return false;
+    if (str_eq(word, STR("scale")))
+        scale_by_hand(o->scale, argument, out);
+    else if (str_eq(word, STR("explain")))
+        scale_explain(o->scale, argument, out);
+    else if (str_eq(word, STR("replay")))
+        scale_replay(o->scale, argument, out);
+    else
+        return false;
+    orch_scale_touch(o);
+    return true;
+}
+
 void orch_command(struct orch *o, struct str command, struct buf *out)
 {
     struct str word;
@@ -69,8 +86,11 @@ void orch_command(struct orch *o, struct str command, struct buf *out)
         list_plugins(o, out);
     else if (str_eq(word, STR("refresh")) && argument && *argument)
         refresh(o, argument, out);
-    else
-        buf_printf(out, "error: the orchestrator knows drain ID, undrain ID, plugins, refresh PLUGIN\n");
+    else if (!scale_command(o, word, str_trim(command), out))
+        buf_printf(
+            out,
+            "error: the orchestrator knows drain ID, undrain ID, plugins, refresh PLUGIN, scale CLUSTER N, "
+            "explain CLUSTER, replay CLUSTER\n");
     free(argument);
 }
 

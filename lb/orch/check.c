@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "orch/plugin.h"
+#include "orch/scale.h"
 #include "run/role.h"
 
 #define CHECK_PLUGINS_MAX 1024
@@ -50,5 +51,6 @@ bool orch_check(const struct settings *s, struct buf *errors)
             roles[i] = ~0u;
     }
     check_actuators(s, roles, errors);
-    return errors->len == before;
+    const bool is_scalable = scale_check(s, loader_dir(s->plugin_dir), errors);
+    return is_scalable && errors->len == before;
 }

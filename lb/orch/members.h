@@ -124,6 +124,7 @@ struct member_set {
     char *application, *alias; /* owned; begin the ids of its members */
     const struct cartridge_settings *cartridge; /* borrowed from settings; NULL: no longer configured */
     struct cartridge_settings *own_cartridge;   /* owned: of a cluster whose scale names none */
+    const struct scaling_settings *scaling;     /* borrowed from settings; NULL likewise */
     uint32_t min, max;
     struct set_port *ports; /* owned */
     size_t port_count;

@@ -80,6 +80,7 @@ static void load_alias(struct members *ms, const struct settings *s, const char 
     buf_put(&id, "", 1);
     struct member_set *set = set_create(ms, id.p, application, a->alias);
     set->cartridge = c;
+    set->scaling = &a->scaling;
     set_limits(set, a->min, a->max);
     for (size_t i = 0; i < c->ports.count && i < MEMBERS_PORTS_MAX; i++) {
         const struct port_settings *port = SETTINGS_AT(c->ports, struct port_settings, i);
@@ -112,6 +113,7 @@ static void load_cluster(struct members *ms, const struct settings *s, const str
         set->own_cartridge = make_cartridge(cluster);
     set->cartridge = scale->cartridge ? settings_cartridge(s, scale->cartridge) : set->own_cartridge;
     ASSERT(set->cartridge != NULL); /* settings_load checked the reference */
+    set->scaling = &scale->scaling;
     set_limits(set, scale->min, scale->max);
     const struct port_settings *port =
         scale->cartridge ? SETTINGS_AT(set->cartridge->ports, struct port_settings, 0) : NULL;

@@ -1,5 +1,6 @@
 /* Observers: plugins that are told what happens. Told on the spot: there is no queue that could overflow yet,
  * and a slow one is logged as any slow call is. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -61,6 +62,22 @@ static void tell_member(struct orch *o, struct plugin *only, const struct member
 void observers_on_member(struct orch *o, const struct member *m, enum member_state from)
 {
     tell_member(o, NULL, m, from);
+}
+
+void observers_on_scale(struct orch *o, const struct scale_change *change)
+{
+    char from[16], to[16];
+    (void)snprintf(from, sizeof from, "%u", change->from);
+    (void)snprintf(to, sizeof to, "%u", change->to);
+    const struct cox_pair fields[] = {{sizeof fields[0], 0, "from", from},
+                                      {sizeof fields[0], 0, "to", to},
+                                      {sizeof fields[0], 0, "cause", scale_cause_name(change->cause)}};
+    struct cox_event e = {.kind = COX_EVENT_DECISION,
+                          .id = change->set,
+                          .reason = change->why,
+                          .wanted = change->to,
+                          .fields = COX_ARRAY(fields)};
+    tell(o, NULL, &e);
 }
 
 static void tell_endpoint(struct orch *o, struct plugin *only, const struct cluster *c,

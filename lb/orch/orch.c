@@ -34,6 +34,8 @@ static void publish(struct orch *o)
     }
     const struct topology *current = model_current(o->model);
     members_on_published(&o->members, current ? current->number : 0);
+    if (o->scale)
+        scale_published(o->scale);
     topology_unref(&before);
     topology_unref(&t);
     orch_wake(o);
@@ -157,6 +159,16 @@ static bool open_all(struct orch *o)
     log_lines(&errors);
     buf_fini(&errors);
     return all;
+}
+
+static bool open_scale(struct orch *o)
+{
+    struct buf errors;
+    buf_init(&errors);
+    const bool ok = orch_scale_start(o, &errors);
+    log_lines(&errors);
+    buf_fini(&errors);
+    return ok;
 }
 
 /* Starts one instance. What fails is closed and tried again later: the rest works meanwhile. */
@@ -350,6 +362,7 @@ static void end(struct orch *o)
     if (o->admin)
         o->role->admin->stop(o->admin);
     o->admin = NULL;
+    orch_scale_stop(o);
     names_destroy(&o->names);
     host_fini(&o->host);
     if (o->exit_code == EXIT_OK)
@@ -383,7 +396,7 @@ int orch_main(struct orch_role *role)
     o->master = channel_create(&o->loop, role->master_fd, &master_ops, o);
     ASSERT(o->master != NULL);
     init(o);
-    if (open_all(o)) {
+    if (open_all(o) && open_scale(o)) {
         start(o);
         loop_run(&o->loop);
     } else {

@@ -17,6 +17,7 @@
 #include "orch/names.h"
 #include "orch/probe.h"
 #include "orch/proxies.h"
+#include "orch/scale.h"
 #include "orch/state.h"
 #include "run/channel.h"
 #include "run/loop.h"
@@ -37,6 +38,8 @@ struct orch_admin_ops {
     /* NULL: it cannot be served, and that is in the log. */
     void *(*start)(struct orch *o);
     void (*published)(void *admin, const struct topology *from, const struct topology *to);
+    /* The count of a set was changed; may be NULL. */
+    void (*scaled)(void *admin, const struct scale_change *change);
     void (*stop)(void *admin);
 };
 
@@ -54,6 +57,10 @@ struct orch {
     struct names *names; /* NULL: no endpoint has one */
     struct proxies *proxies;
     struct state state;
+    struct scale *scale; /* owned; NULL before and after it runs */
+    struct timer scale_timer;
+    struct ledger_past past; /* what ended generations had counted */
+    bool has_past;
     struct timer publish, tick, beat, retry;
     uint64_t published_ms; /* monotonic */
     unsigned hurry;        /* topologies that need not keep the distance, since a cluster was woken */
@@ -80,10 +87,17 @@ extern const struct host_ops orch_host_ops;
 extern const struct probe_ops orch_probe_ops;
 /* admin.c: one command of coxctl; the answer goes back over the master's channel. False: malformed. */
 bool orch_on_admin(struct orch *o, const struct channel_message *m) __attribute__((warn_unused_result));
-/* The same without the channel: "drain ID", "undrain ID", "plugins", "refresh PLUGIN". The answer is appended
- * to *out and begins with "ok" or "error:". */
+/* The same without the channel: "drain ID", "undrain ID", "plugins", "refresh PLUGIN", "scale CLUSTER N
+ * [MS]", "scale CLUSTER auto", "explain CLUSTER", "replay CLUSTER". The answer is appended to *out and begins
+ * with "ok" or "error:". */
 void orch_command(struct orch *o, struct str command, struct buf *out);
+/* orch_scale.c: the scaling loop. False with lines in *errors: a policy is wrong. */
+bool orch_scale_start(struct orch *o, struct buf *errors) __attribute__((warn_unused_result));
+void orch_scale_stop(struct orch *o);
+/* It wants to run in this turn of the loop. */
+void orch_scale_touch(struct orch *o);
 /* observers.c */
+void observers_on_scale(struct orch *o, const struct scale_change *change);
 void observers_on_member(struct orch *o, const struct member *m, enum member_state from);
 void observers_on_topology(struct orch *o, const struct topology *from, const struct topology *to);
 void observers_snapshot(struct orch *o, struct plugin *p);

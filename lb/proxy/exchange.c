@@ -323,6 +323,8 @@ bool exchange_retry_held(struct exchange *x)
         return false;
     }
     hold_remove(x);
+    if (!x->attempts)
+        ledger_add(&x->pw->ledger.clusters[x->cluster->slot].waited, 1);
     begin_attempt(x);
     return true;
 }

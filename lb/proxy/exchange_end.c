@@ -24,10 +24,8 @@ static void account(struct exchange *x)
     x->counted = LEDGER_COUNTS;
     ledger_add(&cell->rx_bytes, x->rx_bytes + x->req.head_len);
     ledger_add(&cell->tx_bytes, x->tx_bytes);
-    if (x->server_done_ns && x->pick_ns && !x->is_tunnel) {
-        ledger_add(&cell->service_sum_ns, x->server_done_ns - x->pick_ns);
-        ledger_add(&cell->service_count, 1);
-    }
+    if (x->server_done_ns && x->pick_ns && !x->is_tunnel)
+        ledger_cluster_service(l, x->cluster->slot, x->server_done_ns - x->pick_ns);
     ledger_cluster_done(l, x->cluster->slot, x->status, now - x->route_ns);
 }
 
@@ -44,6 +42,8 @@ void exchange_finish(struct exchange *x, bool cut)
 {
     CHECK_MAGIC(x, EXCHANGE_MAGIC);
     ASSERT(x->state != EXCHANGE_DONE);
+    if (x->state == EXCHANGE_HOLD && x->reason != REASON_HOLD_TIMEOUT)
+        ledger_add(&x->pw->ledger.clusters[x->cluster->slot].abandoned, 1);
     hold_remove(x);
     if (x->pass)
         guard_leave(x);

@@ -14,3 +14,5 @@ unit_tests += tests/unit/conf/test_route_words
 tests_unit_conf_test_route_words_SOURCES = tests/unit/conf/test_route_words.c
 unit_tests += tests/unit/conf/test_settings_place
 tests_unit_conf_test_settings_place_SOURCES = tests/unit/conf/test_settings_place.c
+unit_tests += tests/unit/conf/test_cron
+tests_unit_conf_test_cron_SOURCES = tests/unit/conf/test_cron.c

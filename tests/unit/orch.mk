@@ -10,3 +10,5 @@ unit_tests += tests/unit/orch/test_state
 tests_unit_orch_test_state_SOURCES = tests/unit/orch/test_state.c
 unit_tests += tests/unit/orch/test_seal
 tests_unit_orch_test_seal_SOURCES = tests/unit/orch/test_seal.c tests/unit/topo/support.h
+unit_tests += tests/unit/orch/test_scale
+tests_unit_orch_test_scale_SOURCES = tests/unit/orch/test_scale.c

@@ -1,0 +1,191 @@
+/* From a sample to the count: the scaler is asked, then the core's own rules hold. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "orch/scale_log.h"
+#include "orch/scale_priv.h"
+
+#define EPSILON 1e-6 /* of a member: what a sum of rounding errors may be above a whole number */
+
+/* What is decided, while it is being decided. */
+struct verdict {
+    uint32_t count, cause;
+    char why[sizeof((struct scale_set *)0)->why];
+};
+
+uint32_t scale_round(double wanted)
+{
+    if (!(wanted > EPSILON)) /* NaN too */
+        return 0;
+    if (wanted >= (double)MEMBERS_SET_MAX)
+        return MEMBERS_SET_MAX;
+    return (uint32_t)ceil(wanted - EPSILON);
+}
+
+uint32_t scale_floor(const struct scale_set *set, uint32_t *out_origin)
+{
+    if (set->has_hand) {
+        *out_origin = COX_FLOOR_HAND;
+        return set->hand;
+    }
+    uint32_t floor = set->set->min;
+    *out_origin = floor ? COX_FLOOR_POLICY : COX_FLOOR_NONE;
+    if (set->schedule_floor > floor) {
+        *out_origin = COX_FLOOR_SCHEDULE;
+        floor = set->schedule_floor;
+    }
+    return floor < set->set->max ? floor : set->set->max;
+}
+
+static void say(struct verdict *v, uint32_t count, uint32_t cause, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void say(struct verdict *v, uint32_t count, uint32_t cause, const char *fmt, ...)
+{
+    va_list ap;
+    v->count = count;
+    v->cause = cause;
+    va_start(ap, fmt);
+    (void)vsnprintf(v->why, sizeof v->why, fmt, ap);
+    va_end(ap);
+}
+
+/* A plugin that answers nonsense must not take members away. */
+static void ask(struct scale *s, struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
+{
+    struct cox_decision *d = &set->decision;
+    if (s->ops->enter)
+        s->ops->enter(s->ctx, set->policy->plugin);
+    scaler_ask(set->policy, set->state, sample, d);
+    if (s->ops->leave)
+        s->ops->leave(s->ctx, set->policy->plugin);
+    set->is_changed = true;
+    if (!isfinite(d->wanted)) {
+        say(v, set->count, COX_CAUSE_NO_DATA, "%s gave no number", set->policy->plugin);
+        return;
+    }
+    set->wanted = d->wanted;
+    say(v, scale_round(d->wanted), d->cause, "%s", d->reason[0] ? d->reason : "its scaler gives no reason");
+}
+
+/* Without a policy: what the floors say, and one member for as long as there is work. */
+static void keep(const struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
+{
+    if (sample->floor)
+        say(v, sample->floor, COX_CAUSE_NONE, "min is %u", sample->floor);
+    else if (set->count && (!set->scaling || sample->idle_ns < set->scaling->zero_after_ms * NS_PER_MS))
+        say(v, 1, COX_CAUSE_LOAD, "it is in use");
+    else
+        say(v, 0, COX_CAUSE_IDLE, "nothing is in flight");
+}
+
+/* Zero is for those who may, and who were idle for as long as was said. */
+static void mind_zero(const struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
+{
+    const uint64_t after_ms = set->scaling ? set->scaling->zero_after_ms : 0;
+    if (sample->floor || v->count > 1)
+        return;
+    if (set->scaling && sample->idle_ns >= after_ms * NS_PER_MS)
+        say(v, 0, COX_CAUSE_IDLE, "idle for %llu s, and min is 0",
+            (unsigned long long)(sample->idle_ns / NS_PER_S));
+    else if (v->count == 0 && set->count)
+        say(v, 1, COX_CAUSE_IDLE, "the last one stays until it was idle for %llu s",
+            (unsigned long long)(after_ms / 1000));
+    if (v->count == 0 && (sample->held_now || sample->flags & COX_SAMPLE_WAKE))
+        say(v, 1, COX_CAUSE_HELD, "a request waits, and nothing can serve it");
+}
+
+static const char *may_not_shrink(const struct scale_set *set, const struct cox_sample *sample)
+{
+    if (!(sample->flags & COX_SAMPLE_NO_SHRINK))
+        return NULL;
+    if (!set->facts.is_listed)
+        return "the actuator has not told yet what lives";
+    if (sample->sources_fresh < sample->sources_expected || !sample->sources_expected)
+        return "a source of counts is missing";
+    return "no whole window was seen since the start";
+}
+
+static void mind_bounds(const struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
+{
+    const uint32_t asked = v->count, max = set->set->max;
+    const char *why_not = may_not_shrink(set, sample);
+    if (v->count < sample->floor)
+        say(v, sample->floor, v->cause, "%s is %u",
+            sample->floor_origin == COX_FLOOR_SCHEDULE ? "the minimum of a schedule" : "min", sample->floor);
+    if (v->count < set->count && why_not)
+        say(v, set->count, COX_CAUSE_NO_DATA, "would be %u, but it does not shrink: %s", asked, why_not);
+    char before[sizeof v->why];
+    memcpy(before, v->why, sizeof before);
+    if (v->count > max)
+        say(v, max, v->cause, "max is %u, wanted are %u: %.140s", max, asked, before);
+    if (v->count > set->facts.capacity)
+        say(v, set->facts.capacity, v->cause, "there is room for %u only, wanted are %u: %.120s",
+            set->facts.capacity, asked, before);
+}
+
+static void apply(struct scale *s, struct scale_set *set, const struct cox_sample *sample,
+                  const struct verdict *v)
+{
+    const uint32_t from = set->count;
+    const bool is_first = !set->has_count;
+    set->cause = v->cause;
+    set->causes[v->cause < 15 ? v->cause : 15]++;
+    set->decisions++;
+    if (!is_first && from == v->count)
+        return;
+    set->has_count = true;
+    set->count = v->count;
+    set->changed_ns = sample->now_ns;
+    set->changed_wall_ns = sample->wall_ns;
+    memcpy(set->why, v->why, sizeof set->why);
+    set->is_changed = true;
+    members_want(s->members, set->set, v->count, v->why);
+    if (from == v->count)
+        return;
+    *(v->count > from ? &set->ups : &set->downs) += 1;
+    log_info("set %s: %u -> %u members: %s", set->set->id, from, v->count, v->why);
+    const struct scale_change change = {
+        .set = set->set->id, .why = set->why, .from = from, .to = v->count, .cause = v->cause};
+    if (s->ops->changed)
+        s->ops->changed(s->ctx, &change);
+}
+
+/* The log keeps what changes something, and now and then what does not, while there is anything to see. */
+static bool is_worth_a_record(const struct scale_set *set, const struct cox_sample *sample, uint32_t from)
+{
+    if (from != set->count)
+        return true;
+    return !sample->idle_ns && sample->now_ns - set->logged_ns >= SCALE_LOG_MS * NS_PER_MS;
+}
+
+void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sample *sample)
+{
+    struct verdict v = {0};
+    struct scale_record record = {.from = set->count};
+    if (set->policy) {
+        record.state = scale_log_keep(s->log, set->state, set->policy->state_bytes);
+        ask(s, set, sample, &v);
+    } else {
+        keep(set, sample, &v);
+    }
+    mind_zero(set, sample, &v);
+    mind_bounds(set, sample, &v);
+    if (set->has_hand)
+        say(&v, set->hand, COX_CAUSE_NONE, "set by hand to %u", set->hand);
+    apply(s, set, sample, &v);
+    if (!is_worth_a_record(set, sample, record.from))
+        return;
+    set->logged_ns = sample->now_ns;
+    record.to = set->count;
+    record.cause = v.cause;
+    memcpy(record.why, v.why, sizeof record.why);
+    const uint64_t number = scale_log_put(s->log, set, sample, &record);
+    if (record.from != record.to)
+        scale_chain_decided(s, set, number);
+}

@@ -1,0 +1,311 @@
+/* Samples: what is known of one set at one moment, from sums that are exact. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/panic.h"
+#include "orch/scale_priv.h"
+
+_Static_assert(LEDGER_SERVICE_BUCKETS == COX_SERVICE_BUCKETS, "scalers are given the ledger's histogram");
+_Static_assert(1u << LEDGER_SERVICE_FIRST_LOG == COX_SERVICE_FIRST_NS, "with its scale");
+
+#define LATENCY_NS   NS_PER_S        /* quantiles are of at least so long */
+#define BACKWARDS_NS (10 * NS_PER_S) /* a sum that stays behind what it was is another one */
+
+/* ---- what was counted ---- */
+
+static void take_words(const struct ledger_cluster_sum *sum, uint64_t *w)
+{
+    w[WORD_HELD_NS] = sum->integral_ns[LEDGER_HELD];
+    w[WORD_SERVING_NS] = sum->integral_ns[LEDGER_SERVING];
+    w[WORD_FINISHING_NS] = sum->integral_ns[LEDGER_FINISHING];
+    w[WORD_TUNNELS_NS] = sum->integral_ns[LEDGER_TUNNEL];
+    w[WORD_ARRIVALS] = sum->requests;
+    w[WORD_COMPLETED] = sum->completed;
+    w[WORD_FAILED] = sum->failures[LEDGER_FAIL_CONNECT] + sum->failures[LEDGER_FAIL_SERVER] +
+                     sum->failures[LEDGER_FAIL_TIMEOUT] + sum->failures[LEDGER_FAIL_INTERNAL];
+    w[WORD_REJECTED] = sum->failures[LEDGER_FAIL_REFUSED];
+    w[WORD_ABANDONED] = sum->abandoned;
+    w[WORD_SERVICE_COUNT] = sum->service_count;
+    w[WORD_SERVICE_SUM] = sum->service_sum_ns;
+    w[WORD_SERVICE_SQUARE] = sum->service_square_us2;
+    w[WORD_WAITED] = sum->waited;
+    memcpy(w + WORD_SERVICE, sum->service, sizeof sum->service);
+}
+
+/* Adds what came since the last reading. A sum may be behind what it was for a moment: a reader adds time up
+ * to now that its writer has not booked yet, and a generation that died is not in the totals at once. Then
+ * the difference is left for later; if it stays, the sums are others than they were. */
+static void add_words(struct scale_set *set, struct scale_cluster *c, const uint64_t *w, uint64_t now)
+{
+    bool is_behind = false;
+    if (!c->has_last) {
+        memcpy(c->last, w, sizeof c->last);
+        c->has_last = true;
+        return;
+    }
+    for (int i = 0; i < WORDS; i++) {
+        const uint64_t more = w[i] - c->last[i];
+        if ((int64_t)more < 0)
+            continue;
+        set->totals[i] += more;
+        c->last[i] = w[i];
+    }
+    is_behind = (int64_t)(w[WORD_ARRIVALS] - c->last[WORD_ARRIVALS]) < 0;
+    if (!is_behind)
+        c->backwards_ns = 0;
+    else if (!c->backwards_ns)
+        c->backwards_ns = now;
+    else if (now - c->backwards_ns > BACKWARDS_NS)
+        c->has_last = false;
+}
+
+/* False: something could not be read. */
+static bool add_clusters(struct scale *s, struct scale_set *set, uint64_t now, uint64_t counts[LEDGER_COUNTS])
+{
+    bool all = true;
+    for (size_t i = 0; i < set->cluster_count; i++) {
+        struct scale_cluster *c = &set->clusters[i];
+        struct ledger_cluster_sum sum;
+        uint64_t words[WORDS];
+        if (c->slot == LEDGER_NO_SLOT)
+            continue;
+        memset(&sum, 0, sizeof sum);
+        all &= s->ops->sum(s->ctx, c->slot, now, &sum);
+        take_words(&sum, words);
+        add_words(set, c, words, now);
+        all &= c->backwards_ns == 0;
+        for (int k = 0; k < LEDGER_COUNTS; k++)
+            counts[k] += sum.count[k];
+    }
+    return all;
+}
+
+/* Quantiles over the last second or so: reading a fine histogram ten times a second would cost more than all
+ * the rest. */
+static void take_latency(struct scale *s, struct scale_set *set, uint64_t now, bool is_busy)
+{
+    uint64_t all[LEDGER_HIST_BUCKETS] = {0}, since[LEDGER_HIST_BUCKETS];
+    if (set->latency ? now - set->latency_ns < LATENCY_NS : !is_busy)
+        return;
+    for (size_t i = 0; i < set->cluster_count; i++)
+        if (set->clusters[i].slot != LEDGER_NO_SLOT)
+            s->ops->latency(s->ctx, set->clusters[i].slot, all);
+    uint64_t count = 0;
+    for (size_t i = 0; set->latency && i < LEDGER_HIST_BUCKETS; i++) {
+        since[i] = all[i] > set->latency[i] ? all[i] - set->latency[i] : 0;
+        count += since[i];
+    }
+    static const double q[3] = {0.5, 0.9, 0.99};
+    for (int i = 0; i < 3; i++)
+        set->latency_p[i] = count ? (double)ledger_hist_quantile(since, q[i]) : (double)NAN;
+    set->latency_ns = now;
+    if (!count && !is_busy && set->latency) {
+        free(set->latency);
+        set->latency = NULL;
+        return;
+    }
+    if (!set->latency)
+        set->latency = must(malloc(sizeof all));
+    memcpy(set->latency, all, sizeof all);
+}
+
+/* ---- members ---- */
+
+/* Kept until something changes: asking costs as much as the set has members. */
+void scale_refresh_facts(struct scale *s, struct scale_set *set, uint64_t now)
+{
+    struct member_facts *f = &set->facts;
+    if (set->has_facts && set->set->changes == set->facts_changes)
+        return;
+    members_facts(s->members, set->set, f);
+    set->has_facts = true;
+    set->facts_changes = set->set->changes;
+    set->facts_ns = now;
+    for (uint32_t i = 0; i < f->starting_age_count; i++)
+        set->created_ns[i] = now - f->starting_ages_ns[i];
+    const uint32_t n = f->partition_count < SCALE_PARTITIONS_MAX ? f->partition_count : SCALE_PARTITIONS_MAX;
+    set->partitions = must(realloc(set->partitions, (n + 1) * sizeof *set->partitions));
+    memcpy(set->partitions, f->partitions, n * sizeof *set->partitions);
+    f->partitions = set->partitions;
+    f->partition_count = n;
+}
+
+static uint64_t grown(uint64_t age, uint64_t by)
+{
+    return age ? age + by : 0;
+}
+
+static void put_partitions(const struct scale_set *set, uint64_t now, struct scale_room *room,
+                           struct cox_sample *out)
+{
+    const uint64_t later = now - set->facts_ns;
+    for (uint32_t i = 0; i < set->facts.partition_count; i++) {
+        const struct partition_facts *p = &set->partitions[i];
+        (void)snprintf(room->names[i], sizeof room->names[i], "%s", p->partition);
+        room->partitions[i] =
+            (struct cox_partition_count){.size = sizeof room->partitions[i],
+                                         .ready = p->ready,
+                                         .starting = p->starting,
+                                         .draining = p->draining,
+                                         .capacity = p->capacity,
+                                         .oldest_starting_ns = grown(p->oldest_starting_ns, later),
+                                         .partition = room->names[i]};
+    }
+    out->partitions =
+        (struct cox_array){room->partitions, set->facts.partition_count, sizeof room->partitions[0]};
+}
+
+static void put_members(struct scale_set *set, uint64_t now, struct scale_room *room, struct cox_sample *out)
+{
+    const struct member_facts *f = &set->facts;
+    out->ready = f->ready;
+    out->starting = f->starting;
+    out->draining = f->draining;
+    out->start_p50_ns = f->start_p50_ns;
+    out->start_p90_ns = f->start_p90_ns;
+    out->slots_per_member = f->slots_per_member;
+    out->oldest_starting_ns = grown(f->oldest_starting_ns, now - set->facts_ns);
+    out->totals.ready_ns = set->ready_carry_ns + f->ready_ns + f->ready * (now - set->facts_ns);
+    for (uint32_t i = 0; i < f->starting_age_count; i++)
+        room->ages[i] = now - set->created_ns[i];
+    out->starting_ages_ns = (struct cox_array){room->ages, f->starting_age_count, sizeof room->ages[0]};
+    /* One nameless place that is everywhere says nothing beyond the counts. */
+    if (f->partition_count > 1 || (f->partition_count == 1 && *set->partitions[0].partition))
+        put_partitions(set, now, room, out);
+}
+
+/* ---- the sample ---- */
+
+static void put_totals(const struct scale_set *set, struct cox_totals *t)
+{
+    const uint64_t *w = set->totals;
+    t->size = sizeof *t;
+    t->epoch = set->epoch;
+    t->held_ns = w[WORD_HELD_NS];
+    t->serving_ns = w[WORD_SERVING_NS];
+    t->finishing_ns = w[WORD_FINISHING_NS];
+    t->tunnels_ns = w[WORD_TUNNELS_NS];
+    t->arrivals = w[WORD_ARRIVALS];
+    t->completed = w[WORD_COMPLETED];
+    t->failed = w[WORD_FAILED];
+    t->rejected = w[WORD_REJECTED];
+    t->abandoned = w[WORD_ABANDONED];
+    t->service_count = w[WORD_SERVICE_COUNT];
+    t->service_sum_ns = w[WORD_SERVICE_SUM];
+    t->service_square_us2 = w[WORD_SERVICE_SQUARE];
+    t->waited_count = w[WORD_WAITED];
+    t->service_buckets = (struct cox_array){w + WORD_SERVICE, LEDGER_SERVICE_BUCKETS, sizeof w[0]};
+}
+
+static uint64_t since(const struct scale_set *set, enum scale_word word)
+{
+    return set->before_ns ? set->totals[word] - set->before[word] : 0;
+}
+
+static double mean(const struct scale_set *set, enum scale_word word, uint64_t window_ns, uint64_t now_count)
+{
+    return window_ns ? (double)since(set, word) / (double)window_ns : (double)now_count;
+}
+
+static void put_window(struct scale_set *set, uint64_t now, const uint64_t counts[LEDGER_COUNTS],
+                       struct cox_sample *out)
+{
+    const uint64_t window = set->before_ns ? now - set->before_ns : 0;
+    out->window_ns = window;
+    out->held_now = counts[LEDGER_HELD];
+    out->serving_now = counts[LEDGER_SERVING];
+    out->finishing_now = counts[LEDGER_FINISHING];
+    out->tunnels_now = counts[LEDGER_TUNNEL];
+    out->held_mean = mean(set, WORD_HELD_NS, window, out->held_now);
+    out->serving_mean = mean(set, WORD_SERVING_NS, window, out->serving_now);
+    out->finishing_mean = mean(set, WORD_FINISHING_NS, window, out->finishing_now);
+    out->tunnels_mean = mean(set, WORD_TUNNELS_NS, window, out->tunnels_now);
+    out->arrivals = since(set, WORD_ARRIVALS);
+    out->completed = since(set, WORD_COMPLETED);
+    out->failed = since(set, WORD_FAILED);
+    out->rejected = since(set, WORD_REJECTED);
+    out->abandoned = since(set, WORD_ABANDONED);
+    const uint64_t served = since(set, WORD_SERVICE_COUNT);
+    out->service_mean_ns = served ? (double)since(set, WORD_SERVICE_SUM) / (double)served : (double)NAN;
+    out->latency_p50_ns = set->latency_p[0];
+    out->latency_p90_ns = set->latency_p[1];
+    out->latency_p99_ns = set->latency_p[2];
+}
+
+/* The oldest that is held now came after nobody was held: a bound, and exact for those who wait together. */
+static void put_ages(struct scale_set *set, uint64_t now, struct cox_sample *out)
+{
+    const uint64_t in_flight = out->held_now + out->serving_now + out->finishing_now + out->tunnels_now;
+    if (in_flight || out->arrivals)
+        set->idle_since_ns = 0;
+    else if (!set->idle_since_ns)
+        set->idle_since_ns = now;
+    out->idle_ns = set->idle_since_ns ? now - set->idle_since_ns + 1 : 0; /* 0 says that something is */
+    if (!out->held_now)
+        set->held_since_ns = 0;
+    else if (!set->held_since_ns)
+        set->held_since_ns = now - since(set, WORD_HELD_NS) / out->held_now;
+    out->oldest_held_ns = set->held_since_ns ? now - set->held_since_ns : 0;
+}
+
+static int32_t utc_offset(uint64_t wall_ns)
+{
+    const time_t t = (time_t)(wall_ns / NS_PER_S);
+    struct tm local;
+    return localtime_r(&t, &local) ? (int32_t)local.tm_gmtoff : 0;
+}
+
+void scale_gather(struct scale *s, struct scale_set *set, uint64_t now, struct scale_room *room,
+                  struct cox_sample *out)
+{
+    uint64_t counts[LEDGER_COUNTS] = {0};
+    uint32_t expected, fresh;
+    const uint64_t wall = s->ops->wall_ns(s->ctx);
+    scale_refresh_facts(s, set, now);
+    const bool is_whole = add_clusters(s, set, now, counts);
+    s->ops->sources(s->ctx, &expected, &fresh);
+    *out = (struct cox_sample){.size = sizeof *out,
+                               .set = set->set->id,
+                               .now_ns = now,
+                               .wall_ns = wall,
+                               .wanted = set->wanted,
+                               .current = set->count,
+                               .min = set->set->min,
+                               .max = set->set->max,
+                               .sources_expected = expected,
+                               .sources_fresh = is_whole ? fresh
+                                                : fresh  ? fresh - 1
+                                                         : 0,
+                               .math = &scale_math,
+                               .interval_ns = SCALE_TICK_MS * NS_PER_MS,
+                               .objective_wait_ns = NAN};
+    if (set->schedule_minute != wall / (60 * NS_PER_S)) { /* clocks of people change by the minute */
+        set->schedule_minute = wall / (60 * NS_PER_S);
+        set->schedule_floor = scale_schedule_floor(set->scaling, wall);
+        s->utc_offset_s = utc_offset(wall);
+    }
+    out->utc_offset_s = s->utc_offset_s;
+    out->floor = scale_floor(set, &out->floor_origin);
+    out->options = set->policy ? &set->policy->values.options : NULL;
+    put_totals(set, &out->totals);
+    put_members(set, now, room, out);
+    take_latency(s, set, now, counts[LEDGER_SERVING] || since(set, WORD_ARRIVALS));
+    put_window(set, now, counts, out);
+    put_ages(set, now, out);
+    out->factors = (struct cox_array){
+        room->factors, list_is_empty(&set->reports) ? 0 : scale_factors(s, set, now, room->factors),
+        sizeof room->factors[0]};
+    out->flags = (set->before_ns ? 0u : (uint32_t)COX_SAMPLE_FIRST) |
+                 (set->early == SCALE_WAKE ? (uint32_t)COX_SAMPLE_WAKE : 0u) |
+                 (set->early == SCALE_SATURATED ? (uint32_t)COX_SAMPLE_SATURATED : 0u);
+}
+
+void scale_advance(struct scale_set *set, const struct cox_sample *sample)
+{
+    memcpy(set->before, set->totals, sizeof set->before);
+    set->before_ns = sample->now_ns;
+}
