@@ -117,7 +117,7 @@ static nghttp2_session_callbacks *callbacks_of_ours(void)
     return cb;
 }
 
-static bool open_session(struct h2_client *c)
+static bool open_session(struct h2_client *c, struct h2_mem *mem)
 {
     nghttp2_session_callbacks *cb = callbacks_of_ours();
     nghttp2_option *option = NULL;
@@ -131,7 +131,7 @@ static bool open_session(struct h2_client *c)
     nghttp2_option_set_max_send_header_block_length(option, SEND_HEAD_MAX);
     for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
         nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
-    int failed = nghttp2_session_client_new2(&c->session, cb, c, option);
+    int failed = nghttp2_session_client_new3(&c->session, cb, c, option, h2_mem_of(mem));
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
     return failed == 0;
@@ -150,7 +150,8 @@ static bool greet(struct h2_client *c)
                                                  (int32_t)c->limits.connection_window) == 0;
 }
 
-struct h2_client *h2_client_create(const struct h2_client_ops *ops, const struct h2_client_limits *limits)
+struct h2_client *h2_client_create(const struct h2_client_ops *ops, const struct h2_client_limits *limits,
+                                   struct h2_mem *mem)
 {
     struct h2_client *c = malloc(sizeof *c);
     if (!c)
@@ -160,7 +161,7 @@ struct h2_client *h2_client_create(const struct h2_client_ops *ops, const struct
     c->limits = *limits;
     c->max_streams = UINT32_MAX;
     c->credit = c->credit_max = (uint64_t)BURST_SECONDS * limits->control_frames;
-    if (!open_session(c) || !greet(c))
+    if (!open_session(c, mem) || !greet(c))
         h2_client_destroy(&c);
     return c;
 }

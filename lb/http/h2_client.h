@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "http/h2_head.h"
+#include "http/h2_mem.h"
 #include "http/message.h"
 
 struct h2_client;
@@ -90,9 +91,9 @@ struct h2_request {
     bool has_body;          /* DATA or trailers follow */
 };
 
-/* NULL when memory is out. owner comes back from h2_client_owner. */
-struct h2_client *h2_client_create(const struct h2_client_ops *ops, const struct h2_client_limits *limits)
-    __attribute__((warn_unused_result));
+/* NULL when memory is out. mem: where it has its memory from, borrowed; NULL: malloc. */
+struct h2_client *h2_client_create(const struct h2_client_ops *ops, const struct h2_client_limits *limits,
+                                   struct h2_mem *mem) __attribute__((warn_unused_result));
 /* Not from within an `on_…`. */
 void h2_client_destroy(struct h2_client **c);
 

@@ -6,6 +6,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "http/h2_client.h"
+#include "http/h2_mem_priv.h"
 
 #define H2_CLIENT_HEAD_ROOM 4096 /* first block of a head's memory: most heads need no more */
 

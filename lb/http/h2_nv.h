@@ -10,17 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "http/h2_mem_priv.h"
 #include "http/message.h"
 
 #define H2_NV_MAX        (MESSAGE_FIELDS_MAX + 32)
 #define H2_NV_NAME_BYTES 32768
 
-/* Once something did not fit, `overflow` stays set and the head must not be sent. */
+/* Once something did not fit, `overflow` stays set and the head must not be sent. mem: of the connections
+ * that share it. */
 struct h2_nv {
     nghttp2_nv v[H2_NV_MAX];
     char names[H2_NV_NAME_BYTES];
     uint32_t count, names_len;
     bool overflow;
+    struct h2_mem *mem; /* owned; NULL in a list that is on the stack */
 };
 
 static inline void h2_nv_init(struct h2_nv *nv)

@@ -321,7 +321,9 @@ static bool open_session(struct h2_server *srv)
 {
     nghttp2_session_callbacks *c = make_callbacks();
     nghttp2_option *o = make_options(&srv->limits);
-    bool ok = c && o && nghttp2_session_server_new2(&srv->ng, c, srv, o) == 0;
+    h2_mem_begin(srv->nv->mem);
+    bool ok = c && o && nghttp2_session_server_new3(&srv->ng, c, srv, o, h2_mem_of(srv->nv->mem)) == 0;
+    srv->page = h2_mem_end(srv->nv->mem);
     if (c)
         nghttp2_session_callbacks_del(c);
     if (o)
@@ -357,13 +359,30 @@ void h2_server_destroy(struct h2_server **srv)
     *srv = NULL;
 }
 
+void h2_server_rest(struct h2_server *srv)
+{
+    if (!srv->rested)
+        h2_page_rest(srv->page);
+    srv->rested = true;
+}
+
 struct h2_nv *h2_nv_create(void)
 {
-    return malloc(sizeof(struct h2_nv));
+    struct h2_nv *nv = malloc(sizeof *nv);
+    if (!nv)
+        return NULL;
+    nv->mem = h2_mem_create();
+    if (!nv->mem) {
+        free(nv);
+        return NULL;
+    }
+    return nv;
 }
 
 void h2_nv_destroy(struct h2_nv **nv)
 {
+    if (*nv)
+        h2_mem_destroy(&(*nv)->mem);
     free(*nv);
     *nv = NULL;
 }
@@ -371,6 +390,7 @@ void h2_nv_destroy(struct h2_nv **nv)
 bool h2_server_recv(struct h2_server *srv, const char *p, size_t n, uint64_t now_ms)
 {
     srv->now_ms = now_ms;
+    srv->rested = false;
     size_t good = h2_guard_look(&srv->guard, p, n, now_ms);
     ssize_t got = nghttp2_session_mem_recv(srv->ng, (const uint8_t *)p, good);
     size_t queued = nghttp2_session_get_outbound_queue_size(srv->ng);

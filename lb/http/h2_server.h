@@ -87,8 +87,8 @@ struct h2_extra {
     struct str name, value;
 };
 
-/* nv: room for a head, shared by all connections of a worker (h2_nv_create); borrowed. NULL when memory is
- * out.
+/* nv: room for a head, and memory (h2_mem.h), shared by all connections of a worker (h2_nv_create); borrowed.
+ * NULL when memory is out.
  */
 struct h2_server *h2_server_create(const struct h2_server_ops *ops, void *ctx,
                                    const struct h2_server_limits *limits, struct h2_nv *nv);
@@ -99,6 +99,8 @@ void h2_nv_destroy(struct h2_nv **nv);
 /* Bytes from the client. False: the connection is to end, GOAWAY is queued; h2_server_why says why. */
 bool h2_server_recv(struct h2_server *srv, const char *p, size_t n, uint64_t now_ms)
     __attribute__((warn_unused_result));
+/* It has been idle for a while: gives back memory that stands for no stream. Done again, it is nothing. */
+void h2_server_rest(struct h2_server *srv);
 /* Emits frames until about `budget` bytes are out or nothing is left. False: out of memory or of order; the
  * connection is to be closed. */
 bool h2_server_send(struct h2_server *srv, size_t budget) __attribute__((warn_unused_result));

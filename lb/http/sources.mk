@@ -10,7 +10,7 @@ lb_http_sources = \
 	lb/http/h1_parse.c lb/http/h1_parse.h \
 	lb/http/h1_write.c lb/http/h1_write.h \
 	lb/http/h2_client.c lb/http/h2_client.h lb/http/h2_client_priv.h lb/http/h2_client_recv.c \
-	lb/http/h2_budget.h lb/http/h2_guard.c lb/http/h2_guard.h lb/http/h2_head.c lb/http/h2_head.h lb/http/h2_nv.c lb/http/h2_nv.h \
+	lb/http/h2_budget.h lb/http/h2_guard.c lb/http/h2_guard.h lb/http/h2_head.c lb/http/h2_head.h lb/http/h2_nv.c lb/http/h2_nv.h lb/http/h2_mem.c lb/http/h2_mem.h lb/http/h2_mem_priv.h \
 	lb/http/h2_server.c lb/http/h2_server.h lb/http/h2_server_priv.h lb/http/h2_server_send.c \
 	lb/http/message.c lb/http/message.h \
 	lb/http/rules.c lb/http/rules.h lb/http/rules_path.c \

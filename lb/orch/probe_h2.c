@@ -128,7 +128,7 @@ static struct h2_client *open_talk(struct talk *t, const struct probe_settings *
                                             .stream_window = 65535,
                                             .connection_window = 65535,
                                             .control_frames = 1000};
-    struct h2_client *c = h2_client_create(&ops, &limits);
+    struct h2_client *c = h2_client_create(&ops, &limits, NULL);
     memset(t, 0, sizeof *t);
     ssize_t n = c && submit(c, t, s) ? h2_client_fill(c, room, H2_FILL_BYTES) : 0;
     if (n <= 0)

@@ -95,6 +95,7 @@ struct h2_entry {
 
 struct h2_pool {
     struct pool links, streams;
+    struct h2_mem *mem; /* owned; of their codecs */
     struct list all;
     struct h2_entry **by_slot; /* owned; NULL until used */
     uint32_t max_slots;

@@ -358,7 +358,7 @@ static void set_options(struct h2_link *l, const struct cluster_options *opt)
     l->own_max = (uint32_t)opt->h2.max_streams;
 }
 
-static struct h2_client *client_for(const struct cluster_options *opt)
+static struct h2_client *client_for(const struct cluster_options *opt, struct h2_mem *mem)
 {
     struct h2_client_limits limits = {
         .head_bytes = (uint32_t)opt->max_response_header_bytes,
@@ -366,7 +366,7 @@ static struct h2_client *client_for(const struct cluster_options *opt)
         .connection_window = (uint32_t)opt->h2.connection_window_bytes,
         .control_frames = (uint32_t)opt->h2.max_control_frames,
     };
-    return h2_client_create(&link_stream_ops, &limits);
+    return h2_client_create(&link_stream_ops, &limits, mem);
 }
 
 static enum reason no_connection(void)
@@ -393,7 +393,7 @@ static struct h2_link *open_link(struct exchange *x, struct h2_entry *entry, enu
     set_options(l, x->opt);
     deadline_init(&l->deadline, on_deadline);
     run_node_init(&l->run, on_run);
-    l->h2 = client_for(x->opt);
+    l->h2 = client_for(x->opt, l->pw->h2_pool->mem);
     if (!l->h2 || !conn_connect(&l->conn, &pw->w, &l->addr, on_ready)) {
         *out_why = l->h2 ? no_connection() : REASON_NO_MEMORY;
         h2_client_destroy(&l->h2);

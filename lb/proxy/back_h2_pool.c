@@ -16,7 +16,10 @@ struct h2_pool *h2_pool_create(uint32_t max_slots)
     list_init(&p->all);
     p->max_slots = max_slots;
     p->by_slot = calloc(max_slots, sizeof *p->by_slot);
-    if (!p->by_slot) {
+    p->mem = h2_mem_create();
+    if (!p->by_slot || !p->mem) {
+        free(p->by_slot);
+        h2_mem_destroy(&p->mem);
         free(p);
         return NULL;
     }
@@ -33,6 +36,7 @@ void h2_pool_destroy(struct h2_pool **pp)
         free(p->by_slot[i]);
     free(p->by_slot);
     pool_fini(&p->links);
+    h2_mem_destroy(&p->mem);
     pool_fini(&p->streams);
     free(p);
 }

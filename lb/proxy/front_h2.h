@@ -46,6 +46,8 @@ bool front_h2_begin(struct session *s, const char *p, size_t n) __attribute__((w
 void front_h2_on_ready(struct conn *c);
 /* Its deadline. */
 void front_h2_on_timeout(struct session *s);
+/* It is idle, and has been for a while. */
+void front_h2_rest(struct session *s);
 /* How long until it should be looked at again while requests are open. */
 uint64_t front_h2_tick_ms(const struct session *s);
 /* GOAWAY in two steps; the session ends with its last stream. */

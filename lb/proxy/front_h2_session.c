@@ -311,6 +311,12 @@ void front_h2_drain(struct session *s)
     h2_wake(h);
 }
 
+void front_h2_rest(struct session *s)
+{
+    if (!s->h2->stream_count)
+        h2_server_rest(s->h2->srv);
+}
+
 uint64_t front_h2_tick_ms(const struct session *s)
 {
     const struct listener_settings *l = s->listener;

@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include "base/panic.h"
+#include "proxy/front_h2.h"
 #include "proxy/proxy.h"
 
 #define RESTING_MAGIC 0x72657374u
 /* Of one worker in one second: 2 ms at most are spent on it. */
 #define RESTS_A_TICK 1024
+#define LOOKS_A_TICK 8192
 #define RESTING_KEPT 1024
 
 struct resting {
@@ -145,12 +147,16 @@ static bool is_due(const struct session *s)
 void resting_tick(struct pworker *pw)
 {
     struct list *node = pw->idle_sessions.next;
-    uint32_t looked_at = 0;
-    while (node != &pw->idle_sessions && looked_at++ < RESTS_A_TICK) {
+    uint32_t looked_at = 0, rested = 0;
+    while (node != &pw->idle_sessions && looked_at++ < LOOKS_A_TICK && rested < RESTS_A_TICK) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         node = node->next;
-        if (can_rest(s) && is_due(s))
+        if (s->h2 && s->state == SESSION_IDLE && is_due(s)) {
+            front_h2_rest(s);
+        } else if (can_rest(s) && is_due(s)) {
             rest(s);
+            rested++;
+        }
     }
 }
 

@@ -118,7 +118,7 @@ static struct run play(const uint8_t *data, size_t size, size_t step)
         .head_bytes = 4096, .stream_window = 65536, .connection_window = 1 << 20, .control_frames = 200};
     struct run r;
     memset(&r, 0, sizeof r);
-    struct h2_client *c = h2_client_create(&ops, &limits);
+    struct h2_client *c = h2_client_create(&ops, &limits, NULL);
     ASSERT(c);
     uint8_t how = size ? data[0] : 0;
     ask(c, &r, how);

@@ -116,7 +116,7 @@ static void setup(struct pair *p, uint32_t stream_window, bool server_opens_wind
     memset(p, 0, sizeof *p);
     struct h2_client_limits limits = {
         .head_bytes = 4096, .stream_window = stream_window, .connection_window = 1 << 20, .control_frames = 100};
-    p->client = h2_client_create(&ops, &limits);
+    p->client = h2_client_create(&ops, &limits, NULL);
     assert_non_null(p->client);
     nghttp2_session_callbacks_new(&cb);
     nghttp2_option_new(&option);
