@@ -65,41 +65,86 @@ static void put_program(struct metrics *m, const struct survey *v, struct buf *b
                    (unsigned long long)v->generations[i]);
 }
 
+struct generation_row {
+    const char *name, *type, *help;
+    size_t at;         /* in survey_rows */
+    const char *label; /* NULL: none; rows of one name stand together */
+};
+
 /* With the generation as a label: these counts end with it, and a sum without the label would run backwards.
  */
-static void put_rows(struct metrics *m, const struct survey *v, struct buf *b)
+static void put_generations(const struct survey *v, struct buf *b, const struct generation_row *rows,
+                            size_t n)
 {
-    static const struct {
-        const char *name, *type, *help;
-        size_t at;
-    } rows[] = {
-        {"sessions", "gauge", "Client connections now.", offsetof(struct survey_rows, sessions)},
-        {"uplinks", "gauge", "Server connections now, idle ones too.", offsetof(struct survey_rows, uplinks)},
-        {"accepted_total", "counter", "Client connections accepted.", offsetof(struct survey_rows, accepted)},
-        {"unrouted_total", "counter", "Requests answered before a cluster was known.",
-         offsetof(struct survey_rows, unrouted)},
-        {"access_log_dropped_lines_total", "counter", "Lines of the access log that were lost.",
-         offsetof(struct survey_rows, log_dropped)},
-        {"tls_handshakes_total", "counter", "TLS handshakes with clients that were completed.",
-         offsetof(struct survey_rows, tls_handshakes)},
-        {"tls_resumed_total", "counter", "Of them, those that took up an earlier session.",
-         offsetof(struct survey_rows, tls_resumed)},
-        {"tls_server_handshakes_total", "counter", "TLS handshakes with servers that were completed.",
-         offsetof(struct survey_rows, tls_out_handshakes)},
-        {"tls_server_resumed_total", "counter", "Of them, those that took up an earlier session.",
-         offsetof(struct survey_rows, tls_out_resumed)},
-    };
-    (void)m;
-    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-        metrics_family(b, rows[k].name, rows[k].type, rows[k].help);
+    for (size_t k = 0; k < n; k++) {
+        if (!k || strcmp(rows[k].name, rows[k - 1].name) != 0)
+            metrics_family(b, rows[k].name, rows[k].type, rows[k].help);
         for (int i = 0; i < v->ledger_count; i++) {
             struct survey_rows sum = {0};
             survey_add_rows(&v->ledgers[i], &sum);
             buf_printf(b, "coxswain_%s{generation=\"%llu\"", rows[k].name,
                        (unsigned long long)v->generations[i]);
+            if (rows[k].label)
+                buf_printf(b, ",reason=\"%s\"", rows[k].label);
             metrics_close_number(b, word_at(&sum, rows[k].at));
         }
     }
+}
+
+static void put_rows(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    static const struct generation_row rows[] = {
+        {"sessions", "gauge", "Client connections now.", offsetof(struct survey_rows, sessions), NULL},
+        {"uplinks", "gauge", "Server connections now, idle ones too.", offsetof(struct survey_rows, uplinks),
+         NULL},
+        {"accepted_total", "counter", "Client connections accepted.", offsetof(struct survey_rows, accepted),
+         NULL},
+        {"unrouted_total", "counter", "Requests answered before a cluster was known.",
+         offsetof(struct survey_rows, unrouted), NULL},
+        {"access_log_dropped_lines_total", "counter", "Lines of the access log that were lost.",
+         offsetof(struct survey_rows, log_dropped), NULL},
+        {"tls_handshakes_total", "counter", "TLS handshakes with clients that were completed.",
+         offsetof(struct survey_rows, tls_handshakes), NULL},
+        {"tls_resumed_total", "counter", "Of them, those that took up an earlier session.",
+         offsetof(struct survey_rows, tls_resumed), NULL},
+        {"tls_server_handshakes_total", "counter", "TLS handshakes with servers that were completed.",
+         offsetof(struct survey_rows, tls_out_handshakes), NULL},
+        {"tls_server_resumed_total", "counter", "Of them, those that took up an earlier session.",
+         offsetof(struct survey_rows, tls_out_resumed), NULL},
+    };
+    (void)m;
+    put_generations(v, b, rows, sizeof rows / sizeof *rows);
+}
+
+#define GOAWAY(reason) (offsetof(struct survey_rows, h2_goaways) + (reason) * sizeof(uint64_t))
+static const char goaway_help[] = "Connections of HTTP/2 that were told to go (GOAWAY), by why; done: idle, "
+                                  "draining, or had enough requests.";
+
+static void put_h2(struct metrics *m, const struct survey *v, struct buf *b)
+{
+    static const struct generation_row rows[] = {
+        {"h2_sessions", "gauge", "Client connections that speak HTTP/2 now.",
+         offsetof(struct survey_rows, h2_sessions), NULL},
+        {"h2_sessions_begun_total", "counter", "Client connections that spoke HTTP/2.",
+         offsetof(struct survey_rows, h2_sessions_begun), NULL},
+        {"h2_streams", "gauge", "Streams of HTTP/2 that clients have open now.",
+         offsetof(struct survey_rows, h2_streams), NULL},
+        {"h2_streams_begun_total", "counter", "Streams of HTTP/2 that clients opened.",
+         offsetof(struct survey_rows, h2_streams_begun), NULL},
+        {"h2_resets_received_total", "counter", "Streams that clients reset.",
+         offsetof(struct survey_rows, h2_resets_received), NULL},
+        {"h2_resets_sent_total", "counter", "Streams that were reset towards clients.",
+         offsetof(struct survey_rows, h2_resets_sent), NULL},
+        {"h2_goaways_total", "counter", goaway_help, GOAWAY(LEDGER_GOAWAY_DONE), "done"},
+        {"h2_goaways_total", "counter", goaway_help, GOAWAY(LEDGER_GOAWAY_FLOOD), "flood"},
+        {"h2_goaways_total", "counter", goaway_help, GOAWAY(LEDGER_GOAWAY_MALFORMED), "malformed"},
+        {"h2_goaways_total", "counter", goaway_help, GOAWAY(LEDGER_GOAWAY_INTERNAL), "internal"},
+        {"h2_stalls_total", "counter",
+         "Times that an answer was found waiting because its client had opened no window.",
+         offsetof(struct survey_rows, h2_stalls), NULL},
+    };
+    (void)m;
+    put_generations(v, b, rows, sizeof rows / sizeof *rows);
 }
 
 /* ---- sums ---- */
@@ -421,6 +466,7 @@ static const struct phase {
 } phases[] = {
     {ONCE, 1, NULL, put_program},
     {ONCE, 1, NULL, put_rows},
+    {ONCE, 1, NULL, put_h2},
     {ONCE, 1, NULL, put_tls},
     {PER_CLUSTER, 1, NULL, sum_cluster},
     {PER_ENDPOINT, 1, NULL, sum_endpoint},

@@ -106,6 +106,17 @@ static void put_rows(const struct survey *v, json_t *o)
     json_set(o, "tls_resumed", json_number(r.tls_resumed));
     json_set(o, "tls_out_handshakes", json_number(r.tls_out_handshakes));
     json_set(o, "tls_out_resumed", json_number(r.tls_out_resumed));
+    json_set(o, "h2_sessions", json_number(r.h2_sessions));
+    json_set(o, "h2_sessions_begun", json_number(r.h2_sessions_begun));
+    json_set(o, "h2_streams", json_number(r.h2_streams));
+    json_set(o, "h2_streams_begun", json_number(r.h2_streams_begun));
+    json_set(o, "h2_resets_received", json_number(r.h2_resets_received));
+    json_set(o, "h2_resets_sent", json_number(r.h2_resets_sent));
+    json_set(o, "h2_stalls", json_number(r.h2_stalls));
+    json_t *goaways = must(json_object());
+    for (int i = 0; i < LEDGER_GOAWAYS; i++)
+        json_set(goaways, survey_goaway(i), json_number(r.h2_goaways[i]));
+    json_set(o, "h2_goaways", goaways);
     json_set(o, "ledgers_partial", json_number((uint64_t)v->partial_count));
     json_set(o, "ledgers_unreadable", json_number((uint64_t)v->unreadable_count));
 }

@@ -67,6 +67,11 @@ static void show_rows(const struct survey *v)
         printf("TLS handshakes: %" PRIu64 " with clients (%" PRIu64 " resumed), %" PRIu64
                " with servers (%" PRIu64 " resumed)\n",
                r.tls_handshakes, r.tls_resumed, r.tls_out_handshakes, r.tls_out_resumed);
+    if (r.h2_sessions_begun)
+        printf("HTTP/2: %" PRIu64 " clients now, %" PRIu64 " ever, with %" PRIu64 " streams now, %" PRIu64
+               " ever; resets: %" PRIu64 " received, %" PRIu64 " sent\n",
+               r.h2_sessions, r.h2_sessions_begun, r.h2_streams, r.h2_streams_begun, r.h2_resets_received,
+               r.h2_resets_sent);
     if (v->partial_count)
         printf("%d ledger(s) of an unknown version: of them only requests and what is in flight\n",
                v->partial_count);

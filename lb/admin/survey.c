@@ -157,6 +157,19 @@ uint64_t survey_latency(const struct survey *v, uint32_t slot, double q)
     return ledger_hist_quantile(buckets, q);
 }
 
+static void add_h2(const struct ledger_row *r, struct survey_rows *sum)
+{
+    sum->h2_sessions += ledger_get(&r->h2_sessions);
+    sum->h2_streams += ledger_get(&r->h2_streams);
+    sum->h2_sessions_begun += ledger_get(&r->h2_sessions_begun);
+    sum->h2_streams_begun += ledger_get(&r->h2_streams_begun);
+    sum->h2_resets_received += ledger_get(&r->h2_resets_received);
+    sum->h2_resets_sent += ledger_get(&r->h2_resets_sent);
+    for (int i = 0; i < LEDGER_GOAWAYS; i++)
+        sum->h2_goaways[i] += ledger_get(&r->h2_goaways[i]);
+    sum->h2_stalls += ledger_get(&r->h2_stalls);
+}
+
 void survey_add_rows(const struct ledger *l, struct survey_rows *sum)
 {
     const struct ledger_header *h = l->header;
@@ -171,6 +184,7 @@ void survey_add_rows(const struct ledger *l, struct survey_rows *sum)
         sum->tls_resumed += ledger_get(&r->tls_resumed);
         sum->tls_out_handshakes += ledger_get(&r->tls_out_handshakes);
         sum->tls_out_resumed += ledger_get(&r->tls_out_resumed);
+        add_h2(r, sum);
     }
 }
 
@@ -214,6 +228,12 @@ const char *survey_health(unsigned health)
 {
     static const char *const words[] = {"unknown", "up", "down"};
     return word_of(words, 3, health);
+}
+
+const char *survey_goaway(int why)
+{
+    static const char *const words[LEDGER_GOAWAYS] = {"done", "flood", "malformed", "internal"};
+    return word_of(words, LEDGER_GOAWAYS, (unsigned)why);
 }
 
 const char *survey_protocol(int protocol)

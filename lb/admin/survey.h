@@ -67,6 +67,8 @@ struct survey {
 struct survey_rows {
     uint64_t sessions, accepted, uplinks, unrouted, log_dropped;
     uint64_t tls_handshakes, tls_resumed, tls_out_handshakes, tls_out_resumed;
+    uint64_t h2_sessions, h2_streams, h2_sessions_begun, h2_streams_begun;
+    uint64_t h2_resets_received, h2_resets_sent, h2_goaways[LEDGER_GOAWAYS], h2_stalls;
 };
 
 /* survey_client.c */
@@ -102,6 +104,7 @@ bool survey_is_quiet(const struct survey *v);
 const char *survey_member_state(unsigned state);
 const char *survey_service(unsigned service);
 const char *survey_health(unsigned health);
+const char *survey_goaway(int why); /* enum ledger_goaway */
 const char *survey_protocol(int protocol);
 extern const char *const survey_counts[LEDGER_COUNTS],
     *const survey_failures[LEDGER_FAILURES], *const survey_classes[6], *const survey_guards[LEDGER_GUARDS];

@@ -84,6 +84,15 @@ enum ledger_guard {
     LEDGER_GUARDS
 };
 
+/* Why a connection of HTTP/2 was told to go. */
+enum ledger_goaway {
+    LEDGER_GOAWAY_DONE,      /* idle, draining, enough requests */
+    LEDGER_GOAWAY_FLOOD,     /* a budget was used up */
+    LEDGER_GOAWAY_MALFORMED, /* the client broke the protocol */
+    LEDGER_GOAWAY_INTERNAL,  /* out of memory or of order */
+    LEDGER_GOAWAYS
+};
+
 typedef _Atomic uint64_t ledger_u64; /* the one typedef: a cell is always atomic */
 
 struct ledger_cluster {
@@ -154,6 +163,12 @@ struct ledger_row {            /* head of a row */
     /* What was added later: zero in a row of an older version, which has nothing there. */
     ledger_u64 tls_handshakes, tls_resumed;         /* with clients, done; of them, without a full one */
     ledger_u64 tls_out_handshakes, tls_out_resumed; /* with servers */
+    /* HTTP/2 with clients. */
+    ledger_u64 h2_sessions, h2_streams;             /* now */
+    ledger_u64 h2_sessions_begun, h2_streams_begun; /* ever */
+    ledger_u64 h2_resets_received, h2_resets_sent;
+    ledger_u64 h2_goaways[LEDGER_GOAWAYS]; /* sent, one a connection */
+    ledger_u64 h2_stalls;                  /* times that a stream was found waiting for its client's window */
 };
 
 /* A mapping, owned by the process that made it. */

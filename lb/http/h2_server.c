@@ -218,6 +218,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
         return 0;
     case NGHTTP2_DATA:
         return take_data(srv, frame);
+    case NGHTTP2_RST_STREAM:
+        h2_server_count(srv, H2_RESET_RECEIVED);
+        return 0;
     case NGHTTP2_GOAWAY:
         srv->peer_left = true;
         return 0;

@@ -61,6 +61,16 @@ struct h2_available {
     const struct message *trailers; /* with `last`; NULL: none */
 };
 
+/* What is worth counting and the front would not see. A GOAWAY counts once a connection. */
+enum h2_count {
+    H2_RESET_RECEIVED,
+    H2_RESET_SENT,
+    H2_GOAWAY_DONE,
+    H2_GOAWAY_FLOOD,
+    H2_GOAWAY_MALFORMED,
+    H2_GOAWAY_INTERNAL
+};
+
 struct h2_server_ops {
     /* A request begins. The front's stream, with where its head goes; NULL: refused (REFUSED_STREAM). */
     struct h2_stream *(*open)(void *ctx, struct message **out_m, struct arena **out_arena);
@@ -80,6 +90,8 @@ struct h2_server_ops {
     /* The last frame of the answer was handed to `emit`. */
     void (*sent_end)(void *ctx, struct h2_stream *st);
     void (*emit)(void *ctx, const char *p, size_t n);
+    /* May be NULL. */
+    void (*count)(void *ctx, enum h2_count what);
 };
 
 /* A field that the front adds. name: a lower-case literal. */

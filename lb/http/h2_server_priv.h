@@ -23,6 +23,7 @@ struct h2_server {
     bool rested;     /* nothing came since h2_server_rest */
     uint8_t why;     /* enum reason */
     bool notice_sent, shut;
+    bool goaway_counted;
     bool peer_left; /* the client sent GOAWAY */
 };
 
@@ -32,6 +33,11 @@ void h2_server_set_send_callbacks(nghttp2_session_callbacks *callbacks);
 struct h2_stream *h2_server_stream(struct h2_server *srv, int32_t id);
 /* Gives back of the connection's window what may be given. */
 void h2_server_give_window(struct h2_server *srv);
+static inline void h2_server_count(struct h2_server *srv, enum h2_count what)
+{
+    if (srv->ops->count)
+        srv->ops->count(srv->ctx, what);
+}
 /* Remembers why the connection has to end; the first reason stays. */
 void h2_server_set_why(struct h2_server *srv, enum reason why);
 

@@ -75,13 +75,30 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
     return 0;
 }
 
+/* The first step of a graceful end is a notice: streams on their way are still taken. */
+static void count_goaway(struct h2_server *srv, const nghttp2_goaway *frame)
+{
+    uint32_t code = frame->error_code;
+    bool notice = code == NGHTTP2_NO_ERROR && frame->last_stream_id == INT32_MAX;
+    if (notice || srv->goaway_counted)
+        return;
+    srv->goaway_counted = true;
+    h2_server_count(srv, code == NGHTTP2_NO_ERROR            ? H2_GOAWAY_DONE
+                         : code == NGHTTP2_ENHANCE_YOUR_CALM ? H2_GOAWAY_FLOOD
+                         : code == NGHTTP2_INTERNAL_ERROR    ? H2_GOAWAY_INTERNAL
+                                                             : H2_GOAWAY_MALFORMED);
+}
+
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 {
     struct h2_server *srv = ctx;
     (void)ng;
     if (frame->hd.type == NGHTTP2_DATA)
         h2_budget_give(&srv->guard.control, 8); /* the WINDOW_UPDATEs that it will cause */
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        count_goaway(srv, &frame->goaway);
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        h2_server_count(srv, H2_RESET_SENT);
         uint32_t code = frame->rst_stream.error_code;
         bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
         struct h2_stream *st = h2_server_stream(srv, frame->hd.stream_id);

@@ -27,6 +27,14 @@ static struct stream *stream_create(struct h2_session *h)
     return t;
 }
 
+static void count_streams(struct pworker *pw, int change)
+{
+    struct ledger_row *row = pw->ledger.row;
+    ledger_add(&row->h2_streams, (uint64_t)(int64_t)change);
+    if (change > 0)
+        ledger_add(&row->h2_streams_begun, 1);
+}
+
 static struct h2_stream *on_open(void *ctx, struct message **out_m, struct arena **out_arena)
 {
     struct h2_session *h = ctx;
@@ -36,6 +44,7 @@ static struct h2_stream *on_open(void *ctx, struct message **out_m, struct arena
     if (!t)
         return NULL;
     h->stream_count++;
+    count_streams(s->pw, 1);
     if (s->state == SESSION_IDLE)
         session_set_state(s, SESSION_STREAMS);
     if (++s->request_count == limit)
@@ -191,6 +200,7 @@ static void on_gone(void *ctx, struct h2_stream *st, enum reason why)
     ASSERT(!t->x);
     list_remove(&t->node);
     h->stream_count--;
+    count_streams(s->pw, -1);
     worker_park(&s->pw->w, &t->parked, reclaim);
     if (!h->stream_count && s->state == SESSION_STREAMS && !h->closing)
         session_set_state(s, SESSION_IDLE);
@@ -235,6 +245,17 @@ static void on_emit(void *ctx, const char *p, size_t n)
     h->emitted_bytes += n;
 }
 
+static void on_count(void *ctx, enum h2_count what)
+{
+    struct h2_session *h = ctx;
+    struct ledger_row *row = h->s->pw->ledger.row;
+    _Static_assert(H2_GOAWAY_INTERNAL - H2_GOAWAY_DONE == LEDGER_GOAWAY_INTERNAL, "in one order");
+    if (what >= H2_GOAWAY_DONE)
+        ledger_add(&row->h2_goaways[what - H2_GOAWAY_DONE], 1);
+    else
+        ledger_add(what == H2_RESET_SENT ? &row->h2_resets_sent : &row->h2_resets_received, 1);
+}
+
 const struct h2_server_ops front_h2_events = {
     .open = on_open,
     .trailers = on_trailers,
@@ -246,4 +267,5 @@ const struct h2_server_ops front_h2_events = {
     .pull = on_pull,
     .sent_end = on_sent_end,
     .emit = on_emit,
+    .count = on_count,
 };

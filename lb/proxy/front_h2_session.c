@@ -84,6 +84,8 @@ static struct h2_session *h2_session_create(struct session *s)
         free(h);
         return NULL;
     }
+    ledger_add(&pw->ledger.row->h2_sessions, 1);
+    ledger_add(&pw->ledger.row->h2_sessions_begun, 1);
     return h;
 }
 
@@ -142,6 +144,7 @@ void front_h2_cut(struct session *s, enum reason why)
 void front_h2_free(struct session *s)
 {
     struct h2_session *h = s->h2;
+    struct ledger_row *row = s->pw->ledger.row;
     h2_server_destroy(&h->srv);
     while (!list_is_empty(&h->streams)) {
         struct stream *t = CONTAINER_OF(list_shift(&h->streams), struct stream, node);
@@ -149,6 +152,8 @@ void front_h2_free(struct session *s)
         t->magic = 0;
         pool_give(&s->pw->h2->streams, t);
     }
+    ledger_add(&row->h2_streams, -(uint64_t)h->stream_count);
+    ledger_add(&row->h2_sessions, UINT64_MAX);
     free(h);
     s->h2 = NULL;
 }
@@ -359,6 +364,8 @@ static bool is_stalled(struct stream *t, uint64_t now)
     if (t->stall_ms && took < l->client_write_timeout_ms)
         return false;
     uint64_t need = l->h2.min_rate * took / 1000;
+    if (!t->stall_ms)
+        ledger_add(&x->pw->ledger.row->h2_stalls, 1);
     bool stalled = t->stall_ms && x->tx_bytes - t->stall_bytes < (need ? need : 1);
     t->stall_ms = now;
     t->stall_bytes = x->tx_bytes;

@@ -690,3 +690,41 @@ def test_nghttp(door, origin):
 def test_h2load(door, origin):
     out = run("h2load", "-n", "2000", "-c", "4", "-m", "20", "http://127.0.0.1:%d/" % door.port)
     assert re.search(r"2000 succeeded, 0 failed, 0 errored", out), out
+
+
+# ---- counting ----
+
+
+def test_what_sessions_do_is_counted(door, origin):
+    gate = threading.Event()
+
+    def script(conn, r):
+        if r.target == "/held":
+            gate.wait(10)
+        conn.send(reply(b"x" * 300000 if r.target == "/big" else b"x"))
+
+    origin.script(script)
+    begin = poll(lambda: (lambda s: s if s["h2_sessions"] == s["h2_streams"] == 0 else None)(door.status()), 8, "nobody there")
+
+    def more():
+        now = door.status()
+        grown = {k[3:]: now[k] - begin[k] for k in now if k.startswith("h2_") and k != "h2_goaways"}
+        return grown | {k: n - begin["h2_goaways"][k] for k, n in now["h2_goaways"].items()}
+
+    with H2(door.port) as c:
+        assert c.fetch("/").status == 200
+        held = c.get("/held")
+        poll(lambda: more()["sessions"] == 1 and more()["streams"] == 1, 5, "one of each")
+        c.reset(held)
+        c.headers([(":method", "GET")])  # half a head
+        poll(lambda: more()["resets_sent"] == 1, 5, "ours")
+        assert more() == {"sessions": 1, "sessions_begun": 1, "streams": 0, "streams_begun": 3, "resets_received": 1,
+                          "resets_sent": 1, "stalls": 0, "done": 0, "flood": 0, "malformed": 0, "internal": 0}
+        gate.set()
+        c.frame(h2.WINDOW, 0, 0, b"\0\0\0\0")  # RFC 9113 6.9
+        c.until(lambda: c.goaways)
+    with H2(door.ports["quick"], window=0) as c:
+        assert c.response(c.get("/big")).reset == h2.CANCEL
+        c.until(lambda: c.goaways)  # idle
+    grown = poll(lambda: (lambda m: m if m["sessions"] == 0 else None)(more()), 5, "both gone")
+    assert (grown["stalls"], grown["malformed"], grown["done"], grown["resets_sent"]) == (1, 1, 1, 2)

@@ -182,6 +182,23 @@ static void buckets_split_at_their_bounds(void **state)
     close_fixture(&f);
 }
 
+/* Rows of one name are one family: its head stands once, before them. */
+static void goaways_are_one_family(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f);
+    ledger_add(&f.w.row->h2_sessions, 2);
+    ledger_add(&f.w.row->h2_goaways[LEDGER_GOAWAY_FLOOD], 3);
+    const char *text = text_of(&f), *head = strstr(text, "# TYPE coxswain_h2_goaways_total counter\n");
+    assert_non_null(head);
+    assert_null(strstr(head + 1, "# TYPE coxswain_h2_goaways_total"));
+    assert_line(text, "coxswain_h2_sessions{generation=\"7\"} 2");
+    assert_line(text, "coxswain_h2_goaways_total{generation=\"7\",reason=\"done\"} 0");
+    assert_line(text, "coxswain_h2_goaways_total{generation=\"7\",reason=\"flood\"} 3");
+    close_fixture(&f);
+}
+
 static void label_values_are_escaped(void **state)
 {
     struct fixture f;
@@ -223,6 +240,7 @@ int main(void)
         cmocka_unit_test(a_step_ends_in_time),
         cmocka_unit_test(without_a_topology),
         cmocka_unit_test(buckets_split_at_their_bounds),
+        cmocka_unit_test(goaways_are_one_family),
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(members_are_counted_by_set),
     };
