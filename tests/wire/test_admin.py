@@ -70,7 +70,7 @@ def samples(text):
     kinds, seen, family, closed = {}, set(), None, set()
     for line in text.splitlines():
         if line.startswith("# HELP "):
-            assert re.fullmatch(r"# HELP [a-z_:]+ .+", line), line
+            assert re.fullmatch(r"# HELP [a-z_:][a-z0-9_:]* .+", line), line
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
             assert name not in kinds and name not in closed, line
@@ -78,7 +78,7 @@ def samples(text):
             family = name
             kinds[name] = kind
         else:
-            m = re.fullmatch(r'([a-z_:]+)(\{([a-z_]+="(\\.|[^"\\])*",?)*\})? (\S+)', line)
+            m = re.fullmatch(r'([a-z_:][a-z0-9_:]*)(\{([a-z_]+="(\\.|[^"\\])*",?)*\})? (\S+)', line)
             assert m, line
             base = re.sub(r"_(bucket|sum|count)$", "", m.group(1)) if kinds[family] == "histogram" else m.group(1)
             assert base == family, line
