@@ -89,7 +89,8 @@ static uint64_t member_in_flight(void *ctx, struct str cluster, struct str endpo
 
 static bool member_acknowledged(void *ctx, uint64_t number)
 {
-    return proxies_acknowledged(orch_of(ctx)->proxies) >= number;
+    const struct proxies *p = orch_of(ctx)->proxies;
+    return proxies_acknowledged(p) >= number && proxies_sealed(p) >= number;
 }
 
 static uint64_t member_now(void *ctx)

@@ -173,7 +173,8 @@ struct members_ops {
     bool (*stop)(void *ctx, const struct member *m, bool is_drained, uint64_t ticket);
     /* Attempts and tunnels in flight at an endpoint, over all living proxies. */
     uint64_t (*in_flight)(void *ctx, struct str cluster, struct str endpoint);
-    /* Every living proxy serves this topology or a later one. */
+    /* Every living proxy serves this topology or a later one, and an orchestrator that takes our place would
+     * begin with such a one: it must not give requests to a member that we have told to stop. */
     bool (*is_acknowledged)(void *ctx, uint64_t number);
     uint64_t (*now_ns)(void *ctx);
     /* The model was edited; members_tick wants to be called soon. */

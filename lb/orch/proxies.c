@@ -42,7 +42,8 @@ struct proxies {
     const char *dir;   /* borrowed, or NULL */
     struct seal *seal; /* owned */
     bool is_seal_due;
-    struct buf certificates; /* as proxy certificates_of said */
+    uint64_t sealing, sealed; /* numbers: under way, and in the master's hands */
+    struct buf certificates;  /* as proxy certificates_of said */
     uint64_t certificates_of;
 };
 
@@ -115,11 +116,14 @@ static void on_sealed(void *ctx, int fd, int error, int keep_error)
     if (keep_error)
         LOG_LIMITED(LOG_WARN, 1, "cannot keep the topology in %s: %s", p->dir, strerror(keep_error));
     timer_arm(&p->seal_timer, seal_interval_ms(seal_cost_ms(p->seal)));
+    p->sealed = p->sealing; /* one that failed is waited for no longer */
+    p->ops->moved(p->ctx);
 }
 
 static void seal_now(struct proxies *p)
 {
     p->is_seal_due = false;
+    p->sealing = p->current->number;
     seal_start(p->seal, p->current, p->dir);
 }
 
@@ -341,6 +345,11 @@ void proxies_each(const struct proxies *p, proxies_fn *fn, void *ctx)
         const struct proxy_link *l = CONTAINER_OF(n, struct proxy_link, node);
         fn(ctx, l->generation, l->acknowledged, l->has_ledger ? &l->ledger : NULL);
     }
+}
+
+uint64_t proxies_sealed(const struct proxies *p)
+{
+    return p->sealed;
 }
 
 uint64_t proxies_acknowledged(const struct proxies *p)

@@ -21,7 +21,7 @@ struct proxies;
 struct proxies_ops {
     /* Its proxy is answered when this returns: from then on it tells of the next. */
     void (*woken)(void *ctx, const struct wake *w);
-    /* Somebody acknowledged, came or went. */
+    /* Somebody acknowledged, came or went; or the master was given a topology. */
     void (*moved)(void *ctx);
 };
 
@@ -39,6 +39,8 @@ void proxies_publish(struct proxies *p, struct topology *t);
 void proxies_flush(struct proxies *p);
 /* The highest number that every living generation has acknowledged; UINT64_MAX when there is none. */
 uint64_t proxies_acknowledged(const struct proxies *p);
+/* The number of the topology that the master has, and a next orchestrator begins with. */
+uint64_t proxies_sealed(const struct proxies *p);
 /* Sums over all of them. False when a segment cannot be read: assume the worst. */
 bool proxies_endpoint(const struct proxies *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 bool proxies_cluster(const struct proxies *p, uint32_t slot, struct ledger_cluster_sum *sum);

@@ -89,3 +89,5 @@ plugin_tests += tests/plugin/test_scale_target
 tests_plugin_test_scale_target_SOURCES = tests/plugin/test_scale_target.c tests/plugin/scaling.h tests/plugin/support.h
 plugin_tests += tests/plugin/test_scale_predict
 tests_plugin_test_scale_predict_SOURCES = tests/plugin/test_scale_predict.c tests/plugin/support.h
+plugin_tests += tests/plugin/test_mock
+tests_plugin_test_mock_SOURCES = tests/plugin/test_mock.c tests/plugin/support.h
