@@ -1,13 +1,7 @@
 #include "base/arena.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
-
-#define ARENA_BLOCK_BYTES 8192
-
-struct arena_block {
-    struct arena_block *next;
-    char data[];
-};
 
 void arena_init(struct arena *a, void *first, size_t first_bytes, size_t limit_bytes)
 {
@@ -17,6 +11,7 @@ void arena_init(struct arena *a, void *first, size_t first_bytes, size_t limit_b
     a->more = NULL;
     a->used_bytes = 0;
     a->limit_bytes = limit_bytes;
+    a->blocks = NULL;
 }
 
 void arena_fini(struct arena *a)
@@ -24,7 +19,10 @@ void arena_fini(struct arena *a)
     while (a->more) {
         struct arena_block *b = a->more;
         a->more = b->next;
-        free(b);
+        if (a->blocks && b->payload_bytes == ARENA_BLOCK_BYTES)
+            pool_give(a->blocks, b);
+        else
+            free(b);
     }
     a->at = a->end = NULL;
 }
@@ -34,9 +32,11 @@ void *arena_grow(struct arena *a, size_t bytes)
     size_t payload = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
     if (bytes > a->limit_bytes || a->used_bytes > a->limit_bytes - bytes)
         return NULL;
-    struct arena_block *b = malloc(sizeof *b + payload);
+    bool is_usual = a->blocks && payload == ARENA_BLOCK_BYTES;
+    struct arena_block *b = is_usual ? pool_take(a->blocks) : malloc(sizeof *b + payload);
     if (!b)
         return NULL;
+    b->payload_bytes = payload;
     a->used_bytes += payload;
     b->next = a->more;
     a->more = b;

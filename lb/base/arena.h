@@ -1,23 +1,35 @@
 /* arena: everything that lives as long as one exchange, freed at once.
  *
- * The first block is given by the owner (the tail of the exchange's own pool block); later ones come from
- * malloc and are freed by arena_fini. Bounded by `limit_bytes`. Never zeroed. One thread. */
+ * The first block is given by the owner (the tail of the exchange's own pool block). Further ones come from
+ * `blocks`, a pool of the owner's, or if they are larger than its blocks, or there is no pool, from malloc;
+ * arena_fini gives them back. Bounded by `limit_bytes`. Never zeroed. One thread. */
 #ifndef COX_BASE_ARENA_H
 #define COX_BASE_ARENA_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/pool.h"
 #include "base/str.h"
 
-struct arena_block;
+#define ARENA_BLOCK_BYTES 8192 /* what a further block is good for, at least */
+
+struct arena_block {
+    struct arena_block *next;
+    size_t payload_bytes;
+    char data[];
+};
 
 struct arena {
     char *at, *end;
     struct arena_block *more; /* owned */
     size_t used_bytes, limit_bytes;
+    struct pool *blocks; /* borrowed, of ARENA_POOL_BYTES each, outlives the arena; NULL: malloc */
 };
 
+#define ARENA_POOL_BYTES (sizeof(struct arena_block) + ARENA_BLOCK_BYTES)
+
+/* Without a pool; who has one sets `blocks` before the first allocation. */
 void arena_init(struct arena *a, void *first, size_t first_bytes, size_t limit_bytes);
 void arena_fini(struct arena *a);
 /* The slow road of arena_alloc: a further block. */

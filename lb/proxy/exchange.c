@@ -22,6 +22,7 @@ struct exchange *exchange_create(struct pworker *pw, struct session *s, const st
     if (!x)
         return NULL;
     arena_init(&x->arena, x + 1, EXCHANGE_BLOCK_BYTES - sizeof *x, EXCHANGE_ARENA_MAX);
+    x->arena.blocks = &pw->arena_pool;
     uint16_t fields = (uint16_t)s->listener->max_header_count;
     struct field *array = arena_alloc(&x->arena, fields * sizeof *array);
     if (!array) {

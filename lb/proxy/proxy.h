@@ -74,7 +74,7 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool, mirror_pool;
+    struct pool exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool, mirror_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;

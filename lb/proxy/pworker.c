@@ -18,6 +18,7 @@
 #define TICK_MS        1000
 #define DRAIN_TICK_MS  50
 #define EXCHANGES_KEPT 1024
+#define ARENAS_KEPT    256 /* heads that an exchange's own block has no room for */
 #define SESSIONS_KEPT  1024
 #define UPLINKS_KEPT   512
 #define INTROS_KEPT    256
@@ -178,6 +179,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pool_init(&pw->intro_pool, sizeof(struct intro), INTROS_KEPT);
     mirrors_init(pw);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
+    pool_init(&pw->arena_pool, ARENA_POOL_BYTES, ARENAS_KEPT);
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
     pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
@@ -229,7 +231,7 @@ void pworker_fini(struct pworker *pw)
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
     files_roots_forget(&pw->files_roots);
-    struct pool *pools[] = {&pw->exchange_pool, &pw->session_pool,  &pw->uplink_pool_mem,
+    struct pool *pools[] = {&pw->exchange_pool, &pw->arena_pool,    &pw->session_pool, &pw->uplink_pool_mem,
                             &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
     pool_fini(&pw->mirror_pool);

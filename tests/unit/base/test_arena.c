@@ -1,0 +1,99 @@
+/* Arenas: further blocks come from a pool and go back to it; larger ones, and without a pool, from malloc. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+
+struct fixture {
+    struct pool pool;
+    struct arena arena;
+    char first[256];
+};
+
+static int set_up(void **state)
+{
+    static struct fixture f;
+    pool_init(&f.pool, ARENA_POOL_BYTES, 4);
+    arena_init(&f.arena, f.first, sizeof f.first, 1 << 20);
+    f.arena.blocks = &f.pool;
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    arena_fini(&f->arena);
+    assert_int_equal(f->pool.taken_count, 0);
+    pool_fini(&f->pool);
+    return 0;
+}
+
+static void what_fits_stays_in_the_first_block(void **state)
+{
+    struct fixture *f = *state;
+    char *p = arena_alloc(&f->arena, 200);
+    assert_true(p >= f->first && p + 200 <= f->first + sizeof f->first);
+    assert_int_equal(f->pool.taken_count, 0);
+}
+
+static void a_further_block_is_of_the_pool_and_goes_back(void **state)
+{
+    struct fixture *f = *state;
+    char *p = arena_alloc(&f->arena, 3000), *q = arena_alloc(&f->arena, ARENA_BLOCK_BYTES - 3000 - 8);
+    assert_non_null(p);
+    assert_int_equal(f->pool.taken_count, 1);
+    assert_true(q == p + 3000); /* the rest of the same block */
+    memset(q, 'x', ARENA_BLOCK_BYTES - 3000 - 8);
+    assert_non_null(arena_alloc(&f->arena, 16));
+    assert_int_equal(f->pool.taken_count, 2);
+    arena_fini(&f->arena);
+    assert_int_equal(f->pool.taken_count, 0);
+}
+
+static void a_large_block_is_not_of_the_pool(void **state)
+{
+    struct fixture *f = *state;
+    char *at_most = arena_alloc(&f->arena, ARENA_BLOCK_BYTES);
+    memset(at_most, 'x', ARENA_BLOCK_BYTES);
+    assert_int_equal(f->pool.taken_count, 1);
+    char *large = arena_alloc(&f->arena, ARENA_BLOCK_BYTES + 8);
+    memset(large, 'x', ARENA_BLOCK_BYTES + 8);
+    assert_int_equal(f->pool.taken_count, 1);
+}
+
+static void the_limit_counts_for_both(void **state)
+{
+    struct fixture *f = *state;
+    arena_init(&f->arena, f->first, sizeof f->first, 2 * ARENA_BLOCK_BYTES);
+    f->arena.blocks = &f->pool;
+    assert_non_null(arena_alloc(&f->arena, ARENA_BLOCK_BYTES));
+    assert_null(arena_alloc(&f->arena, ARENA_BLOCK_BYTES + 8));
+    assert_non_null(arena_alloc(&f->arena, ARENA_BLOCK_BYTES));
+    assert_null(arena_alloc(&f->arena, ARENA_BLOCK_BYTES));
+}
+
+static void without_a_pool_it_works_too(void **state)
+{
+    struct fixture *f = *state;
+    arena_init(&f->arena, f->first, sizeof f->first, 1 << 20);
+    struct str copy = arena_copy(&f->arena, STR("copied"));
+    assert_true(str_eq(copy, STR("copied")));
+    assert_non_null(arena_alloc(&f->arena, 5000));
+    assert_int_equal(f->pool.taken_count, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {TEST(what_fits_stays_in_the_first_block),
+                                       TEST(a_further_block_is_of_the_pool_and_goes_back),
+                                       TEST(a_large_block_is_not_of_the_pool),
+                                       TEST(the_limit_counts_for_both), TEST(without_a_pool_it_works_too)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
