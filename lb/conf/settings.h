@@ -240,7 +240,7 @@ struct alias_settings { /* cartridges = ( … ) of an application */
     char *alias;
     char *type; /* cartridge name */
     int64_t min, max;
-    char *path; /* route prefix of its first port, default "/" */
+    char *path;              /* route prefix of its first port, default "/" */
     char *deployment_policy; /* NULL: wherever the cartridge's actuator puts them */
     struct scaling_settings scaling;
 };
@@ -283,6 +283,7 @@ struct settings {
     char *state_dir;  /* last topology, orchestrator state; NULL: none on disk */
     char *plugin_dir; /* never NULL after settings_load */
     char *temp_dir;   /* for unlinked spill files */
+    int64_t splice_pipes;
     struct log_settings log;
     struct admin_settings admin;
     struct resolver_settings resolver;

@@ -312,6 +312,10 @@ static const struct option settings_rows[] = {
     ROW_PATH(
         "temp_dir", S(temp_dir), "/tmp",
         "Folder for bodies that do not fit in memory. The files have no name and vanish with the process."),
+    ROW_INT("splice_pipes", S(splice_pipes), "32", 0, 1024,
+            "Pipes of the kernel that a worker may have, each of two descriptors and half a megabyte at most. With one of "
+            "them a large body goes from socket to socket without being copied, where nothing else is to be done with it "
+            "(HTTP/1, no TLS, no compression, no buffering). 0: every byte is read and written."),
     ROW_GROUP("log", S(log), &log_table, "Logs."),
     ROW_GROUP("admin", S(admin), &admin_table,
               "The admin listener: /metrics for Prometheus, a JSON API below /v1, and a live page at /."),

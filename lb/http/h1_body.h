@@ -48,6 +48,22 @@ static inline void h1_body_join(struct str *data, struct str run)
     }
 }
 
+/* How much payload stands behind one another with no framing in between, from here on: 0 with chunks,
+ * UINT64_MAX up to the end of the connection. Whoever takes n of it past h1_body_step says so with
+ * h1_body_skip. */
+static inline uint64_t h1_body_run(const struct h1_body *b)
+{
+    return b->framing == BODY_LENGTH ? b->left : b->framing == BODY_CLOSE && !b->done ? UINT64_MAX : 0;
+}
+
+static inline void h1_body_skip(struct h1_body *b, uint64_t n)
+{
+    if (b->framing != BODY_LENGTH)
+        return;
+    b->left -= n;
+    b->done = b->left == 0;
+}
+
 /* After h1_parse_fields took the trailer section: the body is done. */
 void h1_body_trailers_done(struct h1_body *b);
 

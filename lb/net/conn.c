@@ -170,6 +170,22 @@ static ssize_t failed(struct conn *c, bool *may)
     return CONN_ERROR;
 }
 
+ssize_t conn_note_read(struct conn *c, ssize_t got)
+{
+    if (got > 0)
+        return got;
+    if (got < 0)
+        return failed(c, &c->may_read);
+    c->eof = c->peer_done = true;
+    c->may_read = false;
+    return 0;
+}
+
+ssize_t conn_note_written(struct conn *c, ssize_t put)
+{
+    return put < 0 ? failed(c, &c->may_write) : put;
+}
+
 static ssize_t plain_read(struct conn *c, void *buf, size_t n)
 {
     ssize_t got = recv(c->fd, buf, n, 0);
@@ -178,11 +194,7 @@ static ssize_t plain_read(struct conn *c, void *buf, size_t n)
             c->may_read = false;
         return got;
     }
-    if (got < 0)
-        return failed(c, &c->may_read);
-    c->eof = c->peer_done = true;
-    c->may_read = false;
-    return 0;
+    return conn_note_read(c, got);
 }
 
 static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int count)
@@ -206,10 +218,7 @@ static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int count)
 
 static ssize_t plain_send_file(struct conn *c, int fd, off_t *offset, size_t n)
 {
-    ssize_t put = sendfile(c->fd, fd, offset, n);
-    if (put < 0)
-        return failed(c, &c->may_write);
-    return put;
+    return conn_note_written(c, sendfile(c->fd, fd, offset, n));
 }
 
 static void plain_shutdown(struct conn *c)

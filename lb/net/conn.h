@@ -80,6 +80,12 @@ int conn_release(struct conn *c);
  * of TLS itself (session tickets) are taken in. */
 bool conn_is_quiet(struct conn *c);
 
+/* For a transfer by other means (sendfile, splice): its result, with errno, becomes that of conn_read (0: the
+ * end) or of conn_writev, and the flags change likewise. Of the socket itself, whatever ops say. A short
+ * transfer says nothing about the socket here. */
+ssize_t conn_note_read(struct conn *c, ssize_t got);
+ssize_t conn_note_written(struct conn *c, ssize_t put);
+
 static inline bool conn_is_open(const struct conn *c)
 {
     return c->fd >= 0;

@@ -22,7 +22,9 @@ void sink_fini(struct sink *s)
         chunk_give(w, c);
     }
     s->last = NULL;
-    s->queued_bytes = 0;
+    s->queued_bytes = s->conduit_bytes = 0;
+    if (s->conduit)
+        conduit_give(w->conduits, &s->conduit, false);
     if (w->cork_owner == s) {
         w->cork_owner = NULL;
         w->cork_len = 0;
@@ -141,9 +143,57 @@ static void drop_sent(struct sink *s, size_t n)
     }
 }
 
+/* What is in the conduit, as far as it goes. */
+static bool drain_conduit(struct sink *s)
+{
+    while (s->conduit_bytes && s->conn->may_write) {
+        ssize_t put = conduit_empty(s->conduit, s->conn, s->conduit_bytes);
+        if (put == CONN_ERROR || put == 0)
+            return false;
+        if (put == CONN_AGAIN)
+            return true;
+        s->sent_bytes += (uint64_t)put;
+        s->conduit_bytes -= (uint32_t)put;
+        s->queued_bytes -= (uint32_t)put;
+    }
+    if (!s->conduit_bytes)
+        conduit_give(s->conn->worker->conduits, &s->conduit, true);
+    return true;
+}
+
+bool sink_can_splice(const struct sink *s, const struct conn *from)
+{
+    const struct conduits *all = s->conn->worker->conduits;
+    return all && (all->free || all->made < all->max) && !s->queued_bytes && s->conn->may_write &&
+           s->conn->ops == &conn_plain && from->ops == &conn_plain;
+}
+
+ssize_t sink_splice(struct sink *s, struct conn *from, size_t most, bool *out_ok)
+{
+    struct conduits *all = s->conn->worker->conduits;
+    *out_ok = sink_flush(s);
+    if (!*out_ok || !sink_can_splice(s, from))
+        return CONN_AGAIN;
+    struct conduit *c = conduit_take(all);
+    if (!c)
+        return CONN_AGAIN;
+    ssize_t got = conduit_fill(all, c, from, most);
+    if (got <= 0) {
+        conduit_give(all, &c, true);
+        return got;
+    }
+    s->conduit = c;
+    s->conduit_bytes = (uint32_t)got;
+    s->queued_bytes += (uint32_t)got;
+    *out_ok = drain_conduit(s);
+    return got;
+}
+
 bool sink_drain(struct sink *s)
 {
-    while (s->first && s->conn->may_write) {
+    if (s->conduit && !drain_conduit(s))
+        return false;
+    while (!s->conduit && s->first && s->conn->may_write) {
         struct iovec iov[SINK_IOV_MAX];
         int n = 0;
         for (struct chunk *c = s->first; c && n < SINK_IOV_MAX; c = c->next)

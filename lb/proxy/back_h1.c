@@ -102,6 +102,26 @@ static size_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
     return n;
 }
 
+static ssize_t h1_splice(struct exchange *x, struct conn *from, size_t most)
+{
+    struct uplink *u = uplink_of(x);
+    bool ok;
+    if (u->connecting || u->broken_write || u->chunked_out)
+        return CONN_AGAIN;
+    if (sink_is_blocked(&u->sink)) {
+        x->request_paused = true;
+        return CONN_BLOCKED;
+    }
+    ssize_t got = sink_splice(&u->sink, from, most, &ok);
+    if (!ok) {
+        sink_fini(&u->sink);
+        write_failed(u);
+    }
+    if (got > 0 && !u->head_done)
+        worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
+    return got;
+}
+
 static void put_last_chunk(struct uplink *u, struct message *trailers)
 {
     struct writer w;
@@ -322,6 +342,40 @@ static void on_eof(struct uplink *u)
     exchange_response_end(x, NULL);
 }
 
+/* n bytes of the body went from socket to socket. */
+static void take_spliced(struct uplink *u, size_t n, bool ok)
+{
+    struct exchange *x = u->x;
+    u->received_bytes += n;
+    h1_body_skip(&u->body, n);
+    exchange_response_spliced(x, n, ok);
+    if (x->back_state != u)
+        return;
+    worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
+    if (!u->body.done)
+        return;
+    if (conn_peek(&u->conn) == CONN_AGAIN)
+        u->conn.may_read = false; /* or it could not be used again: see conn_is_quiet */
+    answer_done(u, STR_NULL, STR_NULL, NULL);
+}
+
+/* What is left of the body is worth it, and nothing stands in the way. */
+static inline bool wants_splice(const struct uplink *u)
+{
+    return u->head_done && h1_body_run(&u->body) >= CONDUIT_WORTH_BYTES && !u->in_len && !u->x->is_tunnel &&
+           exchange_can_splice_response(u->x);
+}
+
+/* As a read: bytes, end, error. CONN_AGAIN with may_read: it has to be read. */
+static ssize_t splice_some(struct uplink *u)
+{
+    bool ok;
+    ssize_t got = u->x->front->splice(u->x, &u->conn, h1_body_run(&u->body), &ok);
+    if (got > 0 || !ok)
+        take_spliced(u, got > 0 ? (size_t)got : 0, ok);
+    return got;
+}
+
 /* One read and what follows from it; false: enough for now. */
 static bool read_once(struct uplink *u)
 {
@@ -329,12 +383,17 @@ static bool read_once(struct uplink *u)
     struct str all;
     if (!u->conn.may_read || !exchange_can_give(x))
         return false;
-    ssize_t got = uplink_read(u, &all);
-    if (got > 0)
-        take_bytes(u, all);
-    else if (got == 0)
+    ssize_t got = wants_splice(u) ? splice_some(u) : CONN_AGAIN;
+    if (got > 0 || x->back_state != u)
+        return false; /* much in one go: others have their turn */
+    if (got == CONN_AGAIN && u->conn.may_read) {
+        got = uplink_read(u, &all);
+        if (got > 0)
+            take_bytes(u, all);
+    }
+    if (got == 0)
         on_eof(u);
-    else if (got == CONN_ERROR || u->broken_write) /* what came before the reset has been read by now */
+    else if (got == CONN_ERROR || (got < 0 && u->broken_write)) /* what came before the reset has been read */
         uplink_fail(u, REASON_SERVER_RESET);
     if (got <= 0 || x->back_state != u)
         return false;
@@ -411,6 +470,7 @@ const struct back_ops back_h1 = {
     .name = "h1",
     .start = h1_start,
     .data = h1_data,
+    .splice = h1_splice,
     .end = h1_end,
     .is_flushed = h1_is_flushed,
     .want_response = h1_want_response,

@@ -32,6 +32,7 @@
 #include "topo/balance.h"
 #include "topo/topology.h"
 
+struct conn;
 struct pworker;
 struct session;
 struct exchange;
@@ -69,6 +70,8 @@ struct front_ops {
     ssize_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
     /* Payload straight from a file, may be NULL. Returns bytes taken (0: blocked), < 0 gone. */
     ssize_t (*file)(struct exchange *x, int fd, off_t *offset, size_t n, bool last);
+    /* Payload straight from the server's socket, may be NULL. What sink_splice says. */
+    ssize_t (*splice)(struct exchange *x, struct conn *from, size_t most, bool *out_ok);
     /* The answer is complete; in a tunnel: the server sent FIN, pass it on. trailers may be NULL. False:
      * gone. */
     bool (*end)(struct exchange *x, struct message *trailers);
@@ -97,6 +100,10 @@ struct back_ops {
     /* Request payload. Returns n, or 0 when blocked or still connecting. Never fails: what a broken uplink
      * cannot take is dropped, because an early answer may still be there to read; its read side reports. */
     size_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
+    /* Request payload straight from the client's socket, may be NULL. Returns as sink_splice, or
+     * CONN_BLOCKED: nothing is to be read until want_request. What a broken uplink cannot take is dropped
+     * here, too. */
+    ssize_t (*splice)(struct exchange *x, struct conn *from, size_t most);
     /* The request is complete; in a tunnel: the client sent FIN, pass it on. trailers may be NULL. Called
      * once an attempt, and not while `data` would return 0. */
     void (*end)(struct exchange *x, struct message *trailers);
@@ -191,6 +198,9 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n);
 /* The request is complete. */
 void exchange_request_end(struct exchange *x, struct message *trailers);
 bool exchange_can_take(struct exchange *x);
+/* May payload go to x->back->splice now, past exchange_request_data? What it took is told afterwards. */
+bool exchange_can_splice_request(const struct exchange *x);
+void exchange_request_spliced(struct exchange *x, size_t n);
 /* The client's fault or departure, before the answer is complete: ends the exchange (with a local reply when
  * one can be sent). */
 void exchange_request_failed(struct exchange *x, enum reason why);
@@ -211,6 +221,10 @@ void exchange_interim(struct exchange *x, struct message *m);
 bool exchange_response(struct exchange *x, struct message *m) __attribute__((warn_unused_result));
 void exchange_response_data(struct exchange *x, const char *p, size_t n, bool last);
 void exchange_response_end(struct exchange *x, struct message *trailers);
+/* May payload go to x->front->splice now, past exchange_response_data? What it took is told afterwards, and
+ * whether the client is still there; then look whether the exchange still has its back. */
+bool exchange_can_splice_response(const struct exchange *x);
+void exchange_response_spliced(struct exchange *x, size_t n, bool ok);
 /* May the back read on? When false it is woken by want_response. */
 bool exchange_can_give(struct exchange *x);
 /* The attempt failed. sent: some byte of the request was taken by the kernel. reused: on an idle uplink, and
@@ -231,6 +245,9 @@ void exchange_set_state(struct exchange *x, enum exchange_state state);
 bool exchange_is_last(const struct exchange *x, size_t n);
 /* Switches to another back for the answer (X-Accel-Redirect): aborts the current one. */
 void exchange_switch_back(struct exchange *x, const struct back_ops *back);
+
+/* Of back_ops.splice. */
+#define CONN_BLOCKED (-3)
 
 extern const struct back_ops back_h1, back_h2, back_fcgi, back_files;
 

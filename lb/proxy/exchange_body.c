@@ -124,6 +124,18 @@ void exchange_request_data(struct exchange *x, const char *p, size_t n)
     pump_request(x);
 }
 
+bool exchange_can_splice_request(const struct exchange *x)
+{
+    const struct pipe *q = &x->req_body;
+    return back_is_open(x) && x->back->splice && !x->is_tunnel && !x->mirror && !pipe_queued(q) && !q->keep;
+}
+
+void exchange_request_spliced(struct exchange *x, size_t n)
+{
+    x->rx_bytes += n;
+    pipe_pass(&x->req_body, n);
+}
+
 /* The temporary file is at its limit. What has a length, or a back that needs none, goes on unbuffered: the
  * rest waits at the client. */
 static bool stop_collecting(struct exchange *x)
@@ -332,6 +344,20 @@ void exchange_pass_data(struct exchange *x, const char *p, size_t n, bool last)
     }
     if (!pipe_push(&x->rsp_body, p, n))
         exchange_reply(x, REASON_SPILL);
+}
+
+bool exchange_can_splice_response(const struct exchange *x)
+{
+    return x->state == EXCHANGE_RELAY && x->front->splice && !x->compress && !x->buffered_response &&
+           !pipe_queued(&x->rsp_body);
+}
+
+void exchange_response_spliced(struct exchange *x, size_t n, bool ok)
+{
+    x->tx_bytes += n;
+    pipe_pass(&x->rsp_body, n);
+    if (!ok)
+        client_gone(x);
 }
 
 void exchange_room_again(struct exchange *x)

@@ -191,6 +191,17 @@ static ssize_t h1_file(struct exchange *x, int fd, off_t *offset, size_t n, bool
     return 0;
 }
 
+static ssize_t h1_splice(struct exchange *x, struct conn *from, size_t most, bool *out_ok)
+{
+    struct session *s = session_of(x);
+    *out_ok = true;
+    if (s->rsp_chunked || s->rsp_no_body || sink_is_blocked(&s->sink))
+        return CONN_AGAIN;
+    ssize_t got = sink_splice(&s->sink, from, most, out_ok);
+    watch_write(s);
+    return got;
+}
+
 static bool end_chunked(struct session *s, struct message *trailers)
 {
     struct writer w;
@@ -265,6 +276,7 @@ const struct front_ops front_h1 = {
     .head = h1_head,
     .data = h1_data,
     .file = h1_file,
+    .splice = h1_splice,
     .end = h1_end,
     .is_flushed = h1_is_flushed,
     .again = h1_again,

@@ -316,6 +316,37 @@ static bool look_again(struct session *s)
     return true;
 }
 
+/* Payload of a large body, from socket to socket. False: it has to be read. */
+static bool splice_body(struct session *s)
+{
+    struct exchange *x = s->x;
+    ssize_t got = x->back->splice(x, &s->conn, h1_body_run(&s->body));
+    if (got == CONN_AGAIN)
+        return !s->conn.may_read;
+    if (got == CONN_ERROR)
+        on_broken(s);
+    else if (got == 0)
+        on_eof(s);
+    if (got <= 0)
+        return true; /* CONN_BLOCKED: woken by want_request */
+    s->body_bytes += (uint64_t)got;
+    s->body_seen_ms = s->pw->w.now_ms;
+    h1_body_skip(&s->body, (uint64_t)got);
+    exchange_request_spliced(x, (size_t)got);
+    if (s->body.done) {
+        session_set_state(s, SESSION_WAIT);
+        exchange_request_end(x, NULL);
+    } else
+        front_h1_resume(s);
+    return true;
+}
+
+static inline bool wants_splice(const struct session *s)
+{
+    return s->state == SESSION_BODY && s->conn.may_read && !s->in_len &&
+           h1_body_run(&s->body) >= CONDUIT_WORTH_BYTES && exchange_can_splice_request(s->x);
+}
+
 /* Buffered bytes first, then one read behind them. */
 static void read_some(struct session *s)
 {
@@ -387,9 +418,10 @@ static void step(struct session *s)
     }
     if (s->state == SESSION_CLOSED)
         return;
-    if ((s->conn.may_read || s->in_len || s->conn.eof) && is_hungry(s))
-        read_some(s);
-    else
+    if ((s->conn.may_read || s->in_len || s->conn.eof) && is_hungry(s)) {
+        if (!wants_splice(s) || !splice_body(s))
+            read_some(s);
+    } else
         look(s);
 }
 

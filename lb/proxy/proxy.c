@@ -147,7 +147,7 @@ static void on_tick(void *ctx)
     timer_arm(&p->tick, TICK_MS);
 }
 
-/* Two descriptors a session in the worst case: the client's and the server's. */
+/* Two descriptors a session in the worst case: the client's and the server's. And two for each pipe. */
 static void set_session_limit(struct proxy *p)
 {
     struct rlimit lim;
@@ -155,7 +155,8 @@ static void set_session_limit(struct proxy *p)
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
         lim.rlim_cur = lim.rlim_max;
         setrlimit(RLIMIT_NOFILE, &lim);
-        uint64_t fds = lim.rlim_cur > 2 * SPARE_FDS ? lim.rlim_cur - SPARE_FDS : lim.rlim_cur / 2;
+        uint64_t spare = SPARE_FDS + 2 * (uint64_t)p->settings->splice_pipes * (uint64_t)p->worker_count;
+        uint64_t fds = lim.rlim_cur > 2 * spare ? lim.rlim_cur - spare : lim.rlim_cur / 2;
         if (!sessions || sessions > fds / 2)
             sessions = fds / 2;
     }

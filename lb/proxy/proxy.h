@@ -74,11 +74,13 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool, mirror_pool;
+    struct pool exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool,
+        mirror_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;
     struct files_roots files_roots;
+    struct conduits conduits;     /* for large bodies, between plain sockets */
     struct list intros;           /* connections whose PROXY header is not there yet */
     struct list uplinks;          /* all */
     struct list mirrors;          /* copies for other clusters, all */
@@ -100,7 +102,7 @@ struct pworker {
     bool drain_final; /* nobody comes after us: idle sessions are closed too */
     bool accept_paused;
     uint64_t drain_at_ms;       /* then what is left is cut */
-    struct h2_pool *h2_pool; /* owned; server connections of HTTP/2 */
+    struct h2_pool *h2_pool;    /* owned; server connections of HTTP/2 */
     struct front_h2_shared *h2; /* owned; NULL: no HTTP/2 session yet */
     struct access_buffer *log;  /* being filled; NULL: none yet */
     struct access_buffer *log_free;
@@ -112,7 +114,7 @@ struct pworker {
     uint32_t date_len;
     uint64_t http_date_second; /* http_date is of this one */
     char http_date[48];
-    struct str via_line; /* owned; "Via: 1.1 NAME\r\n" */
+    struct str via_line;             /* owned; "Via: 1.1 NAME\r\n" */
     _Atomic uint32_t *server_errors; /* owned; answers from 500 on per endpoint slot, with eject_rate; read by
                                         all workers */
     struct verified *verified;       /* owned; NULL: no guard has passwords */

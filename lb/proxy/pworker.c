@@ -179,6 +179,8 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pool_init(&pw->intro_pool, sizeof(struct intro), INTROS_KEPT);
     mirrors_init(pw);
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
+    conduits_init(&pw->conduits, (uint32_t)p->settings->splice_pipes);
+    pw->w.conduits = &pw->conduits;
     pool_init(&pw->arena_pool, ARENA_POOL_BYTES, ARENAS_KEPT);
     pw->exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
@@ -235,6 +237,7 @@ void pworker_fini(struct pworker *pw)
                             &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
     pool_fini(&pw->mirror_pool);
+    conduits_fini(&pw->conduits);
     front_h2_shared_destroy(&pw->h2);
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_fini(pools[i]);

@@ -47,6 +47,7 @@ struct chunk {
 };
 
 struct sink;
+struct conduits;
 
 struct worker {
     struct loop loop;
@@ -69,6 +70,7 @@ struct worker {
     char *cork;    /* lent, WORKER_CORK_BYTES */
     uint32_t cork_len;
     struct sink *cork_owner;           /* whose head waits in the cork, or NULL */
+    struct conduits *conduits;         /* borrowed; net/conduit.h; NULL: none */
     void (*on_turn)(struct worker *w); /* end of a turn; may be NULL */
     pthread_t thread;
     struct {

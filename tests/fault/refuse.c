@@ -196,6 +196,18 @@ ssize_t sendfile(int to, int from, off_t *at, size_t n)
     return is_refused(KIND_CALL, "sendfile", EIO) ? -1 : next(to, from, at, n);
 }
 
+ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t n, unsigned flags)
+{
+    NEXT(ssize_t, "splice", (int, off64_t *, int, off64_t *, size_t, unsigned));
+    return is_refused(KIND_CALL, "splice", ECONNRESET) ? -1 : next(from, from_at, to, to_at, n, flags);
+}
+
+int pipe2(int fds[2], int flags)
+{
+    NEXT(int, "pipe2", (int *, int));
+    return is_refused(KIND_CALL, "pipe2", EMFILE) ? -1 : next(fds, flags);
+}
+
 /* Taking out never fails for want of memory. */
 int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 {

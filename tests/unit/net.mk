@@ -6,3 +6,5 @@ unit_tests += tests/unit/net/test_proxyproto
 tests_unit_net_test_proxyproto_SOURCES = tests/unit/net/test_proxyproto.c
 unit_tests += tests/unit/net/test_tls
 tests_unit_net_test_tls_SOURCES = tests/unit/net/test_tls.c tests/unit/net/support.h tests/tls_files.h
+unit_tests += tests/unit/net/test_conduit
+tests_unit_net_test_conduit_SOURCES = tests/unit/net/test_conduit.c tests/unit/net/support.h

@@ -17,9 +17,10 @@ from harness.net import Client, Truncated, build, fetch, poll
 
 MEMORY, CALL = 1, 2
 CONTROL = struct.Struct("=iIIII28s28s")
-NAMES = ("accept4", "epoll_ctl", "recv", "send", "sendmsg", "socket", "connect", "open", "syscall", "pwrite", "pread", "sendfile")
+NAMES = ("accept4", "epoll_ctl", "recv", "send", "sendmsg", "socket", "connect", "open", "syscall", "pwrite", "pread", "sendfile",
+         "splice", "pipe2")
 CALLS_MAX = 100  # of one name: more than any request makes
-BODY = b"0123456789abcdef" * 6000  # 96000 bytes
+BODY = b"0123456789abcdef" * 16000  # 256000 bytes
 
 
 class Refuse:
