@@ -47,6 +47,7 @@ struct route_options {
     struct redirect_settings redirect;
     struct reply_settings reply;
     char *rewrite_prefix; /* NULL: the path goes on as it is */
+    bool rewrite_answers; /* with it: Location and cookies are put as the client sees them */
     struct field_settings request_headers, response_headers;
     struct mirror_settings mirror;
 };

@@ -69,8 +69,7 @@ static const struct option_table field_table = {
         "port), $port (of the listener), $method, $path, $query, $uri (path and query), $rest (the path behind the "
         "route's own), $request_id; in answers also $cluster and $endpoint; $$ is a dollar. ${NAME} is the "
         "environment's, as everywhere. Framing, hop-by-hop fields and Host cannot be changed (a cluster has the key "
-        "host). Answers that we make ourselves are changed too. Location and the Path of cookies are not adapted to "
-        "rewrite_prefix.",
+        "host). Answers that we make ourselves are changed too.",
     ROWS(field_rows),
     .struct_size = sizeof(struct field_settings),
 };
@@ -131,8 +130,13 @@ static const struct option route_option_rows[] = {
     ROW_GROUP("reply", O(reply), &reply_table, "Answers with a fixed text: { status = 410; body = \"gone\"; }."),
     ROW_STRING("rewrite_prefix", O(rewrite_prefix), NULL,
                "What the server gets in place of the route's path: with path \"/api\" and \"/v2\" here /api/x "
-               "becomes /v2/x; \"/\" takes the prefix away. Location and the Path of cookies in answers stay as the server "
-               "made them."),
+               "becomes /v2/x; \"/\" takes the prefix away."),
+    ROW_BOOL("rewrite_answers", O(rewrite_answers), "true",
+             "With rewrite_prefix: whether answers are put as the client sees them. Where Location and Content-Location "
+             "name a path below rewrite_prefix, alone or behind the client's host, the cluster's host or the server's own "
+             "address, and where the Path of a cookie does, the route's path takes its place; a Domain that is the server's "
+             "and not the client's is left out. Other sites, relative paths, what begins with the route's path already and "
+             "cookies named __Host-... stay as they are."),
     ROW_GROUP("request_headers", O(request_headers), &field_table, "Changes of what the server gets."),
     ROW_GROUP("response_headers", O(response_headers), &field_table, "Changes of what the client gets."),
     ROW_GROUP("mirror", O(mirror), &mirror_table, "Copies for another cluster, whose answers nobody reads."),

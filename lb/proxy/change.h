@@ -17,6 +17,9 @@ bool change_fields(struct exchange *x, struct message *m, const struct field_cha
     __attribute__((warn_unused_result));
 /* The answer at hand, by the route of x if it has rules; also those that we make ourselves. */
 bool change_answer(struct exchange *x, struct message *m) __attribute__((warn_unused_result));
+/* Of a server's answer, by a route with rewrite_prefix: Location, Content-Location and the Path and Domain of
+ * cookies, as the server sees them, are put as the client sees them. False when memory is out. */
+bool change_back(struct exchange *x, struct message *m) __attribute__((warn_unused_result));
 /* Puts rewrite_prefix in the place of the route's path (x->route_path_len bytes). */
 bool change_path(struct exchange *x) __attribute__((warn_unused_result));
 

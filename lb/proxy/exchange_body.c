@@ -256,7 +256,9 @@ bool exchange_response(struct exchange *x, struct message *m)
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)
         x->rsp_body.file_max = x->opt->buffer_file_bytes;
-    if (!change_answer(x, m)) { /* before compress, which goes by what the client will see */
+    bool is_servers = x->rules && x->back != &back_files;
+    if ((is_servers && !change_back(x, m)) ||
+        !change_answer(x, m)) { /* before compress, which goes by what the client will see */
         exchange_request_failed(x, REASON_NO_MEMORY);
         return false;
     }

@@ -1,5 +1,5 @@
 lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c lb/proxy/access_format.h lb/proxy/affinity.c lb/proxy/affinity.h lb/proxy/back_fcgi.c lb/proxy/back_files.c lb/proxy/back_h1.c \
-	lb/proxy/match.c lb/proxy/match.h lb/proxy/change.c lb/proxy/change.h lb/proxy/routing.c lb/proxy/routing.h \
+	lb/proxy/match.c lb/proxy/match.h lb/proxy/change.c lb/proxy/change_back.c lb/proxy/change.h lb/proxy/routing.c lb/proxy/routing.h \
 	lb/proxy/mirror.c lb/proxy/mirror.h \
 	lb/proxy/choose.c lb/proxy/compress.c lb/proxy/compress.h lb/proxy/choose.h lb/proxy/clients.c lb/proxy/clients.h lb/proxy/exchange.c lb/proxy/exchange.h lb/proxy/exchange_body.c lb/proxy/exchange_end.c \
 	lb/proxy/exchange_priv.h lb/proxy/fcgi_params.c lb/proxy/fcgi_send.c lb/proxy/fcgi_send.h lb/proxy/fcgi_params.h lb/proxy/files.h \

@@ -205,7 +205,8 @@ def test_T4_trailers_have_the_same_limits(door, origin):
             c.frame(h2.HEADERS, 5, s, raw_block(*[(b"x", b"v")] * count))
             r = c.response(s)
             assert r.status == 200 if count == 100 else r.reset == h2.PROTOCOL_ERROR
-    assert [r.complete for r in origin.requests] == [True, False]
+    done, *cut = [r.complete for r in origin.requests]
+    assert done and not any(cut)  # the second may be gone before a server hears of it
 
 
 # ---- T5, T6, T17: floods and stalls ----
@@ -287,7 +288,7 @@ def test_T6_a_client_that_does_not_read(door, origin):
     with H2(door.ports["quick"], window=(1 << 31) - 1, rcvbuf=4096) as c:
         for _ in range(10):
             c.get("/big")
-        poll(lambda: door.cluster("o")["serving"] + door.cluster("o")["finishing"] > 0, 5, "in flight")
+        origin.wait(1)
         poll(lambda: door.cluster("o")["serving"] + door.cluster("o")["finishing"] == 0, 8, "given up")
 
 
