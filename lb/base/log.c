@@ -1,19 +1,25 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/syslog.h"
 
 /* The one piece of mutable state that is not handed down: a log line must be possible from anywhere. */
 static struct {
     const char *role;
     _Atomic int fd;
     _Atomic int level;
-} out = {"coxswain", 2, LOG_INFO};
+    const struct syslog *syslog; /* NULL: to fd */
+    _Atomic unsigned lost;       /* lines that the syslog server did not take */
+} out = {.role = "coxswain", .fd = 2, .level = LOG_INFO};
 
 void log_init(const char *role, int fd, enum log_level level)
 {
@@ -25,6 +31,20 @@ void log_init(const char *role, int fd, enum log_level level)
 void log_set_fd(int fd)
 {
     atomic_store_explicit(&out.fd, fd, memory_order_relaxed);
+}
+
+void log_reopen(int fd)
+{
+    int at = atomic_load_explicit(&out.fd, memory_order_relaxed);
+    struct stat st;
+    if (!out.syslog && fstat(fd, &st) == 0 && !S_ISSOCK(st.st_mode))
+        (void)!dup3(fd, at, at > STDERR_FILENO ? O_CLOEXEC : 0);
+    close(fd);
+}
+
+void log_set_syslog(const struct syslog *s)
+{
+    out.syslog = s;
 }
 
 void log_set_level(enum log_level level)
@@ -62,6 +82,31 @@ static size_t put_escaped(char *to, size_t cap, const char *text)
     return n;
 }
 
+static bool send_line(const char *name, enum syslog_severity severity, const char *text)
+{
+    char head[SYSLOG_HEAD_BYTES], line[2048];
+    size_t n = syslog_head(out.syslog, severity, name, head);
+    int role = snprintf(line, sizeof line, "%s: ", out.role);
+    size_t at = role > 0 ? (size_t)role : 0;
+    at += put_escaped(line + at, sizeof line - at, text);
+    return syslog_send(out.syslog, str_make(head, n), str_make(line, at));
+}
+
+static void send_to_syslog(enum log_level level, const char *name, const char *text)
+{
+    static const enum syslog_severity severities[] = {SYSLOG_ERROR, SYSLOG_WARNING, SYSLOG_INFO,
+                                                      SYSLOG_DEBUG};
+    unsigned lost = atomic_exchange_explicit(&out.lost, 0, memory_order_relaxed);
+    char note[64];
+    if (lost) {
+        snprintf(note, sizeof note, "%u lines before this one were lost", lost);
+        if (send_line("warn", SYSLOG_WARNING, note))
+            lost = 0;
+    }
+    lost += !send_line(name, severities[level], text);
+    atomic_fetch_add_explicit(&out.lost, lost, memory_order_relaxed);
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -73,6 +118,11 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    if (out.syslog) {
+        send_to_syslog(level, names[level], text);
+        errno = saved_errno;
+        return;
+    }
     size_t n = put_time(line, 64);
     int more = snprintf(line + n, sizeof line - n, " %s[%d] %s: ", out.role, (int)getpid(), names[level]);
     n += more > 0 ? (size_t)more : 0;

@@ -200,11 +200,14 @@ bool option_text_is_clean(const struct option *row, struct str text)
     return true;
 }
 
+/* A word that ends with a colon stands for all that begin with it. */
 static bool is_word(const struct option *row, struct str text)
 {
-    for (size_t i = 0; row->words && row->words[i]; i++)
-        if (str_eq(text, str_of(row->words[i])))
+    for (size_t i = 0; row->words && row->words[i]; i++) {
+        struct str word = str_of(row->words[i]);
+        if (str_eq(text, word) || (str_ends(word, STR(":")) && str_starts(text, word)))
             return true;
+    }
     return false;
 }
 

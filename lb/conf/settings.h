@@ -255,6 +255,7 @@ struct log_settings {
     char *file;          /* error log; NULL: standard error */
     int level;           /* enum log_level: error, warn, info, debug */
     char *access;        /* access log file, "off", or "stderr"/"stdout" */
+    int syslog_facility; /* index of its words: see settings_syslog_facility */
     char *access_format; /* "default", "combined", "json", "off", or text with variables */
     int access_escape;   /* 0 text, 1 json: of formats with variables */
 };
@@ -358,6 +359,12 @@ bool name_is_valid(struct str text);
 /* Appends the id of a set ("shop/1/1/web") or, with a port, of its cluster ("shop/1/1/web:http"). */
 void settings_set_id(struct buf *out, const char *application, const char *alias);
 void settings_cluster_id(struct buf *out, const char *application, const char *alias, const char *port);
+
+/* Where a log goes that says "syslog", "syslog:unix:/path" or "syslog:10.0.0.5:514": the address; empty when
+ * it says something else. */
+struct str settings_syslog_address(const char *log);
+/* Its number in RFC 5424. */
+int settings_syslog_facility(const struct settings *s);
 
 /* The cartridge, plugin instance, partition, … of that name, or NULL. */
 const struct cartridge_settings *settings_cartridge(const struct settings *s, const char *name);

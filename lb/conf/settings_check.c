@@ -494,6 +494,7 @@ static void check_top(const struct settings *s, struct reader *r)
 {
     check_admin(s, r);
     check_resolver(&s->resolver, r);
+    settings_check_syslog(s, r);
     if (!is_token(str_of(s->server_name)))
         reader_error(r, &s->server_name, "server_name must be a token of RFC 9110, 1 to 64 letters");
     if (s->control && strlen(s->control) >= sizeof((struct sockaddr_un *)0)->sun_path)

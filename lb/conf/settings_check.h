@@ -12,6 +12,8 @@ void settings_check_compress(const struct compress_settings *c, struct reader *r
 
 /* settings_check_place.c: partitions and the policies that spread sets over them. */
 void settings_check_place(const struct settings *s, struct reader *r);
+/* settings_syslog.c */
+void settings_check_syslog(const struct settings *s, struct reader *r);
 
 /* settings_check_tls.c: keys of TLS, and that their files can be read. */
 void settings_check_tls(const struct settings *s, struct reader *r);

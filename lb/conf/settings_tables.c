@@ -2,7 +2,10 @@
 #include "conf/settings_rows.h"
 
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
-static const char *const access_words[] = {"off", "stderr", "stdout", NULL};
+static const char *const access_words[] = {"off", "stderr", "stdout", "syslog", "syslog:", NULL};
+static const char *const error_words[] = {"stderr", "syslog", "syslog:", NULL};
+static const char *const facility_words[] = {"user",   "daemon", "auth",   "authpriv", "local0", "local1", "local2",
+                                             "local3", "local4", "local5", "local6",   "local7", NULL};
 static const char *const escape_words[] = {"text", "json", NULL};
 static const char *const proxy_words[] = {"off", "required", NULL}; /* enum proxy_protocol */
 static const char *const signal_words[] = {"TERM", "QUIT", "INT", NULL};
@@ -219,7 +222,12 @@ const struct option_table application_table = {
 
 #define G2(member) offsetof(struct log_settings, member)
 static const struct option log_rows[] = {
-    ROW_PATH("file", G2(file), NULL, "Error log. Unset: standard error, where service managers look for it."),
+    {.key = "file",
+     .type = OPT_PATH,
+     .offset = G2(file),
+     .words = error_words,
+     .help = "Error log: a file, \"stderr\", or a syslog server as in access. Unset: standard error, where service "
+             "managers look for it. A line that a syslog server does not take is lost; the next one says how many were."},
     ROW_ENUM("level", G2(level), "info", level_words,
              "What is worth a line. \"debug\" is for finding a fault, not for a busy site."),
     {.key = "access",
@@ -228,8 +236,12 @@ static const struct option log_rows[] = {
      .def = "off",
      .words = access_words,
      .help =
-         "Access log: a file, \"stdout\", \"stderr\" or \"off\". Off by default: metrics count every request "
-         "anyway, and a log of visitors is personal data that one should decide to keep."},
+         "Access log: a file, \"stdout\", \"stderr\", \"off\", or a syslog server (RFC 5424, a datagram a line): "
+         "\"syslog\" for /dev/log, \"syslog:unix:/path\" or \"syslog:10.0.0.5:514\" for UDP. A server that takes no "
+         "line for a second loses what waits, counted as access_log_dropped_lines_total; requests never wait for it. Off "
+         "by default: metrics count every request anyway, and a log of visitors is personal data that one should decide "
+         "to keep."},
+    ROW_ENUM("syslog_facility", G2(syslog_facility), "local0", facility_words, "Facility of lines that go to a syslog server."),
     {.key = "access_format",
      .type = OPT_STRING,
      .offset = G2(access_format),

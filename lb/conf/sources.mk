@@ -10,6 +10,6 @@ lb_conf_sources = \
 	lb/conf/reader.c lb/conf/reader_places.c lb/conf/reader.h \
 	lb/conf/settings.c lb/conf/settings.h \
 	lb/conf/settings_tls.h lb/conf/settings_tables_tls.c lb/conf/settings_check_tls.c \
-	lb/conf/settings_check_answer.c lb/conf/settings_check_cluster.c lb/conf/settings_check.c lb/conf/settings_check.h \
+	lb/conf/settings_check_answer.c lb/conf/settings_check_cluster.c lb/conf/settings_syslog.c lb/conf/settings_check.c lb/conf/settings_check.h \
 	lb/conf/cron.c lb/conf/cron.h lb/conf/settings_scale.h lb/conf/settings_tables_scale.c lb/conf/settings_check_scale.c \
 	lb/conf/settings_rows.h lb/conf/settings_tables.c lb/conf/settings_tables_cluster.c lb/conf/settings_tables_h2.c

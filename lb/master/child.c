@@ -75,12 +75,14 @@ pid_t child_fork_plain(bool ignore_terminal)
 
 static void close_foreign(const struct child_plan *plan)
 {
-    int n = plan->keep_count, *keep = must(malloc(sizeof *keep * (size_t)(n + 2)));
+    int n = plan->keep_count, *keep = must(malloc(sizeof *keep * (size_t)(n + 3)));
     if (n)
         memcpy(keep, plan->keep, sizeof *keep * (size_t)n);
     keep[n++] = plan->logs->error_fd;
     if (plan->logs->access_fd >= 0)
         keep[n++] = plan->logs->access_fd;
+    if (plan->logs->syslog_fd >= 0)
+        keep[n++] = plan->logs->syslog_fd;
     child_close_others(keep, n);
     free(keep);
 }
@@ -90,7 +92,7 @@ static void become(const struct child_plan *plan, pid_t master)
     char title[96];
     snprintf(title, sizeof title, "coxswain: %s", plan->role);
     launch_set_title(plan->launch, title);
-    log_init(str_dup(str_of(plan->role)), plan->logs->error_fd, (enum log_level)plan->settings->log.level);
+    logs_begin(plan->logs, str_dup(str_of(plan->role)), plan->settings);
     close_foreign(plan);
     if (!privileges_drop(plan->privileges)) {
         log_error("cannot become user \"%s\": %m", plan->privileges->user);

@@ -138,6 +138,7 @@ static pid_t fork_proxy(struct master *m, struct proxy_role *role)
         plan.privileges = &m->privileges;
     }
     role->access_fd = plan.logs->access_fd;
+    role->access_syslog = plan.logs->access_syslog;
     pid_t pid = child_fork(&plan);
     if (pid == 0)
         exit(proxy_main(role));

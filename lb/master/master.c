@@ -132,7 +132,8 @@ static void unwatch_signals(struct master *m)
 
 void master_tell_logs(struct master *m)
 {
-    int fds[2] = {m->logs.error_fd, m->logs.access_fd};
+    /* A socket says that there is nothing to be opened again. */
+    int fds[2] = {m->logs.syslog_fd >= 0 ? m->logs.syslog_fd : m->logs.error_fd, m->logs.access_fd};
     int count = m->logs.access_fd >= 0 ? 2 : 1;
     generations_tell(m, CHANNEL_LOG_FD, STR(""), fds, count);
     orchestrator_tell(m, CHANNEL_LOG_FD, STR(""), fds, 1);
@@ -146,7 +147,7 @@ void master_reopen_logs(struct master *m)
     if (logs_open(m->settings, &next, &error)) {
         logs_close(&m->logs);
         m->logs = next;
-        log_set_fd(m->logs.error_fd);
+        logs_begin(&m->logs, "master", m->settings);
         master_tell_logs(m);
         log_info("logs opened again");
     } else {
@@ -254,7 +255,7 @@ static int load(struct master *m, struct buf *error)
         return EXIT_CONFIG;
     if (!logs_open(m->settings, &m->logs, error))
         return EXIT_OS;
-    log_init("master", m->logs.error_fd, (enum log_level)m->settings->log.level);
+    logs_begin(&m->logs, "master", m->settings);
     m->max_clusters = (uint32_t)m->settings->max_clusters;
     m->max_endpoints = (uint32_t)m->settings->max_endpoints;
     return EXIT_OK;
@@ -408,6 +409,7 @@ static void fini(struct master *m)
     if (m->pid_file)
         pid_file_remove(m->pid_file);
     free(m->pid_file);
+    log_set_syslog(NULL);
     logs_close(&m->logs);
     buf_fini(&m->reload.errors);
     buf_fini(&m->upgrade.check_output);
@@ -430,7 +432,7 @@ static int start(struct master *m, const struct master_options *options, struct 
     if (code != EXIT_OK)
         return code;
     bool wants_daemon = !adopting && (options->daemon || m->settings->daemon);
-    if (wants_daemon && !daemon_fork(&m->daemon, m->logs.error_fd == 2))
+    if (wants_daemon && !daemon_fork(&m->daemon, m->logs.error_fd == 2 && !m->logs.error_syslog))
         return EXIT_OS;
     /* After the fork into the background: an epoll instance belongs to its process. */
     if (!loop_init(&m->loop))
@@ -449,7 +451,7 @@ int master_run(struct launch *launch, const struct master_options *options)
     struct master m = {.magic = MASTER_MAGIC,
                        .launch = launch,
                        .config_file = options->config_file,
-                       .logs = {2, -1},
+                       .logs = {.error_fd = 2, .access_fd = -1, .syslog_fd = -1},
                        .past_fd = -1,
                        .published = {-1, -1},
                        .tls = {.fd = -1},

@@ -116,7 +116,7 @@ static void succeed(struct master *m)
         r->tls_fd = -1;
         logs_close(&m->logs);
         m->logs = r->logs;
-        log_init("master", m->logs.error_fd, (enum log_level)m->settings->log.level);
+        logs_begin(&m->logs, "master", m->settings);
         master_tell_logs(m);
         listeners_close_unused(&m->listeners, m->settings);
     }

@@ -226,8 +226,8 @@ static bool handle(struct orch *o, struct channel_message *m)
         return orch_on_admin(o, m);
     case CHANNEL_LOG_FD:
         if (m->fd_count > 0 && m->fds[0] >= 0) {
-            log_set_fd(m->fds[0]);
-            m->fds[0] = -1; /* it stays open as the log */
+            log_reopen(m->fds[0]);
+            m->fds[0] = -1;
         }
         return true;
     case CHANNEL_TLS_FILES:

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "proxy/access_format.h"
+#include "proxy/access_syslog.h"
 #include "proxy/proxy.h"
 
 /* Texts are cut, and escaping makes four bytes of one at most: so a line has room by construction, and
@@ -114,8 +115,38 @@ static void on_buffer_back(struct worker *w, struct mail *m)
 {
     struct pworker *pw = pworker_of(w);
     struct access_buffer *b = CONTAINER_OF(m, struct access_buffer, mail);
+    ledger_add(&pw->ledger.row->log_dropped, b->lost);
+    b->lost = 0;
     b->next = pw->log_free;
     pw->log_free = b;
+}
+
+void access_give_back(struct access_buffer *b)
+{
+    b->len = b->sent = 0;
+    b->mail.fn = on_buffer_back;
+    mailbox_send(&b->pw->w.mailbox, &b->mail);
+}
+
+uint64_t access_count_lines(const struct access_buffer *b, size_t from)
+{
+    uint64_t n = 0;
+    for (size_t i = from; i < b->len; i++)
+        n += b->data[i] == '\n';
+    return n;
+}
+
+static void write_out(struct access_buffer *b)
+{
+    for (size_t done = 0; done < b->len;) {
+        ssize_t put_bytes = write(b->pw->proxy->access_fd, b->data + done, b->len - done);
+        if (put_bytes <= 0) {
+            LOG_LIMITED(LOG_ERROR, 1, "access log: write failed, %zu bytes lost", b->len - done);
+            b->lost = access_count_lines(b, done);
+            return;
+        }
+        done += (size_t)put_bytes;
+    }
 }
 
 /* Control thread. */
@@ -123,17 +154,12 @@ static void on_buffer_full(struct worker *none, struct mail *m)
 {
     struct access_buffer *b = CONTAINER_OF(m, struct access_buffer, mail);
     (void)none;
-    for (size_t done = 0; done < b->len;) {
-        ssize_t put_bytes = write(b->pw->proxy->access_fd, b->data + done, b->len - done);
-        if (put_bytes <= 0) {
-            LOG_LIMITED(LOG_ERROR, 1, "access log: write failed, %zu bytes lost", b->len - done);
-            break;
-        }
-        done += (size_t)put_bytes;
+    if (b->pw->proxy->access_syslog) {
+        access_syslog_take(b->pw->proxy->access_syslog, b);
+        return;
     }
-    b->len = 0;
-    b->mail.fn = on_buffer_back;
-    mailbox_send(&b->pw->w.mailbox, &b->mail);
+    write_out(b);
+    access_give_back(b);
 }
 
 void access_flush(struct pworker *pw)
@@ -158,7 +184,8 @@ static struct access_buffer *buffer_of(struct pworker *pw, size_t room)
         pw->log = malloc(sizeof *pw->log);
         if (pw->log) {
             pw->log->pw = pw;
-            pw->log->len = 0;
+            pw->log->len = pw->log->sent = 0;
+            pw->log->lost = 0;
             pw->log_made++;
         }
     }

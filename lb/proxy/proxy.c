@@ -3,11 +3,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/panic.h"
+#include "proxy/access_syslog.h"
 #include "run/channel.h"
 
 #define TICK_MS          1000
@@ -66,12 +68,15 @@ static void on_orchestrator_up(struct proxy *p, struct channel_message *m)
 static void on_log_fds(struct proxy *p, struct channel_message *m)
 {
     int error_fd = take_fd(m, 0), access_fd = take_fd(m, 1);
-    if (error_fd >= 0) {
-        dup2(error_fd, STDERR_FILENO);
-        close(error_fd);
-    }
+    struct stat st;
+    if (error_fd >= 0)
+        log_reopen(error_fd);
     if (access_fd < 0)
         return;
+    if (p->access_syslog || fstat(access_fd, &st) != 0 || S_ISSOCK(st.st_mode)) {
+        close(access_fd); /* of another config: this generation ends as it began */
+        return;
+    }
     if (p->access_fd >= 0)
         close(p->access_fd);
     p->access_fd = access_fd;
@@ -196,6 +201,8 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
         !guards_create(p->settings, &p->guards) ||
         !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
+    if (role->access_syslog && !(p->access_syslog = access_syslog_create(role->access_syslog, &p->loop)))
+        return false;
     set_session_limit(p);
     timer_init(&p->tick, &p->loop, on_tick, p);
     timer_arm(&p->tick, TICK_MS);
@@ -209,6 +216,7 @@ static void tear_down(struct proxy *p)
         pthread_join(p->workers[i].w.thread, NULL);
     guards_stop(p->guards);
     mailbox_run(&p->mailbox, NULL); /* the last lines of the access log */
+    access_syslog_destroy(&p->access_syslog);
     for (int i = 0; i < p->worker_count; i++)
         mailbox_run(&p->workers[i].w.mailbox,
                     &p->workers[i].w); /* buffers and topologies that came too late */

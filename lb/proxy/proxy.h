@@ -51,6 +51,8 @@ struct access_buffer {
     struct pworker *pw;
     struct access_buffer *next;
     size_t len;
+    size_t sent;   /* of it, when lines go one by one */
+    uint64_t lost; /* lines, for the worker to count */
     char data[ACCESS_BUFFER_BYTES];
 };
 
@@ -144,6 +146,7 @@ struct proxy {
     bool waits_for_guards;
     bool ready_sent, draining;
     int workers_done;
+    struct access_syslog *access_syslog; /* owned; NULL: lines go to access_fd as they are */
     _Atomic int access_fd;      /* -1: off; the control thread writes it, workers look whether there is one */
     struct secure_files secure; /* certificates; the control thread's */
     struct clients *clients;    /* owned; connections per client address */

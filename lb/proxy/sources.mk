@@ -1,4 +1,4 @@
-lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_format.c lb/proxy/access_format.h lb/proxy/affinity.c lb/proxy/affinity.h lb/proxy/back_fcgi.c lb/proxy/back_files.c lb/proxy/back_h1.c \
+lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_syslog.c lb/proxy/access_syslog.h lb/proxy/access_format.c lb/proxy/access_format.h lb/proxy/affinity.c lb/proxy/affinity.h lb/proxy/back_fcgi.c lb/proxy/back_files.c lb/proxy/back_h1.c \
 	lb/proxy/match.c lb/proxy/match.h lb/proxy/change.c lb/proxy/change_back.c lb/proxy/change.h lb/proxy/routing.c lb/proxy/routing.h \
 	lb/proxy/mirror.c lb/proxy/mirror.h \
 	lb/proxy/choose.c lb/proxy/compress.c lb/proxy/compress.h lb/proxy/choose.h lb/proxy/clients.c lb/proxy/clients.h lb/proxy/exchange.c lb/proxy/exchange.h lb/proxy/exchange_body.c lb/proxy/exchange_end.c \

@@ -32,6 +32,8 @@ struct listener_fds {
                     */
 };
 
+struct syslog;
+
 struct proxy_role {
     const struct settings *settings;
     uint64_t generation;
@@ -41,7 +43,9 @@ struct proxy_role {
     int ledger_fd;                  /* read-write until sealed */
     int topology_fd;                /* sealed memfd of the topology to start from */
     int access_fd;                  /* access log, -1: off */
-    int tls_fd;                     /* the files of TLS (run/bundle.h); kept open by the proxy */
+    const struct syslog
+        *access_syslog; /* where it goes instead of a file (base/syslog.h); NULL: to the file */
+    int tls_fd;         /* the files of TLS (run/bundle.h); kept open by the proxy */
     const struct ticket_keys *tickets;
 };
 
