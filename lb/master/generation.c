@@ -108,7 +108,7 @@ static int listener_fd_count(const struct listener_fds *l, size_t n)
 static int *kept_fds(const struct proxy_role *role, int *out_count)
 {
     size_t n = role->settings->listeners.count;
-    int *keep = must(calloc((size_t)listener_fd_count(role->listeners, n) + 4, sizeof *keep)), at = 0;
+    int *keep = must(calloc((size_t)listener_fd_count(role->listeners, n) + 5, sizeof *keep)), at = 0;
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < role->listeners[i].count; k++)
             keep[at++] = role->listeners[i].fds[k];
@@ -116,6 +116,7 @@ static int *kept_fds(const struct proxy_role *role, int *out_count)
     keep[at++] = role->ledger_fd;
     keep[at++] = role->topology_fd;
     keep[at++] = role->tls_fd;
+    keep[at++] = role->places_fd;
     *out_count = at;
     return keep;
 }
@@ -151,6 +152,20 @@ static int worker_count(const struct settings *s)
     return s->workers > 0 ? (int)s->workers : processors_usable();
 }
 
+static void give_row(struct master *m, struct proxy_role *role)
+{
+    int row = m->places.base ? places_enter(&m->places, role->generation) : -1;
+    role->places_fd = row < 0 ? -1 : m->places_fd;
+    role->places_row = row < 0 ? 0 : (uint32_t)row;
+}
+
+/* Its process is gone, or never was. */
+static void take_row(struct master *m, uint64_t generation)
+{
+    if (m->places.base)
+        places_leave(&m->places, generation);
+}
+
 bool generation_start(struct master *m, const struct settings *s)
 {
     struct generations *gs = &m->generations;
@@ -169,12 +184,14 @@ bool generation_start(struct master *m, const struct settings *s)
     role.listeners = listeners_of(&m->listeners, s);
     role.ledger_fd =
         ledger_create(role.generation, (uint32_t)role.workers, m->max_clusters, m->max_endpoints);
+    give_row(m, &role);
     pid_t pid = role.ledger_fd >= 0 ? fork_proxy(m, &role) : -1;
     if (pid < 0)
         log_error("cannot start proxy %llu: %m", (unsigned long long)role.generation);
     free(role.listeners);
     close(ends[1]);
     if (pid < 0) {
+        take_row(m, role.generation);
         close(ends[0]);
         if (role.ledger_fd >= 0)
             close(role.ledger_fd);
@@ -352,6 +369,7 @@ void generation_on_exit(struct generation *g, int status)
     struct master *m = g->master;
     bool was_starting = m->generations.starting == g, was_serving = m->generations.serving == g;
     describe_exit(g, status);
+    take_row(m, g->number);
     fold(g);
     if (was_starting)
         m->generations.starting = NULL;

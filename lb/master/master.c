@@ -208,6 +208,14 @@ static bool make_topology(struct master *m)
     return m->published.fd >= 0;
 }
 
+/* Without it each generation counts max_in_flight for itself: a pity, and no reason to stop. */
+static void make_places(struct master *m, int fd)
+{
+    m->places_fd = fd >= 0 ? fd : places_create(m->max_endpoints);
+    if (m->places_fd < 0 || !places_open(&m->places, m->places_fd, 0))
+        log_warn("max_in_flight holds for each generation alone: %m");
+}
+
 static bool make_past(struct master *m)
 {
     m->past_fd = ledger_past_create(m->max_clusters, m->max_endpoints);
@@ -280,6 +288,7 @@ static int start_fresh(struct master *m, const struct master_options *options, s
     int code = bind_all(m, error);
     if (code != EXIT_OK)
         return code;
+    make_places(m, -1);
     if (!make_past(m) || !make_topology(m)) {
         buf_printf(error, "cannot make shared memory: %s\n", strerror(errno));
         return EXIT_OS;
@@ -335,6 +344,7 @@ static void adopt_memory(struct master *m, const struct upgrade_state *s)
     }
     m->settings->max_clusters = m->max_clusters;
     m->settings->max_endpoints = m->max_endpoints;
+    make_places(m, s->places_fd);
 }
 
 static void adopt_children(struct master *m, struct upgrade_state *s)
@@ -409,6 +419,9 @@ static void fini(struct master *m)
     if (m->pid_file)
         pid_file_remove(m->pid_file);
     free(m->pid_file);
+    places_close(&m->places);
+    if (m->places_fd >= 0)
+        close(m->places_fd);
     log_set_syslog(NULL);
     logs_close(&m->logs);
     buf_fini(&m->reload.errors);
@@ -451,6 +464,7 @@ int master_run(struct launch *launch, const struct master_options *options)
     struct master m = {.magic = MASTER_MAGIC,
                        .launch = launch,
                        .config_file = options->config_file,
+                       .places_fd = -1,
                        .logs = {.error_fd = 2, .access_fd = -1, .syslog_fd = -1},
                        .past_fd = -1,
                        .published = {-1, -1},

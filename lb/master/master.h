@@ -18,6 +18,7 @@
 #include "master/launch.h"
 #include "master/listeners.h"
 #include "master/logs.h"
+#include "topo/places.h"
 #include "master/members.h"
 #include "master/orchestrator.h"
 #include "master/privileges.h"
@@ -41,6 +42,8 @@ struct master {
     struct settings *settings; /* owned; in force */
     struct privileges privileges;
     struct logs logs;
+    int places_fd; /* of all generations; -1: none */
+    struct places places;
     struct listener_set listeners;
     int past_fd; /* owned */
     struct ledger_past past;

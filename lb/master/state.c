@@ -16,13 +16,18 @@ enum state_tag {
     TAG_CONTROL_PATH,
     TAG_LIMITS,
     TAG_EXECUTABLE,
-    TAG_TICKETS
+    TAG_TICKETS,
+    TAG_PLACES
 };
 
 void state_init(struct upgrade_state *s)
 {
-    *s = (struct upgrade_state){
-        .orchestrator_fd = -1, .past_fd = -1, .topology_fd = -1, .control_fd = -1, .waiter_fd = -1};
+    *s = (struct upgrade_state){.orchestrator_fd = -1,
+                                .places_fd = -1,
+                                .past_fd = -1,
+                                .topology_fd = -1,
+                                .control_fd = -1,
+                                .waiter_fd = -1};
 }
 
 void state_fini(struct upgrade_state *s)
@@ -129,6 +134,8 @@ static void put_singles(const struct upgrade_state *s, struct buf *b, struct buf
     put_fd(b, s->control_fd);
     put_fd(b, s->waiter_fd);
     put_record(out, TAG_DESCRIPTORS, b);
+    put_fd(b, s->places_fd);
+    put_record(out, TAG_PLACES, b);
     buf_pack_str(b, str_of(s->control_path));
     put_record(out, TAG_CONTROL_PATH, b);
     buf_pack_str(b, str_of(s->executable));
@@ -259,6 +266,8 @@ static bool take_record(uint64_t tag, struct str in, struct upgrade_state *s)
         return take_text(&in, &s->executable);
     case TAG_LIMITS:
         return unpack_u64(&in, &s->files_soft) && unpack_u64(&in, &s->files_hard);
+    case TAG_PLACES:
+        return take_fd(&in, &s->places_fd);
     case TAG_TICKETS: /* of another size: of another version, whose tickets we could not open */
         s->has_tickets = in.n == sizeof s->tickets;
         if (s->has_tickets)
@@ -305,6 +314,7 @@ void state_each_fd(const struct upgrade_state *s, void (*fn)(void *ctx, int fd),
         each(fn, ctx, s->members[i].output_fd);
     each(fn, ctx, s->orchestrator_fd);
     each(fn, ctx, s->past_fd);
+    each(fn, ctx, s->places_fd);
     each(fn, ctx, s->topology_fd);
     each(fn, ctx, s->control_fd);
     each(fn, ctx, s->waiter_fd);

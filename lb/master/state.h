@@ -50,6 +50,7 @@ struct upgrade_state {
     int orchestrator_fd;
     uint64_t last_generation, last_epoch;
     int past_fd, topology_fd, control_fd, waiter_fd; /* -1: none */
+    int places_fd;                                   /* likewise */
     char *control_path;                              /* owned */
     char *executable;                                /* owned; the path to upgrade from */
     uint64_t files_soft, files_hard;

@@ -90,6 +90,7 @@ static void collect(struct master *m, struct upgrade_state *s)
     s->last_generation = m->generations.last;
     s->last_epoch = m->orchestrator.epoch;
     s->past_fd = m->past_fd;
+    s->places_fd = m->places_fd;
     s->topology_fd = published_fd(&m->published);
     s->control_fd = m->control.fd;
     s->control_path = str_dup(str_of(m->control.path));

@@ -40,8 +40,8 @@ static int pick(struct exchange *x)
         int index = balance_pick(x->cluster, &x->balance);
         if (index < 0 || !x->opt->max_in_flight)
             return index;
-        struct gate *g = &x->pw->proxy->gates.endpoints[x->cluster->endpoints[index].slot];
-        x->place_taken = gate_take(g, x->opt->max_in_flight);
+        x->place_taken = places_take(&x->pw->proxy->gates.places, x->cluster->endpoints[index].slot,
+                                     x->opt->max_in_flight);
         if (x->place_taken)
             return index;
     }
@@ -80,7 +80,7 @@ void choose_done(struct exchange *x)
     if (!x->place_taken)
         return;
     x->place_taken = false;
-    gate_give(gate_of(x));
+    places_give(&x->pw->proxy->gates.places, x->endpoint->slot);
     hold_freed(x->pw, x->cluster->slot);
 }
 
@@ -88,8 +88,8 @@ bool choose_has_room(struct exchange *x)
 {
     const struct cluster *c = x->cluster;
     for (uint32_t i = 0; i < c->candidate_count; i++) {
-        const struct gate *g = &x->pw->proxy->gates.endpoints[c->endpoints[c->candidates[i]].slot];
-        if (!gate_is_full(g, x->opt->max_in_flight))
+        if (!places_is_full(&x->pw->proxy->gates.places, c->endpoints[c->candidates[i]].slot,
+                            x->opt->max_in_flight))
             return true;
     }
     return false;

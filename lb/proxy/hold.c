@@ -8,6 +8,8 @@
 #include "proxy/routing.h"
 #include "proxy/wave.h"
 
+#define LOOK_MS 50 /* for what another generation frees */
+
 static struct hold_room *room_of(struct pworker *pw, uint32_t slot)
 {
     struct hold_room *room = &pw->hold_rooms[slot];
@@ -108,6 +110,17 @@ static bool may_have_room(struct exchange *x)
     return x->cluster->candidate_count && (wave_is_for(x) || choose_has_room(x));
 }
 
+/* Other generations tell nobody here what they free, so it is looked for while they live. */
+static void on_look(struct deadline *d)
+{
+    struct pworker *pw = CONTAINER_OF(d, struct pworker, hold_look);
+    if (list_is_empty(&pw->rooms))
+        return;
+    if (places_are_shared(&pw->proxy->gates.places))
+        worker_deadline(&pw->w, d, LOOK_MS);
+    hold_release(pw);
+}
+
 enum reason hold_add(struct exchange *x)
 {
     struct pworker *pw = x->pw;
@@ -127,6 +140,8 @@ enum reason hold_add(struct exchange *x)
     atomic_thread_fence(memory_order_seq_cst);
     if (may_have_room(x))
         hold_freed(pw, x->cluster->slot); /* it came free while we came in */
+    if (x->opt->max_in_flight && !pw->hold_look.at_ms && places_are_shared(&pw->proxy->gates.places))
+        worker_deadline(&pw->w, &pw->hold_look, LOOK_MS);
     wakes_tell(x, x->cluster, x->cluster->candidate_count ? WAKE_SATURATED : WAKE_HELD);
     return REASON_OK;
 }
@@ -301,6 +316,7 @@ bool hold_init(struct pworker *pw, uint32_t max_clusters)
     list_init(&pw->rooms);
     list_init(&pw->rooms_due);
     run_node_init(&pw->hold_run, on_run);
+    deadline_init(&pw->hold_look, on_look);
     pw->hold_rooms = calloc(max_clusters, sizeof *pw->hold_rooms);
     return pw->hold_rooms != NULL;
 }

@@ -201,6 +201,8 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
         !guards_create(p->settings, &p->guards) ||
         !gates_init(&p->gates, p->ledger.header->max_clusters, p->ledger.header->max_endpoints))
         return false;
+    if (role->places_fd >= 0 && !gates_share(&p->gates, role->places_fd, role->places_row))
+        log_warn("max_in_flight holds for this generation alone");
     if (role->access_syslog && !(p->access_syslog = access_syslog_create(role->access_syslog, &p->loop)))
         return false;
     set_session_limit(p);

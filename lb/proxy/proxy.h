@@ -89,6 +89,7 @@ struct pworker {
     struct hold_room *hold_rooms; /* owned; one per cluster slot */
     struct list rooms, rooms_due; /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
+    struct deadline hold_look; /* when to look for places that another generation freed */
     struct uplink_pool pool;
     struct secure secure;                       /* TLS */
     struct field *fields;                       /* MESSAGE_FIELDS_MAX, lent to backs for answer heads */

@@ -42,7 +42,9 @@ struct proxy_role {
     int master_fd;                  /* M-P channel */
     int ledger_fd;                  /* read-write until sealed */
     int topology_fd;                /* sealed memfd of the topology to start from */
-    int access_fd;                  /* access log, -1: off */
+    int places_fd;                  /* max_in_flight of all generations (topo/places.h), -1: for itself */
+    uint32_t places_row;
+    int access_fd; /* access log, -1: off */
     const struct syslog
         *access_syslog; /* where it goes instead of a file (base/syslog.h); NULL: to the file */
     int tls_fd;         /* the files of TLS (run/bundle.h); kept open by the proxy */

@@ -42,7 +42,7 @@ bool balance_is_barred(const struct cluster *c, struct balance_request *r, uint3
     if ((r->checks & CHECK_EJECTED) &&
         gate_is_ejected(&r->gates->endpoints[e->slot], e->mark, r->now_ns / NS_PER_MS))
         return true;
-    if (!(r->checks & CHECK_FULL) || !gate_is_full(&r->gates->endpoints[e->slot], c->options.max_in_flight))
+    if (!(r->checks & CHECK_FULL) || !places_is_full(&r->gates->places, e->slot, c->options.max_in_flight))
         return false;
     r->saw_full = true;
     return true;

@@ -55,7 +55,7 @@ struct balance_request {
 };
 
 /* Index into cluster->endpoints, -1 when nothing is left (all were tried, or there is none), BALANCE_FULL
- * when what is left is at max_in_flight. The caller takes the place (gate_take) and picks again when another
+ * when what is left is at max_in_flight. The caller takes the place (places_take) and picks again when another
  * worker was faster. */
 int balance_pick(const struct cluster *c, struct balance_request *r);
 

@@ -10,8 +10,11 @@ bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints)
                             max_endpoints * sizeof(struct gate) + max_clusters * sizeof(struct gate_cluster)};
     void *base =
         mmap(NULL, g->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
+    if (base == MAP_FAILED || !places_open_private(&g->places, max_endpoints)) {
+        if (base != MAP_FAILED)
+            munmap(base, g->bytes);
         return false;
+    }
     g->base = base;
     g->endpoints = base;
     g->clusters = (struct gate_cluster *)(void *)(g->endpoints + max_endpoints);
@@ -22,22 +25,22 @@ void gates_fini(struct gates *g)
 {
     if (g->base)
         munmap(g->base, g->bytes);
+    places_close(&g->places);
     *g = (struct gates){.base = NULL};
 }
 
-bool gate_take(struct gate *g, int64_t max)
+bool gates_share(struct gates *g, int places_fd, uint32_t row)
 {
-    uint32_t n = atomic_load_explicit(&g->taken, memory_order_relaxed);
-    while (n < (uint64_t)max)
-        if (atomic_compare_exchange_weak_explicit(&g->taken, &n, n + 1, memory_order_relaxed,
-                                                  memory_order_relaxed))
-            return true;
-    return false;
-}
-
-void gate_give(struct gate *g)
-{
-    atomic_fetch_sub_explicit(&g->taken, 1, memory_order_seq_cst);
+    struct places shared;
+    if (!places_open(&shared, places_fd, row))
+        return false;
+    if (shared.max_endpoints < g->places.max_endpoints) { /* made for another size */
+        places_close(&shared);
+        return false;
+    }
+    places_close(&g->places);
+    g->places = shared;
+    return true;
 }
 
 /* ---- ejection: off the usual path; a lost update between workers costs one failure more or less ---- */

@@ -1,14 +1,13 @@
 /* gate: what the workers of one generation must tell each other about an endpoint beyond the ledger: how much
- * of its max_in_flight is taken, and whether real traffic found it broken (passive ejection).
+ * of its max_in_flight is taken (by other generations, too: places.h), and whether real traffic found it
+ * broken (passive ejection).
  *
- * One segment in the proxy's memory, one cache line an endpoint slot, made with the proxy and freed with it:
- * a new generation starts with its own, empty one, so that nothing has to be mended when a process dies;
- * during a reload an endpoint may carry max_in_flight requests of each living generation. The line is written
- * only for clusters with max_in_flight and when something failed; healthy traffic without a limit reads it at
- * most. Any worker.
+ * What was found broken is one segment in the proxy's memory, one cache line an endpoint slot, made with the
+ * proxy and freed with it: a new generation starts with its own, empty one. The line is written only when
+ * something failed; healthy traffic reads it at most. Any worker.
  *
  * `mark` ties a line to the endpoint whose failures it tells of: a slot that was given to another endpoint
- * starts anew. `taken` needs none: a slot is given out again only when nothing is in flight. */
+ * starts anew. */
 #ifndef COX_TOPO_GATE_H
 #define COX_TOPO_GATE_H
 
@@ -16,16 +15,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "topo/places.h"
 #include "topo/topology.h"
 
 #define GATE_GROWTH_MAX 10 /* the n-th ejection in a row lasts n times eject_time, up to this */
 
 struct gate {
-    _Alignas(64) _Atomic uint32_t taken; /* attempts in flight that count against max_in_flight */
-    _Atomic uint32_t failures;           /* in a row */
-    _Atomic uint32_t times;              /* ejections in a row */
-    _Atomic uint32_t mark;               /* endpoint.mark of the last three and the next */
-    _Atomic uint64_t until_ms;           /* monotonic; ejected until then */
+    _Alignas(64) _Atomic uint32_t failures; /* in a row */
+    _Atomic uint32_t times;                 /* ejections in a row */
+    _Atomic uint32_t mark;                  /* endpoint.mark of the other three */
+    _Atomic uint64_t until_ms;              /* monotonic; ejected until then */
     /* outlier.c's, under gate_cluster.busy: counts at the last look, and since */
     uint64_t seen_attempts, seen_failures;
     uint32_t look_attempts, look_failures;
@@ -40,6 +39,7 @@ struct gate_cluster {
 struct gates {
     struct gate *endpoints;        /* by slot */
     struct gate_cluster *clusters; /* by slot */
+    struct places places;          /* of this process alone until gates_share */
     void *base;                    /* owned mapping; pages appear when they are written */
     size_t bytes;
 };
@@ -47,6 +47,9 @@ struct gates {
 /* False when memory is out. */
 bool gates_init(struct gates *g, uint32_t max_clusters, uint32_t max_endpoints)
     __attribute__((warn_unused_result));
+/* The places are those of all generations from now on; row is ours. Before workers start. False: they stay
+ * our own. */
+bool gates_share(struct gates *g, int places_fd, uint32_t row) __attribute__((warn_unused_result));
 void gates_fini(struct gates *g);
 
 static inline bool gate_is_ejected(const struct gate *g, uint32_t mark, uint64_t now_ms)
@@ -54,16 +57,6 @@ static inline bool gate_is_ejected(const struct gate *g, uint32_t mark, uint64_t
     return atomic_load_explicit(&g->until_ms, memory_order_relaxed) > now_ms &&
            atomic_load_explicit(&g->mark, memory_order_relaxed) == mark;
 }
-
-static inline bool gate_is_full(const struct gate *g, int64_t max)
-{
-    return atomic_load_explicit(&g->taken, memory_order_relaxed) >= (uint64_t)max;
-}
-
-/* One place of max; never overshot. False when there is none. */
-bool gate_take(struct gate *g, int64_t max) __attribute__((warn_unused_result));
-/* Sequentially consistent: whoever looks for waiting requests afterwards misses none (see proxy/hold.h). */
-void gate_give(struct gate *g);
 
 /* An attempt on this endpoint of the cluster failed by the server's or the network's fault. Not 0: it was
  * ejected now, until then. */

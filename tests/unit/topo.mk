@@ -14,3 +14,5 @@ unit_tests += tests/unit/topo/test_topology_file
 tests_unit_topo_test_topology_file_SOURCES = tests/unit/topo/test_topology_file.c tests/unit/topo/support.h
 unit_tests += tests/unit/topo/test_policies
 tests_unit_topo_test_policies_SOURCES = tests/unit/topo/test_policies.c tests/unit/topo/support.h
+unit_tests += tests/unit/topo/test_places
+tests_unit_topo_test_places_SOURCES = tests/unit/topo/test_places.c

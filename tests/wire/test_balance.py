@@ -1,7 +1,9 @@
 """Who gets a request: stickiness, hashing, limits and waiting for them, ejection, slow start."""
 
 import collections
+import os
 import re
+import signal
 import threading
 import time
 
@@ -259,6 +261,62 @@ def test_who_leaves_is_held_no_more(door, origins):
         poll(lambda: door.cluster("long")["held"] == 0, 5, "gone")
         gate.set()
         assert first.response().status == 200
+
+
+def limited(make_door, origin, **options):
+    return make_door(clusters=[cluster("c", origin.address, max_in_flight=2, **options), cluster("free", origin.address)],
+                     routes=[route("*", "c"), route("free.test", "free")], workers=2, drain_timeout="60s")
+
+
+def occupy(d, origin, count):
+    """So many requests are in flight until the gate opens."""
+    gate = threading.Event()
+    origin.script(lambda conn, r: (b"slow" not in r.target.encode() or gate.wait(30 * SLOW)) and conn.send(OK))
+    clients = [Client(d.port, timeout=30) for _ in range(count)]
+    for c in clients:
+        c.send(build(target="/slow"))
+    origin.wait(count)
+    return gate, clients
+
+
+def test_the_limit_holds_over_a_reload(make_door, make_origin):
+    """What the old generation still serves takes places of the new one; they come free with its answers."""
+    origin = make_origin()
+    d = limited(make_door, origin, hold_max=0)
+    gate, clients = occupy(d, origin, 2)
+    assert d.reload().returncode == 0
+    poll(lambda: d.status() and fetch(d.port, host="free.test").status == 200, 5)
+    r = fetch(d.port)
+    assert r.status == 503 and len(origin.requests) == 3  # of the new generation, and no server was asked
+    gate.set()
+    assert [c.response().status for c in clients] == [200, 200]
+    poll(lambda: fetch(d.port).status == 200, 5, "places are free again")
+
+
+def test_held_requests_go_on_when_the_old_generation_frees_places(make_door, make_origin):
+    origin = make_origin()
+    d = limited(make_door, origin, hold_max=10, hold_timeout="30s")
+    gate, clients = occupy(d, origin, 2)
+    assert d.reload().returncode == 0
+    with Client(d.port, timeout=30) as waiting:
+        waiting.send(build())
+        poll(lambda: d.cluster("c")["held"] == 1, 5, "held")
+        gate.set()
+        assert waiting.response().status == 200
+    assert [c.response().status for c in clients] == [200, 200]
+
+
+def test_places_of_a_killed_generation_come_back(make_door, make_origin):
+    origin = make_origin()
+    d = limited(make_door, origin, hold_max=0)
+    old = d.children("proxy")[0]
+    gate, _ = occupy(d, origin, 2)
+    assert d.reload().returncode == 0
+    assert fetch(d.port).status == 503
+    os.kill(old, signal.SIGKILL)
+    d.accept_restart()
+    poll(lambda: fetch(d.port).status == 200, 5, "the dead hold no places")
+    gate.set()
 
 
 def test_a_tunnel_takes_a_place(door, origins):

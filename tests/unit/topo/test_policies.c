@@ -238,11 +238,11 @@ static void full_endpoints_are_skipped(void **state)
         for (int i = 0; i < 6; i++) {
             int at = pick_key(f, 1);
             assert_in_range(at, 0, 2);
-            assert_true(gate_take(&f->gates.endpoints[at], 2));
+            assert_true(places_take(&f->gates.places, (uint32_t)at, 2));
         }
         assert_int_equal(pick(f), BALANCE_FULL);
-        assert_false(gate_take(&f->gates.endpoints[0], 2));
-        gate_give(&f->gates.endpoints[1]);
+        assert_false(places_take(&f->gates.places, 0, 2));
+        places_give(&f->gates.places, 1);
         assert_int_equal(pick(f), 1);
         struct balance_request r = request(f);
         r.tried[r.tried_count++] = 1; /* the free one was tried, the others are full: wait, do not give up */
@@ -429,8 +429,8 @@ static void a_full_tier_does_not_overflow(void **state)
     struct fixture *f = make_tiers(BALANCE_P2C, 0);
     f->options.max_in_flight = 1;
     build(f);
-    assert_true(gate_take(&f->gates.endpoints[0], 1));
-    assert_true(gate_take(&f->gates.endpoints[1], 1));
+    assert_true(places_take(&f->gates.places, 0, 1));
+    assert_true(places_take(&f->gates.places, 1, 1));
     assert_int_equal(pick(f), BALANCE_FULL);
     drop(f);
 }
