@@ -235,8 +235,8 @@ static const struct option cluster_option_rows[] = {
                  "this time, so that cold caches are not flooded. 0: at once."),
     ROW_INT("max_in_flight", O(max_in_flight), "0", 0, 1000000,
             "Most requests and tunnels in flight at each endpoint, over all workers; 0: no limit. When all have so many, "
-            "requests wait within hold_max and hold_timeout, the oldest first. While a reload drains the old generation "
-            "each of the two counts for itself."),
+            "requests wait within hold_max and hold_timeout, the oldest first. What an old generation still serves after a "
+            "reload counts, too."),
     ROW_DURATION("connect_timeout", O(connect_timeout_ms), "5s", MS(1), DAY,
                  "Longest wait for a connection to a server; another endpoint is tried after it."),
     ROW_DURATION(

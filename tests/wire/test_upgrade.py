@@ -126,6 +126,25 @@ def test_in_flight_over_an_upgrade_to_another_layout(make_door, origin, tmp_path
 
 
 @needs_next
+def test_max_in_flight_holds_over_an_upgrade(make_door, make_origin, tmp_path):
+    origin, gate, path = make_origin(), threading.Event(), str(tmp_path / "coxswain")
+    origin.script(lambda conn, r: gate.wait(30 * SLOW) and conn.send(OK))
+    install(COXSWAIN, path)
+    d = make_door(start=False, clusters=[cluster("c", origin.address, max_in_flight=1, hold_max=0)], routes=[route("*", "c")],
+                  drain_timeout="60s").start(path)
+    with Client(d.port, timeout=30) as c:
+        c.send(build())
+        origin.wait(1)
+        upgrade(d, NEXT, path)
+        poll(lambda: any(p["role"] == "proxy" and p["state"] == "draining" for p in d.status()["processes"]), 10, "the next serves")
+        assert fetch(d.port).status == 503
+        gate.set()
+        assert c.response().status == 200
+    poll(lambda: fetch(d.port).status == 200, 5, "the place is free")
+    d.accept_restart()
+
+
+@needs_next
 @pytest.mark.guard(60)
 def test_members_survive_an_upgrade_to_another_layout(make_door, tmp_path):
     path = str(tmp_path / "coxswain")

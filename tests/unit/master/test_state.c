@@ -37,6 +37,7 @@ static void fill(struct upgrade_state *s)
     s->last_generation = 8;
     s->last_epoch = 3;
     s->past_fd = 13;
+    s->places_fd = 16;
     s->topology_fd = 14;
     s->control_fd = 15;
     s->control_path = str_dup(STR("/run/x.sock"));
@@ -80,7 +81,8 @@ static void everything_comes_back(void **state)
     assert_int_equal(out.last_epoch, 3);
     assert_int_equal(out.files_hard, 4096);
     state_each_fd(&out, count_fd, &fds);
-    assert_int_equal(fds, 5 + 6 + 8 + 9 + 10 + 11 + 12 + 13 + 14 + 15);
+    assert_int_equal(fds, 5 + 6 + 8 + 9 + 10 + 11 + 12 + 13 + 14 + 15 + 16);
+    assert_int_equal(out.places_fd, 16);
     state_fini(&in);
     state_fini(&out);
     buf_fini(&bytes);
