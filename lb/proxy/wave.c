@@ -3,16 +3,16 @@
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 
-struct places {
+struct wave_places {
     uint32_t taken, all;
 };
 
-static struct places unpack(uint64_t word)
+static struct wave_places unpack(uint64_t word)
 {
-    return (struct places){(uint32_t)word, (uint32_t)(word >> 32)};
+    return (struct wave_places){(uint32_t)word, (uint32_t)(word >> 32)};
 }
 
-static uint64_t pack(struct places p)
+static uint64_t pack(struct wave_places p)
 {
     return (uint64_t)(p.all > WAVE_MAX ? WAVE_MAX : p.all) << 32 | p.taken;
 }
@@ -31,7 +31,7 @@ bool wave_take(struct exchange *x)
 {
     _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
     uint64_t old = atomic_load_explicit(word, memory_order_seq_cst);
-    struct places p;
+    struct wave_places p;
     do {
         p = unpack(old);
         if (!p.all) /* it begins; who is left of an earlier one is not in its way */
@@ -48,7 +48,7 @@ void wave_give(struct exchange *x, bool is_answered)
 {
     _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
-    struct places p;
+    struct wave_places p;
     if (!x->in_wave)
         return;
     x->in_wave = false;
@@ -73,7 +73,7 @@ void wave_tick(struct pworker *pw, const struct cluster *c)
     _Atomic uint64_t *word = word_of(pw->proxy, c);
     struct hold_room *room = &pw->hold_rooms[c->slot];
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
-    struct places p = unpack(old);
+    struct wave_places p = unpack(old);
     if (p.all && p.all == room->wave_seen) {
         p.all += first_wave(c);
         if (atomic_compare_exchange_strong(word, &old, pack(p)))
