@@ -15,18 +15,18 @@ struct places_header {
 
 #define HEADER_BYTES 4096
 
-_Static_assert(sizeof(struct place) == 64, "one cache line");
+_Static_assert(sizeof(struct places_line) == 64, "one cache line");
 _Static_assert(sizeof(struct places_header) <= HEADER_BYTES, "places begin on a page of their own");
 
 static size_t bytes_of(uint32_t max_endpoints)
 {
-    return HEADER_BYTES + (size_t)max_endpoints * sizeof(struct place);
+    return HEADER_BYTES + (size_t)max_endpoints * sizeof(struct places_line);
 }
 
 static void point(struct places *p, void *base, uint32_t max_endpoints)
 {
     *p = (struct places){.base = base, .bytes = bytes_of(max_endpoints), .max_endpoints = max_endpoints};
-    p->v = (struct place *)(void *)((char *)base + HEADER_BYTES);
+    p->v = (struct places_line *)(void *)((char *)base + HEADER_BYTES);
 }
 
 int places_create(uint32_t max_endpoints)
@@ -91,7 +91,7 @@ int places_enter(struct places *p, uint64_t generation)
     return -1;
 }
 
-static void take_back(struct place *place, uint32_t row)
+static void take_back(struct places_line *place, uint32_t row)
 {
     uint32_t held = atomic_exchange(&place->by[row], 0), n = atomic_load(&place->taken);
     while (held && !atomic_compare_exchange_weak(&place->taken, &n, n > held ? n - held : 0))
@@ -119,7 +119,7 @@ bool places_are_shared(const struct places *p)
 
 bool places_take(struct places *p, uint32_t slot, int64_t max)
 {
-    struct place *place = &p->v[slot];
+    struct places_line *place = &p->v[slot];
     uint32_t n = atomic_load_explicit(&place->taken, memory_order_relaxed);
     if (n >= (uint64_t)max)
         return false;
@@ -133,7 +133,7 @@ bool places_take(struct places *p, uint32_t slot, int64_t max)
 
 void places_give(struct places *p, uint32_t slot)
 {
-    struct place *place = &p->v[slot];
+    struct places_line *place = &p->v[slot];
     uint32_t n = atomic_load(&place->taken);
     while (n && !atomic_compare_exchange_weak(&place->taken, &n, n - 1))
         ;

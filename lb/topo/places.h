@@ -21,7 +21,7 @@
 
 #define PLACES_ROWS 15
 
-struct place {
+struct places_line {
     _Alignas(64) _Atomic uint32_t taken; /* in flight that count against max_in_flight */
     _Atomic uint32_t by[PLACES_ROWS];    /* of each generation */
 };
@@ -30,7 +30,7 @@ struct places_header;
 
 struct places {
     struct places_header *header; /* NULL: for one generation alone */
-    struct place *v;              /* by slot of the endpoint */
+    struct places_line *v;        /* by slot of the endpoint */
     uint32_t max_endpoints, row;
     void *base; /* owned mapping; pages appear when they are written */
     size_t bytes;
