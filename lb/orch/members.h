@@ -97,6 +97,7 @@ struct member {
     bool is_adopted;           /* was there before this orchestrator */
     bool is_drained_by_hand;   /* and stays so until it is gone or undrained */
     bool is_faulty;            /* drained for that */
+    bool is_closing;           /* drained, the last of its set: asked to stop once nobody can send it anything */
     bool is_crowded_out;       /* no capacity: its replacement waits for room, not for a back-off */
     char reason[128];          /* of the last change */
     struct member_port *ports; /* owned; as many as set->ports */

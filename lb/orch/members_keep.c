@@ -229,6 +229,15 @@ static void faulty_step(struct members *ms, struct member *m, uint64_t now)
 
 /* ---- one member's time ---- */
 
+/* Every proxy has the topology that says how it is now. */
+static bool is_known(struct members *ms, struct member *m)
+{
+    if (m->covered_number == 0 || (m->covered_number > ms->published && !ms->is_touched))
+        m->covered_number =
+            ms->published + (ms->is_touched ? 1 : 0); /* an edit may turn out to change nothing */
+    return ms->published >= m->covered_number && ms->ops->is_acknowledged(ms->ctx, m->covered_number);
+}
+
 /* Others serve in its place, and every proxy has the topology that says so. Only then does a count of zero
  * mean that nothing more will come. When there is no room for others, nobody will. */
 static bool is_covered(struct members *ms, struct member *m)
@@ -237,17 +246,34 @@ static bool is_covered(struct members *ms, struct member *m)
         m->covered_number = 0;
         return false;
     }
-    if (m->covered_number == 0 || (m->covered_number > ms->published && !ms->is_touched))
-        m->covered_number =
-            ms->published + (ms->is_touched ? 1 : 0); /* an edit may turn out to change nothing */
-    return ms->published >= m->covered_number && ms->ops->is_acknowledged(ms->ctx, m->covered_number);
+    return is_known(ms, m);
+}
+
+/* A draining endpoint still gets requests when there is no other. The last one is closed first: what comes
+ * from then on waits for its successor, and it is stopped once every proxy knows, and nothing is in flight. */
+static void close_last(struct members *ms, struct member *m)
+{
+    m->is_closing = true;
+    m->covered_number = 0;
+    member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "the last one is drained; what comes now waits");
+}
+
+static void closing_step(struct members *ms, struct member *m, uint64_t now)
+{
+    if ((!is_known(ms, m) || in_flight(ms, m) > 0) && now < m->drain_until_ns)
+        return;
+    m->is_closing = false;
+    stop_member(ms, m, "drained");
 }
 
 static void drain_step(struct members *ms, struct member *m, uint64_t now)
 {
-    if (is_covered(ms, m) && in_flight(ms, m) == 0)
-        stop_member(ms, m, "drained");
-    else if (now >= m->drain_until_ns)
+    if (is_covered(ms, m) && in_flight(ms, m) == 0) {
+        if (m->set->ready)
+            stop_member(ms, m, "drained");
+        else
+            close_last(ms, m);
+    } else if (now >= m->drain_until_ns)
         stop_member(ms, m, "drain_timeout is over");
 }
 
@@ -264,6 +290,8 @@ static void member_step(struct members *ms, struct member *m, uint64_t now)
     const bool is_late = m->state != MEMBER_ACTIVE && now - m->since_ns >= timeout_ns(m);
     if (m->state == MEMBER_IN_MAINTENANCE) {
         drain_step(ms, m, now);
+    } else if (m->is_closing) {
+        closing_step(ms, m, now);
     } else if (m->state == MEMBER_ACTIVE && m->down_ns) {
         faulty_step(ms, m, now);
     } else if (m->state < MEMBER_ACTIVE && is_late) {
@@ -283,7 +311,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t member_due(const struct member *m, uint64_t now)
 {
-    if (m->state == MEMBER_IN_MAINTENANCE)
+    if (m->state == MEMBER_IN_MAINTENANCE || m->is_closing)
         return now + MEMBERS_TICK_MS * NS_PER_MS;
     if (m->state == MEMBER_ACTIVE) { /* once that is over, it waits for others to be replaced */
         const uint64_t after = faulty_ns(m->set);

@@ -467,6 +467,44 @@ static void test_surplus_goes(void **state)
     assert_true(s->stop_was_drained);
 }
 
+static void step(struct script *s)
+{
+    s->now += MEMBERS_TICK_MS * MS;
+    (void)members_tick(s->members);
+    publish(s);
+}
+
+/* A draining endpoint still gets requests while there is no other, so the last one is closed before it is
+ * stopped, and what slipped in meanwhile is waited for. */
+static void test_the_last_one_is_closed_before_it_is_stopped(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    members_want(s->members, the_set(s), 1, "load");
+    turn(s);
+    change(s, s->started[1], COX_PHASE_TERMINATED, NULL);
+    const int stops = s->stop_count;
+    members_want(s->members, the_set(s), 0, "idle");
+    step(s);
+    step(s);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_OFF);
+    assert_int_equal(s->stop_count, stops);
+    const uint64_t known = s->acknowledged;
+    s->acknowledged = 0; /* a proxy that lags behind */
+    s->now += MEMBERS_TICK_MS * MS;
+    (void)members_tick(s->members);
+    assert_int_equal(s->stop_count, stops);
+    s->acknowledged = known;
+    s->in_flight = 1; /* something slipped in */
+    step(s);
+    assert_int_equal(s->stop_count, stops);
+    s->in_flight = 0;
+    step(s);
+    assert_int_equal(s->stop_count, stops + 1);
+    assert_true(s->stop_was_drained);
+}
+
 static void test_find_by_the_end_of_an_id(void **state)
 {
     struct script *s = *state;
@@ -630,6 +668,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drain_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undrain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_surplus_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_one_is_closed_before_it_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_find_by_the_end_of_an_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
         cmocka_unit_test_setup_teardown(test_set_is_found, setup, teardown),
