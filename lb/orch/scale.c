@@ -51,6 +51,9 @@ static void add_set(struct scale *s, struct member_set *set, uint64_t now)
                             .latency_p = {NAN, NAN, NAN},
                             .schedule_minute = UINT64_MAX,
                             .first_ns = now};
+    /* Records that nothing changed are written in turns. */
+    e->logged_ns = now - SCALE_LOG_MS * NS_PER_MS +
+                   (s->set_count - 1) % SCALE_TURNS * (SCALE_LOG_MS * NS_PER_MS / SCALE_TURNS);
     list_init(&e->reports);
     add_clusters(e);
     set->scale = e;

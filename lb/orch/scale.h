@@ -52,7 +52,7 @@ struct scale_ops {
     uint32_t (*slot)(void *ctx, struct str cluster);
     /* A cheap number that differs once anything arrived. */
     uint64_t (*arrivals)(void *ctx, uint32_t slot);
-    /* Ended and living generations together, integrals up to now_ns. False: a source could not be read. */
+    /* *out gets ended and living generations together, integrals up to now_ns. False: a source could not be read. */
     bool (*sum)(void *ctx, uint32_t slot, uint64_t now_ns, struct ledger_cluster_sum *out);
     void (*latency)(void *ctx, uint32_t slot, uint64_t buckets[LEDGER_HIST_BUCKETS]);
     /* Living generations, and how many of them can be read. */

@@ -11,6 +11,7 @@
 
 #define SCALE_PARTITIONS_MAX 256
 #define SCALE_FACTORS_MAX    16
+#define SCALE_TURNS          100 /* what is done seldom is spread over so many ticks */
 #define SCALE_STATE_MAX      (1u << 20) /* bytes of one scaler's state of one set */
 
 /* The words that are added up; the integrals first. */

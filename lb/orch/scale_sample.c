@@ -41,20 +41,19 @@ static void take_words(const struct ledger_cluster_sum *sum, uint64_t *w)
  * the difference is left for later; if it stays, the sums are others than they were. */
 static void add_words(struct scale_set *set, struct scale_cluster *c, const uint64_t *w, uint64_t now)
 {
-    bool is_behind = false;
     if (!c->has_last) {
         memcpy(c->last, w, sizeof c->last);
         c->has_last = true;
         return;
     }
-    for (int i = 0; i < WORDS; i++) {
-        const uint64_t more = w[i] - c->last[i];
-        if ((int64_t)more < 0)
-            continue;
-        set->totals[i] += more;
-        c->last[i] = w[i];
+    const bool is_behind = (int64_t)(w[WORD_ARRIVALS] - c->last[WORD_ARRIVALS]) < 0;
+    /* The histogram is most of the words, and stands still when nothing was served. */
+    const int words = w[WORD_SERVICE_COUNT] == c->last[WORD_SERVICE_COUNT] ? WORD_SERVICE : WORDS;
+    for (int i = 0; i < words; i++) {
+        const uint64_t more = w[i] - c->last[i], real = (int64_t)more < 0 ? 0 : more;
+        set->totals[i] += real;
+        c->last[i] += real;
     }
-    is_behind = (int64_t)(w[WORD_ARRIVALS] - c->last[WORD_ARRIVALS]) < 0;
     if (!is_behind)
         c->backwards_ns = 0;
     else if (!c->backwards_ns)
@@ -73,7 +72,6 @@ static bool add_clusters(struct scale *s, struct scale_set *set, uint64_t now, u
         uint64_t words[WORDS];
         if (c->slot == LEDGER_NO_SLOT)
             continue;
-        memset(&sum, 0, sizeof sum);
         all &= s->ops->sum(s->ctx, c->slot, now, &sum);
         take_words(&sum, words);
         add_words(set, c, words, now);
@@ -84,33 +82,46 @@ static bool add_clusters(struct scale *s, struct scale_set *set, uint64_t now, u
     return all;
 }
 
-/* Quantiles over the last second or so: reading a fine histogram ten times a second would cost more than all
- * the rest. */
+/* The median, and the values that 90 % and 99 % do not exceed, of what came since the last look. */
+static void find_quantiles(const uint64_t *all, const uint64_t *before, double out[3])
+{
+    static const double q[3] = {0.5, 0.9, 0.99};
+    uint64_t since[LEDGER_HIST_BUCKETS], total = 0, seen = 0;
+    int found = 0;
+    for (int i = 0; i < LEDGER_HIST_BUCKETS; i++) {
+        since[i] = all[i] > before[i] ? all[i] - before[i] : 0;
+        total += since[i];
+    }
+    out[0] = out[1] = out[2] = NAN;
+    for (uint32_t i = 0; total && found < 3 && i < LEDGER_HIST_BUCKETS; i++) {
+        seen += since[i];
+        while (found < 3 && (double)seen >= q[found] * (double)total)
+            out[found++] = (double)ledger_hist_value(i);
+    }
+}
+
+/* Over the last second or so: reading a fine histogram ten times a second would cost more than all the rest.
+ * Sets take turns, so that not all of them do it in the same tick. */
 static void take_latency(struct scale *s, struct scale_set *set, uint64_t now, bool is_busy)
 {
-    uint64_t all[LEDGER_HIST_BUCKETS] = {0}, since[LEDGER_HIST_BUCKETS];
+    uint64_t all[LEDGER_HIST_BUCKETS] = {0};
     if (set->latency ? now - set->latency_ns < LATENCY_NS : !is_busy)
         return;
     for (size_t i = 0; i < set->cluster_count; i++)
         if (set->clusters[i].slot != LEDGER_NO_SLOT)
             s->ops->latency(s->ctx, set->clusters[i].slot, all);
-    uint64_t count = 0;
-    for (size_t i = 0; set->latency && i < LEDGER_HIST_BUCKETS; i++) {
-        since[i] = all[i] > set->latency[i] ? all[i] - set->latency[i] : 0;
-        count += since[i];
-    }
-    static const double q[3] = {0.5, 0.9, 0.99};
-    for (int i = 0; i < 3; i++)
-        set->latency_p[i] = count ? (double)ledger_hist_quantile(since, q[i]) : (double)NAN;
-    set->latency_ns = now;
-    if (!count && !is_busy && set->latency) {
-        free(set->latency);
-        set->latency = NULL;
-        return;
-    }
-    if (!set->latency)
+    if (!set->latency) {
         set->latency = must(malloc(sizeof all));
+        set->latency_ns = now - (uint64_t)(set - s->sets) % SCALE_TURNS * (LATENCY_NS / SCALE_TURNS);
+    } else {
+        find_quantiles(all, set->latency, set->latency_p);
+        set->latency_ns = now;
+    }
     memcpy(set->latency, all, sizeof all);
+    if (is_busy || set->latency_p[0] == set->latency_p[0])
+        return;
+    free(set->latency); /* nothing was completed, and nothing is being served */
+    set->latency = NULL;
 }
 
 /* ---- members ---- */

@@ -344,13 +344,12 @@ static void take_decisions(struct scale *s, const struct restored *r)
 {
     struct scale_record one;
     uint64_t cursor = 0;
-    for (size_t i = 0; i < s->set_count; i++)
-        s->sets[i].logged_ns = 0;
+    bool *is_known = must(calloc(s->set_count + 1, sizeof *is_known));
     while (scale_log_before(s->log, &cursor, &one)) {
         const bool is_newer = one.wall_ns > r->wall_ns;
         struct scale_set *set = is_newer ? scale_find_id(s, one.set) : NULL;
-        if (set && !set->logged_ns) { /* the newest of each counts */
-            set->logged_ns = 1;
+        if (set && !is_known[set - s->sets]) { /* the newest of each counts */
+            is_known[set - s->sets] = true;
             set->has_count = true;
             set->count = one.to;
             if (one.from != one.to) {
@@ -362,8 +361,7 @@ static void take_decisions(struct scale *s, const struct restored *r)
         if (!is_newer)
             break;
     }
-    for (size_t i = 0; i < s->set_count; i++)
-        s->sets[i].logged_ns = 0;
+    free(is_known);
 }
 
 void scale_restore(struct scale *s)

@@ -896,7 +896,7 @@ static void a_record_says_all_that_went_in(void **state)
     begin(t, 2);
     scale_report(t->scale, "shop-web-m1", "load_average", 0.7, t->now);
     t->sum.requests = 12;
-    t->sum.service[5] = 6;
+    t->sum.service[5] = t->sum.service_count = 6;
     answer = 3;
     run(t, 100, 4);
     assert_true(scale_log_before(t->scale->log, &cursor, &r));
