@@ -282,14 +282,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: scaling PLUGIN_DIR [sets [members of each]]\n");
         return 64;
     }
-    const uint32_t sets = argc > 2 ? (uint32_t)atoi(argv[2]) : 10000,
-                   members = argc > 3 ? (uint32_t)atoi(argv[3]) : 10;
+    uint64_t sets = 10000, members = 10;
+    if ((argc > 2 && !str_to_u64(str_of(argv[2]), &sets)) ||
+        (argc > 3 && !str_to_u64(str_of(argv[3]), &members)) || !sets || sets > 100000 || members > 1000) {
+        fprintf(stderr, "scaling: up to 100000 sets with up to 1000 members\n");
+        return 64;
+    }
     log_init("bench", 2, LOG_ERROR);
-    struct bench *b = make(argv[1], sets, members);
-    printf("%u sets with %u members each, %d workers, 10 ticks a second\n", sets, members, WORKERS);
+    struct bench *b = make(argv[1], (uint32_t)sets, (uint32_t)members);
+    printf("%llu sets with %llu members each, %d workers, 10 ticks a second\n", (unsigned long long)sets,
+           (unsigned long long)members, WORKERS);
     ticks(b, 1, "one set busy");
-    ticks(b, sets < 100 ? sets : 100, "100 sets busy");
-    ticks(b, sets, "all sets busy");
+    ticks(b, b->sets < 100 ? b->sets : 100, "100 sets busy");
+    ticks(b, b->sets, "all sets busy");
     halves(b);
     return 0; /* memory goes with the process */
 }

@@ -118,7 +118,7 @@ struct cox_sample {
     uint64_t oldest_held_ns; /* age of the one that waits longest */
     /* in the window */
     uint64_t arrivals, completed, failed, rejected, abandoned;
-    double latency_p50_ns, latency_p90_ns, latency_p99_ns; /* NaN: none completed */
+    double latency_p50_ns, latency_p90_ns, latency_p99_ns; /* of the last second or so; NaN: none completed */
     double service_mean_ns;                                /* PICK to last byte from the server; NaN: none */
     /* members */
     uint32_t ready, starting, draining;

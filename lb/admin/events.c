@@ -168,7 +168,10 @@ void events_on_topology(struct events *e, const struct topology *from, const str
 void events_on_scale(struct events *e, struct str set, uint32_t from, uint32_t to, const char *why)
 {
     struct event_row *row = add(e, clock_wall_ns(), "scale", set);
-    snprintf(row->text, sizeof row->text, "%u \xe2\x86\x92 %u: %.140s", from, to, why);
+    if (from == to)
+        snprintf(row->text, sizeof row->text, "%u: %.140s", to, why);
+    else
+        snprintf(row->text, sizeof row->text, "%u \xe2\x86\x92 %u: %.140s", from, to, why);
 }
 
 uint64_t events_known(const struct events *e)

@@ -65,11 +65,11 @@ static bool take_vacancy(struct member_set *set, uint64_t now, unsigned *out_fai
 /* One that is leaving, serves still and may stay: the last that was told to go. */
 static struct member *pick_returner(const struct member_set *set)
 {
-    if (!set->draining || !set->cartridge || !set->cartridge->undrain)
+    if (!set->cartridge || !set->cartridge->undrain)
         return NULL;
     for (const struct list *k = set->restless.prev; k != &set->restless; k = k->prev) {
         struct member *m = CONTAINER_OF(k, struct member, restless);
-        if (m->state == MEMBER_IN_MAINTENANCE && !m->is_drained_by_hand && !m->is_faulty &&
+        if ((m->state == MEMBER_IN_MAINTENANCE || m->is_closing) && !m->is_drained_by_hand && !m->is_faulty &&
             !set->spots[m->spot].is_stray)
             return m;
     }
@@ -92,8 +92,10 @@ static void set_hungry(struct members *ms, struct member_set *set, bool is_hungr
 static void start_missing(struct members *ms, struct member_set *set, uint32_t wanted, uint64_t now)
 {
     struct member *returner;
-    while (set->counted < wanted && (returner = pick_returner(set)))
+    while (set->counted < wanted && (returner = pick_returner(set))) {
+        returner->is_closing = false;
         member_set_state(ms, returner, MEMBER_ACTIVE, "wanted again");
+    }
     if (set->counted >= wanted) {
         set->vacancy_count = 0; /* nothing is to be replaced any more */
         set_hungry(ms, set, false);
@@ -260,6 +262,8 @@ static void close_last(struct members *ms, struct member *m)
 
 static void closing_step(struct members *ms, struct member *m, uint64_t now)
 {
+    if (m->set->counted < members_wanted(m->set))
+        return; /* it may stay after all */
     if ((!is_known(ms, m) || in_flight(ms, m) > 0) && now < m->drain_until_ns)
         return;
     m->is_closing = false;

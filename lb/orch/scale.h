@@ -39,7 +39,8 @@ struct scale_set;
 
 enum scale_early { SCALE_IN_TIME, SCALE_WAKE, SCALE_SATURATED }; /* why a sample is taken */
 
-/* A change of the count. Texts are lent for the call. */
+/* A change of the count; or, from and to being equal, that it would have to be larger than it may be, once
+ * for each time that this comes about. Texts are lent for the call. */
 struct scale_change {
     const char *set, *why;
     uint32_t from, to, cause; /* cause: enum cox_cause */
@@ -52,7 +53,8 @@ struct scale_ops {
     uint32_t (*slot)(void *ctx, struct str cluster);
     /* A cheap number that differs once anything arrived. */
     uint64_t (*arrivals)(void *ctx, uint32_t slot);
-    /* *out gets ended and living generations together, integrals up to now_ns. False: a source could not be read. */
+    /* *out gets ended and living generations together, integrals up to now_ns. False: a source could not be
+     * read. */
     bool (*sum)(void *ctx, uint32_t slot, uint64_t now_ns, struct ledger_cluster_sum *out);
     void (*latency)(void *ctx, uint32_t slot, uint64_t buckets[LEDGER_HIST_BUCKETS]);
     /* Living generations, and how many of them can be read. */

@@ -129,6 +129,27 @@ static void mind_bounds(const struct scale_set *set, const struct cox_sample *sa
             set->facts.capacity, asked, before);
 }
 
+static void tell(struct scale *s, const struct scale_set *set, uint32_t from, const struct verdict *v)
+{
+    const struct scale_change change = {
+        .set = set->set->id, .why = v->why, .from = from, .to = v->count, .cause = v->cause};
+    if (s->ops->changed)
+        s->ops->changed(s->ctx, &change);
+}
+
+/* That a set would need more than it may have is worth a word, once: others may have room to give. */
+static void mind_shortage(struct scale *s, struct scale_set *set, const struct verdict *v)
+{
+    const uint32_t most = set->set->max < set->facts.capacity ? set->set->max : set->facts.capacity;
+    const bool is_short = set->policy && !set->has_hand && scale_round(set->wanted) > most;
+    const bool is_news = is_short && !set->is_short && v->count == set->count;
+    set->is_short = is_short;
+    if (!is_news)
+        return;
+    log_info("set %s: %s", set->set->id, v->why);
+    tell(s, set, set->count, v);
+}
+
 static void apply(struct scale *s, struct scale_set *set, const struct cox_sample *sample,
                   const struct verdict *v)
 {
@@ -150,10 +171,7 @@ static void apply(struct scale *s, struct scale_set *set, const struct cox_sampl
         return;
     *(v->count > from ? &set->ups : &set->downs) += 1;
     log_info("set %s: %u -> %u members: %s", set->set->id, from, v->count, v->why);
-    const struct scale_change change = {
-        .set = set->set->id, .why = set->why, .from = from, .to = v->count, .cause = v->cause};
-    if (s->ops->changed)
-        s->ops->changed(s->ctx, &change);
+    tell(s, set, from, v);
 }
 
 /* The log keeps what changes something, and now and then what does not, while there is anything to see. */
@@ -178,6 +196,7 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
     mind_bounds(set, sample, &v);
     if (set->has_hand)
         say(&v, set->hand, COX_CAUSE_NONE, "set by hand to %u", set->hand);
+    mind_shortage(s, set, &v);
     apply(s, set, sample, &v);
     if (!is_worth_a_record(set, sample, record.from))
         return;

@@ -11,7 +11,7 @@
 
 #define SCALE_PARTITIONS_MAX 256
 #define SCALE_FACTORS_MAX    16
-#define SCALE_TURNS          100 /* what is done seldom is spread over so many ticks */
+#define SCALE_TURNS          100        /* what is done seldom is spread over so many ticks */
 #define SCALE_STATE_MAX      (1u << 20) /* bytes of one scaler's state of one set */
 
 /* The words that are added up; the integrals first. */
@@ -99,7 +99,7 @@ struct scale_set {
     struct cox_decision decision;
     char why[192];
     uint32_t cause;
-    bool may_not_shrink;
+    bool may_not_shrink, is_short; /* is_short: more are wanted than there may be */
     bool has_hand;
     uint32_t hand, schedule_floor;
     uint64_t hand_until_wall_ns, schedule_minute; /* schedule_minute: for which schedule_floor holds */

@@ -52,6 +52,8 @@ static void the_room_is_bounded_and_patience_too(void **state)
     assert_int_equal(c->status, 503);
     server_answer(attempt_of(a), 0);
     assert_int_equal(a->status, 200);
+    assert_int_equal(stage_counts(st).abandoned + stage_counts(st).waited, 0);
+    assert_int_equal(stage_counts(st).failures[LEDGER_FAIL_REFUSED], 3);
     stage_end(st);
 }
 
@@ -79,6 +81,8 @@ static void who_leaves_is_passed_over(void **state)
     struct client *d = client_send(st, GET);
     assert_false(waits(d));
     server_answer(attempt_of(d), 0);
+    assert_int_equal(stage_counts(st).abandoned, 1); /* b; c was being served when it left */
+    assert_int_equal(stage_counts(st).waited, 1);
     stage_end(st);
 }
 

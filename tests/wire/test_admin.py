@@ -162,7 +162,7 @@ def valid(x, rule, where="$"):
             valid(v, rule["prefixItems"][i] if "prefixItems" in rule else rule["items"], "%s[%d]" % (where, i))
 
 
-@pytest.mark.parametrize("name", ["status", "topology", "members", "events"])
+@pytest.mark.parametrize("name", ["status", "topology", "members", "events", "scale"])
 def test_answers_keep_the_schema(make_admin, name):
     a = make_admin(plugins=[])
     fetch(a.door.port)

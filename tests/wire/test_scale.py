@@ -185,6 +185,28 @@ def test_to_zero_and_back_with_a_request_that_waits(scaling):
     wait_for(d, wanted=0, ready=0)
 
 
+def test_no_request_fails_over_many_sleeps(scaling):
+    """Requests come about when the last member goes: before, while it is drained, closed and stopped, and after."""
+    d = scaling(None, port={"hold_timeout": "20s"}, min=0, max=1, scale_to_zero_after="1s")
+    bad, pauses = [], [0.9 + 0.05 * i for i in range(24)]
+
+    def client(mine):
+        for pause in mine:
+            time.sleep(pause)
+            r = fetch(d.port, timeout=30 * SLOW)
+            if r.status != 200:
+                bad.append((pause, r))
+
+    clients = [threading.Thread(target=client, args=(pauses[i::2],)) for i in range(2)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join()
+    assert not bad, (bad[:3], d.log()[-3000:])
+    one = the_set(d)
+    assert one["ups"] >= 1 and one["policy"] is None, one
+
+
 def test_a_count_by_hand(scaling):
     """Kept over the death of the orchestrator and a reload; --for ends by itself; auto gives it back."""
     d = scaling({})

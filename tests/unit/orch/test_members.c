@@ -480,6 +480,7 @@ static void test_the_last_one_is_closed_before_it_is_stopped(void **state)
 {
     struct script *s = *state;
     begin(s);
+    s->cartridge.undrain = true;
     members_want(s->members, the_set(s), 1, "load");
     turn(s);
     change(s, s->started[1], COX_PHASE_TERMINATED, NULL);
@@ -499,9 +500,18 @@ static void test_the_last_one_is_closed_before_it_is_stopped(void **state)
     s->in_flight = 1; /* something slipped in */
     step(s);
     assert_int_equal(s->stop_count, stops);
+    const int before = s->start_count;
     s->in_flight = 0;
+    members_want(s->members, the_set(s), 1, "a request waits"); /* it is there still: no start */
     step(s);
+    assert_int_equal(state_of(s, 0), MEMBER_ACTIVE);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_ON);
+    assert_int_equal(s->start_count, before);
+    members_want(s->members, the_set(s), 0, "idle");
+    for (int i = 0; i < 4; i++)
+        step(s);
     assert_int_equal(s->stop_count, stops + 1);
+    assert_int_equal(s->start_count, before);
     assert_true(s->stop_was_drained);
 }
 

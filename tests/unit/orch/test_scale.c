@@ -95,7 +95,7 @@ struct stage {
     uint32_t proxies;
     char dir[64];
     const char *incarnation;
-    int changes, sums;
+    int changes, shortages, sums;
     uint64_t started; /* ids given to members */
 };
 
@@ -198,8 +198,10 @@ static uint64_t on_served(void *ctx, const struct member *m)
 static void on_changed(void *ctx, const struct scale_change *change)
 {
     assert_string_equal(change->set, SET);
-    assert_int_not_equal(change->from, change->to);
-    ((struct stage *)ctx)->changes++;
+    if (change->from == change->to)
+        ((struct stage *)ctx)->shortages++;
+    else
+        ((struct stage *)ctx)->changes++;
 }
 
 static const struct scale_ops ops = {.now_ns = on_now,
@@ -399,6 +401,15 @@ static void follows_its_scaler_up_within_bounds(void **state)
     assert_int_equal(wanted(t), 6); /* max */
     assert_non_null(strstr(the_set(t)->why, "max is 6, wanted are 60"));
     assert_int_equal(t->changes, 3);
+    answer = 50;
+    run(t, 1000, 1);
+    assert_int_equal(t->shortages, 0); /* the change has said so */
+    answer = 3;
+    run(t, 100, 1);
+    answer = 50;
+    run(t, 1000, 1);
+    assert_int_equal(t->shortages,
+                     1); /* the count could not fall in the first window, so it did not change */
 }
 
 static void never_below_min(void **state)

@@ -533,10 +533,59 @@ static void past_refuses_what_it_is_not(void **state)
     close(past_fd);
 }
 
+/* What scalers are told of the buckets (include/coxswain/scale.h) holds. */
+static void service_times_fall_into_their_buckets(void **state)
+{
+    (void)state;
+    for (uint32_t i = 1; i < LEDGER_SERVICE_BUCKETS; i++) {
+        const uint64_t floor = (1ull << LEDGER_SERVICE_FIRST_LOG << (i / 4)) / 4 * (4 + i % 4);
+        assert_int_equal(ledger_service_bucket(floor), i);
+        assert_int_equal(ledger_service_bucket(floor - 1), i - 1);
+    }
+    assert_int_equal(ledger_service_bucket(0), 0);
+    assert_int_equal(ledger_service_bucket(UINT64_MAX), LEDGER_SERVICE_BUCKETS - 1);
+}
+
+static void moments_of_service_times_are_summed_over_workers_and_generations(void **state)
+{
+    (void)state;
+    struct ledger l;
+    struct ledger_writer w[2];
+    struct ledger_past past;
+    int fd = ledger_create(7, 2, 4, 4), past_fd = ledger_past_create(4, 4);
+    assert_true(ledger_open(&l, fd, true) && ledger_past_open(&past, past_fd, true));
+    for (uint32_t i = 0; i < 2; i++) {
+        ledger_writer_init(&w[i], &l, i);
+        ledger_cluster_service(&w[i], 1, (i + 1) * 1500000);
+        ledger_add(&w[i].clusters[1].waited, 1);
+    }
+    for (int folded = 0; folded < 2; folded++) {
+        struct ledger_cluster_sum sum = {0};
+        if (folded) {
+            ledger_past_fold(&past, &l);
+            ledger_past_cluster(&past, 1, &sum);
+        } else {
+            ledger_sum_cluster(&l, 1, true, 0, &sum);
+        }
+        assert_int_equal(sum.service_count, 2);
+        assert_int_equal(sum.service_sum_ns, 4500000);
+        assert_int_equal(sum.service_square_us2, 1500 * 1500 + 3000 * 3000);
+        assert_int_equal(sum.waited, 2);
+        assert_int_equal(sum.service[ledger_service_bucket(1500000)], 1);
+        assert_int_equal(sum.service[ledger_service_bucket(3000000)], 1);
+    }
+    ledger_past_close(&past);
+    ledger_close(&l);
+    close(fd);
+    close(past_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integrals_are_exact),
+        cmocka_unit_test(service_times_fall_into_their_buckets),
+        cmocka_unit_test(moments_of_service_times_are_summed_over_workers_and_generations),
         cmocka_unit_test(time_never_runs_backwards),
         cmocka_unit_test(a_storm_returns_to_zero),
         cmocka_unit_test(in_flight_of_an_endpoint_sums_the_workers),
