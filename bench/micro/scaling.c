@@ -1,7 +1,7 @@
 /* scaling: what a tick of the scaling loop costs with many sets, in microseconds and as a share of a core at
  * 10 Hz.
  *
- *   bench/micro/scaling PLUGIN_DIR [sets, default 10000 [members of each, default 10]]
+ *   bench/micro/scaling PLUGIN_DIR [sets, default 10000 [members of each, default 10 [scaler]]]
  *
  * Real ledger cells of two workers, the real scaler scale_target; members are listed, not run. Between the
  * ticks (unmeasured) the busy sets get requests. The best second of
@@ -134,7 +134,7 @@ static const struct members_ops members_ops = {.start = on_start,
 
 /* ---- making ---- */
 
-static struct settings *config(uint32_t sets, uint32_t members)
+static struct settings *config(uint32_t sets, uint32_t members, const char *scaler)
 {
     struct buf text, errors;
     buf_init(&text);
@@ -142,10 +142,10 @@ static struct settings *config(uint32_t sets, uint32_t members)
     buf_printf(
         &text,
         "plugins = ( { name = \"process\"; } ); max_clusters = %u; max_endpoints = 1000000;\n"
-        "autoscaling_policies = ( { name = \"p\"; plugin = \"scale_target\"; target = 1.0; } );\n"
+        "autoscaling_policies = ( { name = \"p\"; plugin = \"%s\"; } );\n"
         "cartridges = ( { name = \"c\"; actuator = \"process\"; command = [ \"x\" ]; ports = ( { } ); } );\n"
         "applications = ( { name = \"a\"; cartridges = (\n",
-        sets + 16);
+        sets + 16, scaler);
     for (uint32_t i = 0; i < sets; i++)
         buf_printf(&text, "%s{alias=\"s%u\";type=\"c\";min=%u;max=%u;autoscaling_policy=\"p\";}\n",
                    i ? "," : "", i, members, members);
@@ -174,14 +174,14 @@ static void list_members(struct bench *b, uint32_t each)
     members_on_listed(&b->members, "process");
 }
 
-static struct bench *make(const char *plugins, uint32_t sets, uint32_t members)
+static struct bench *make(const char *plugins, uint32_t sets, uint32_t members, const char *scaler)
 {
     struct bench *b = must(calloc(1, sizeof *b));
     struct buf errors;
     buf_init(&errors);
     b->now = 1000 * NS_PER_S;
     b->sets = sets;
-    b->settings = config(sets, members);
+    b->settings = config(sets, members, scaler);
     b->model = model_create(1, sets + 16, 1000000);
     model_load_settings(b->model, b->settings);
     struct topology *t = model_publish(b->model);
@@ -272,7 +272,7 @@ static void halves(struct bench *b)
         (void)cpu_us();
     clock = (cpu_us() - clock) / 100000;
     const double n = (double)ROUNDS * b->sets;
-    printf("gather %26.0f ns a set\ndecide (scale_target) %11.0f ns a set\n", (gather / n - clock) * 1e3,
+    printf("gather %26.0f ns a set\ndecide %26.0f ns a set\n", (gather / n - clock) * 1e3,
            (decide / n - clock) * 1e3);
 }
 
@@ -289,7 +289,7 @@ int main(int argc, char **argv)
         return 64;
     }
     log_init("bench", 2, LOG_ERROR);
-    struct bench *b = make(argv[1], (uint32_t)sets, (uint32_t)members);
+    struct bench *b = make(argv[1], (uint32_t)sets, (uint32_t)members, argc > 4 ? argv[4] : "scale_target");
     printf("%llu sets with %llu members each, %d workers, 10 ticks a second\n", (unsigned long long)sets,
            (unsigned long long)members, WORKERS);
     ticks(b, 1, "one set busy");

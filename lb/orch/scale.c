@@ -269,9 +269,9 @@ static void step(struct scale *s, struct scale_set *set, uint64_t now)
     if (!has_begun(s, set, now))
         return;
     scale_gather(s, set, now, &room, &sample);
-    set->may_not_shrink = must_not_shrink(set, &sample);
-    if (set->may_not_shrink)
+    if (must_not_shrink(set, &sample))
         sample.flags |= COX_SAMPLE_NO_SHRINK;
+    set->why_not = scale_may_not_shrink(set, &sample);
     scale_decide(s, set, &sample);
     scale_advance(set, &sample);
     if (set->chain.is_open)
@@ -289,7 +289,8 @@ uint64_t scale_tick(struct scale *s)
     bool any = false;
     if (!s->set_count)
         return 0;
-    uint64_t now = s->ops->now_ns(s->ctx);
+    const uint64_t now = s->ops->now_ns(s->ctx);
+    s->keep_bytes = SCALE_KEEP_BYTES;
     for (size_t i = 0; i < s->watch_count; i++) {
         struct scale_watch *w = &s->watches[i];
         struct scale_set *set = &s->sets[w->set];

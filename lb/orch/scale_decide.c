@@ -100,7 +100,7 @@ static void mind_zero(const struct scale_set *set, const struct cox_sample *samp
         say(v, 1, COX_CAUSE_HELD, "a request waits, and nothing can serve it");
 }
 
-static const char *may_not_shrink(const struct scale_set *set, const struct cox_sample *sample)
+const char *scale_may_not_shrink(const struct scale_set *set, const struct cox_sample *sample)
 {
     if (!(sample->flags & COX_SAMPLE_NO_SHRINK))
         return NULL;
@@ -114,7 +114,7 @@ static const char *may_not_shrink(const struct scale_set *set, const struct cox_
 static void mind_bounds(const struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
 {
     const uint32_t asked = v->count, max = set->set->max;
-    const char *why_not = may_not_shrink(set, sample);
+    const char *why_not = scale_may_not_shrink(set, sample);
     if (v->count < sample->floor)
         say(v, sample->floor, v->cause, "%s is %u",
             sample->floor_origin == COX_FLOOR_SCHEDULE ? "the minimum of a schedule" : "min", sample->floor);
@@ -175,11 +175,21 @@ static void apply(struct scale *s, struct scale_set *set, const struct cox_sampl
 }
 
 /* The log keeps what changes something, and now and then what does not, while there is anything to see. */
-static bool is_worth_a_record(const struct scale_set *set, const struct cox_sample *sample, uint32_t from)
+static bool is_record_due(const struct scale_set *set, const struct cox_sample *sample)
 {
-    if (from != set->count)
-        return true;
     return !sample->idle_ns && sample->now_ns - set->logged_ns >= SCALE_LOG_MS * NS_PER_MS;
+}
+
+/* The state before a decision, in case it turns out to be worth a record. With very many busy sets at a time
+ * copying all states would cost more than deciding: then a change may be logged without. */
+static const uint8_t *keep_state(struct scale *s, const struct scale_set *set,
+                                 const struct cox_sample *sample)
+{
+    const uint64_t bytes = set->policy->state_bytes;
+    if (bytes > s->keep_bytes && !is_record_due(set, sample))
+        return NULL;
+    s->keep_bytes -= bytes < s->keep_bytes ? bytes : s->keep_bytes;
+    return scale_log_keep(s->log, set->state, bytes);
 }
 
 void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sample *sample)
@@ -187,7 +197,7 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
     struct verdict v = {0};
     struct scale_record record = {.from = set->count};
     if (set->policy) {
-        record.state = scale_log_keep(s->log, set->state, set->policy->state_bytes);
+        record.state = keep_state(s, set, sample);
         ask(s, set, sample, &v);
     } else {
         keep(set, sample, &v);
@@ -198,7 +208,7 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
         say(&v, set->hand, COX_CAUSE_NONE, "set by hand to %u", set->hand);
     mind_shortage(s, set, &v);
     apply(s, set, sample, &v);
-    if (!is_worth_a_record(set, sample, record.from))
+    if (record.from == set->count && !is_record_due(set, sample))
         return;
     set->logged_ns = sample->now_ns;
     record.to = set->count;

@@ -63,8 +63,8 @@ static void put_limits(const struct scale_set *set, struct buf *out)
     if (set->set->min == 0 && set->scaling)
         buf_printf(out, "Without a request for %llu s the last member goes.\n",
                    (unsigned long long)(set->scaling->zero_after_ms / 1000));
-    if (set->may_not_shrink)
-        buf_printf(out, "It does not shrink now: what would have to be known for that is missing.\n");
+    if (set->why_not)
+        buf_printf(out, "It does not shrink now: %s.\n", set->why_not);
 }
 
 static void put_figures(const struct cox_sample *s, struct buf *out)
@@ -252,6 +252,9 @@ void scale_replay(struct scale *s, struct str cluster, struct buf *out)
         buf_printf(out, "the first that differs is decision %llu\n",
                    (unsigned long long)result.first_difference);
     if (result.others)
-        buf_printf(out, "%u of another policy, other options or another version of the plugin are left out\n",
+        buf_printf(out,
+                   "%u of another policy, with other options, of another version of the plugin, or without a "
+                   "state are left "
+                   "out\n",
                    result.others);
 }

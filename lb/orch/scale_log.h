@@ -23,7 +23,7 @@ struct scale_record {
     uint32_t from, to, cause;
     char why[192];
     bool is_by_hand;
-    const uint8_t *state; /* before the decision; borrowed */
+    const uint8_t *state; /* before the decision; borrowed; NULL: there was no time to keep it */
     /* read back only */
     struct str set, policy, plugin, origin;         /* borrowed from the log */
     uint64_t fingerprint, state_bytes, state_after; /* state_after: hash */

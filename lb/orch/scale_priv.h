@@ -11,6 +11,7 @@
 
 #define SCALE_PARTITIONS_MAX 256
 #define SCALE_FACTORS_MAX    16
+#define SCALE_KEEP_BYTES     (8u << 20)
 #define SCALE_TURNS          100        /* what is done seldom is spread over so many ticks */
 #define SCALE_STATE_MAX      (1u << 20) /* bytes of one scaler's state of one set */
 
@@ -99,7 +100,8 @@ struct scale_set {
     struct cox_decision decision;
     char why[192];
     uint32_t cause;
-    bool may_not_shrink, is_short; /* is_short: more are wanted than there may be */
+    const char *why_not; /* it may not shrink; NULL: it may */
+    bool is_short;       /* more are wanted than there may be */
     bool has_hand;
     uint32_t hand, schedule_floor;
     uint64_t hand_until_wall_ns, schedule_minute; /* schedule_minute: for which schedule_floor holds */
@@ -150,6 +152,7 @@ struct scale {
     char *dir; /* owned; NULL: nothing is kept */
     uint64_t saved_ns, save_every_ns;
     bool is_unsaved;
+    uint64_t keep_bytes;   /* of states that may still be copied in this tick */
     struct scale_log *log; /* owned */
     uint64_t epochs;       /* given out */
     int32_t utc_offset_s;
@@ -181,6 +184,8 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
 /* Calls the scaler; everything of *out that it leaves alone is empty. */
 void scaler_ask(const struct scaler *p, void *state, const struct cox_sample *sample,
                 struct cox_decision *out);
+/* NULL: it may, or why not. */
+const char *scale_may_not_shrink(const struct scale_set *set, const struct cox_sample *sample);
 uint32_t scale_floor(const struct scale_set *set, uint32_t *out_origin);
 uint32_t scale_round(double wanted);
 

@@ -46,7 +46,7 @@ void scale_look(struct scale *s, size_t i, struct scale_view *out)
                                .wanted = set->wanted,
                                .is_by_hand = set->has_hand,
                                .is_not_capacity = set->decision.flags & COX_DECISION_NOT_CAPACITY,
-                               .may_not_shrink = set->may_not_shrink,
+                               .may_not_shrink = set->why_not != NULL,
                                .hand_until_wall_ns = set->hand_until_wall_ns,
                                .changed_wall_ns = set->changed_wall_ns,
                                .samples = set->samples,
