@@ -1,7 +1,7 @@
 /* scaling: what a tick of the scaling loop costs with many sets, in microseconds and as a share of a core at
  * 10 Hz.
  *
- *   bench/micro/scaling PLUGIN_DIR [sets, default 10000 [members of each, default 10 [scaler]]]
+ *   bench/micro/scaling PLUGIN_DIR [sets, default 10000 [members of each, default 10 [scaler [STATE_DIR]]]]
  *
  * Real ledger cells of two workers, the real scaler scale_target; members are listed, not run. Between the
  * ticks (unmeasured) the busy sets get requests. The best second of
@@ -174,7 +174,8 @@ static void list_members(struct bench *b, uint32_t each)
     members_on_listed(&b->members, "process");
 }
 
-static struct bench *make(const char *plugins, uint32_t sets, uint32_t members, const char *scaler)
+static struct bench *make(const char *plugins, uint32_t sets, uint32_t members, const char *scaler,
+                          const char *dir)
 {
     struct bench *b = must(calloc(1, sizeof *b));
     struct buf errors;
@@ -182,6 +183,7 @@ static struct bench *make(const char *plugins, uint32_t sets, uint32_t members, 
     b->now = 1000 * NS_PER_S;
     b->sets = sets;
     b->settings = config(sets, members, scaler);
+    b->settings->state_dir = dir ? must(str_dup(str_of(dir))) : NULL;
     b->model = model_create(1, sets + 16, 1000000);
     model_load_settings(b->model, b->settings);
     struct topology *t = model_publish(b->model);
@@ -194,8 +196,12 @@ static struct bench *make(const char *plugins, uint32_t sets, uint32_t members, 
     for (uint32_t i = 0; i < WORKERS; i++)
         ledger_writer_init(&b->w[i], &b->ledger, i);
     list_members(b, members);
-    const struct scale_args args = {
-        .settings = b->settings, .members = &b->members, .ops = &scale_ops, .ctx = b, .plugin_dir = plugins};
+    const struct scale_args args = {.settings = b->settings,
+                                    .members = &b->members,
+                                    .ops = &scale_ops,
+                                    .ctx = b,
+                                    .plugin_dir = plugins,
+                                    .incarnation = "bench"};
     b->scale = scale_create(&args, &errors);
     if (!b->scale)
         PANIC("%.*s", STR_ARG(buf_str(&errors)));
@@ -289,9 +295,12 @@ int main(int argc, char **argv)
         return 64;
     }
     log_init("bench", 2, LOG_ERROR);
-    struct bench *b = make(argv[1], (uint32_t)sets, (uint32_t)members, argc > 4 ? argv[4] : "scale_target");
+    struct bench *b = make(argv[1], (uint32_t)sets, (uint32_t)members, argc > 4 ? argv[4] : "scale_target",
+                           argc > 5 ? argv[5] : NULL);
     printf("%llu sets with %llu members each, %d workers, 10 ticks a second\n", (unsigned long long)sets,
            (unsigned long long)members, WORKERS);
+    if (argc > 5)
+        printf("state is kept in %s\n", argv[5]);
     ticks(b, 1, "one set busy");
     ticks(b, b->sets < 100 ? b->sets : 100, "100 sets busy");
     ticks(b, b->sets, "all sets busy");

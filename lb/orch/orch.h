@@ -59,6 +59,7 @@ struct orch {
     struct state state;
     struct scale *scale; /* owned; NULL before and after it runs */
     struct timer scale_timer;
+    uint64_t scale_at_ns; /* when that fires */
     struct ledger_past past; /* what ended generations had counted */
     bool has_past;
     struct timer publish, tick, beat, retry;

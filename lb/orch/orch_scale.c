@@ -185,19 +185,29 @@ static const struct scale_ops scale_ops = {.now_ns = now_ns,
 
 /* ---- life ---- */
 
+/* Never later than it is armed already: many wakes would else put the tick off for ever. */
+static void arm(struct orch *o, uint64_t after_ms)
+{
+    const uint64_t at_ns = clock_now_ns() + after_ms * NS_PER_MS;
+    if (timer_is_armed(&o->scale_timer) && o->scale_at_ns <= at_ns)
+        return;
+    o->scale_at_ns = at_ns;
+    timer_arm(&o->scale_timer, after_ms);
+}
+
 static void on_timer(void *ctx)
 {
     struct orch *o = orch_of(ctx);
     const uint64_t again_ms = scale_tick(o->scale);
     if (again_ms)
-        timer_arm(&o->scale_timer, again_ms);
+        arm(o, again_ms);
 }
 
 static void on_wake(void *ctx, const struct wake *w)
 {
     struct orch *o = orch_of(ctx);
     const bool is_due = scale_wake(o->scale, w->cluster, w->kind == WAKE_SATURATED, w->request);
-    timer_arm(&o->scale_timer, is_due ? 0 : SCALE_WAKE_MS);
+    arm(o, is_due ? 0 : SCALE_WAKE_MS);
 }
 
 /* The ledgers' counts go on as long as this machine has not started anew and this very master lives; an
@@ -244,7 +254,7 @@ bool orch_scale_start(struct orch *o, struct buf *errors)
     timer_init(&o->scale_timer, &o->loop, on_timer, o);
     o->on_wake.fn = on_wake;
     o->on_wake.ctx = o;
-    timer_arm(&o->scale_timer, 0);
+    arm(o, 0);
     return true;
 }
 
@@ -262,5 +272,5 @@ void orch_scale_stop(struct orch *o)
 void orch_scale_touch(struct orch *o)
 {
     if (o->scale)
-        timer_arm(&o->scale_timer, 0);
+        arm(o, 0);
 }

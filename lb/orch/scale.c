@@ -147,6 +147,7 @@ struct scale *scale_create_with(const struct scale_args *args, struct scaler *on
                         .ops = args->ops,
                         .ctx = args->ctx,
                         .only = only,
+                        .saving = {.fd = -1},
                         .incarnation = must(str_dup(str_of(args->incarnation ? args->incarnation : ""))),
                         .dir = dir && *dir ? must(str_dup(str_of(dir))) : NULL,
                         .saved_ns = args->ops->now_ns(args->ctx)};
@@ -179,8 +180,9 @@ void scale_destroy(struct scale **sp)
     *sp = NULL;
     if (!s)
         return;
-    if (s->is_unsaved)
+    if (s->is_unsaved || s->saving.fd >= 0)
         scale_save(s, s->ops->now_ns(s->ctx));
+    scale_save_stop(s);
     for (size_t i = 0; i < s->set_count; i++)
         set_fini(&s->sets[i]);
     for (size_t i = 0; i < s->policy_count; i++)
@@ -307,8 +309,7 @@ uint64_t scale_tick(struct scale *s)
         if (set->due_ns <= now)
             step(s, set, s->ops->now_ns(s->ctx));
     }
-    if (s->dir && s->is_unsaved && now - s->saved_ns >= s->save_every_ns)
-        scale_save(s, now);
+    scale_save_some(s, now);
     return any ? SCALE_TICK_MS : 0;
 }
 

@@ -96,6 +96,10 @@ static void mind_zero(const struct scale_set *set, const struct cox_sample *samp
     else if (v->count == 0 && set->count)
         say(v, 1, COX_CAUSE_IDLE, "the last one stays until it was idle for %llu s",
             (unsigned long long)(after_ms / 1000));
+    /* A little that came and went, such as what is told to wake nobody, does not: only who asks for a whole
+     * one. */
+    if (set->count == 0 && v->count == 1 && set->policy && !(set->decision.wanted >= 1 - EPSILON))
+        say(v, 0, COX_CAUSE_IDLE, "nobody waits");
     if (v->count == 0 && (sample->held_now || sample->flags & COX_SAMPLE_WAKE))
         say(v, 1, COX_CAUSE_HELD, "a request waits, and nothing can serve it");
 }

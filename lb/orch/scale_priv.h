@@ -151,6 +151,12 @@ struct scale {
     size_t metric_count;
     char *dir; /* owned; NULL: nothing is kept */
     uint64_t saved_ns, save_every_ns;
+    struct scale_saving {
+        int fd;      /* of the file that is being written; -1: none is */
+        size_t next; /* set */
+        uint64_t bytes, hash;
+        struct buf slice;
+    } saving;
     bool is_unsaved;
     uint64_t keep_bytes;   /* of states that may still be copied in this tick */
     struct scale_log *log; /* owned */
@@ -198,7 +204,11 @@ void scale_forget_reports(struct scale_set *set);
 
 /* scale_state.c */
 void scale_restore(struct scale *s);
+/* Whole, at once. */
 void scale_save(struct scale *s, uint64_t now);
+/* When it is time: a slice of it in each tick, as long as it takes. */
+void scale_save_some(struct scale *s, uint64_t now);
+void scale_save_stop(struct scale *s);
 
 /* scale_chain.c */
 void scale_chain_wake(struct scale *s, struct scale_set *set, struct str origin);

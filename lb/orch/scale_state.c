@@ -21,6 +21,8 @@
 #define STATE_BYTES_MAX (1ull << 30)
 #define SAVE_EVERY_NS   NS_PER_S
 #define SAVE_RATE       (4ull << 20) /* bytes a second, over time */
+#define SAVE_SLICE      (1u << 20)   /* bytes in one tick */
+#define HEAD_BYTES      80
 
 /* ---- writing ---- */
 
@@ -56,6 +58,7 @@ static void put_counted(const struct scale_set *set, struct buf *out)
 static void put_set(const struct scale_set *set, uint64_t now, struct buf *out)
 {
     uint64_t starts[MEMBERS_STARTS_MAX];
+    buf_pack_u64(out, now);
     buf_pack_u64(out, set->has_count);
     buf_pack_u64(out, set->count);
     put_double(out, set->wanted);
@@ -79,25 +82,6 @@ static void put_set(const struct scale_set *set, uint64_t now, struct buf *out)
     buf_pack_str(out, str_make((const char *)set->state, p->state_bytes));
 }
 
-static void put_all(const struct scale *s, uint64_t now, struct buf *out)
-{
-    struct buf one;
-    buf_init(&one);
-    buf_pack_str(out, str_of(s->incarnation));
-    buf_pack_u64(out, now);
-    buf_pack_u64(out, s->ops->wall_ns(s->ctx));
-    buf_pack_u64(out, s->epochs);
-    for (size_t i = 0; i < s->set_count; i++) {
-        if (s->sets[i].due_ns == UINT64_MAX && !s->sets[i].has_hand)
-            continue; /* nothing is decided there */
-        one.len = 0;
-        put_set(&s->sets[i], now, &one);
-        buf_pack_str(out, str_of(s->sets[i].set->id));
-        buf_pack_str(out, buf_str(&one));
-    }
-    buf_fini(&one);
-}
-
 static bool write_all(int fd, struct str bytes)
 {
     while (bytes.n > 0) {
@@ -118,47 +102,136 @@ static void put_path(const struct scale *s, const char *name, struct buf *out)
     buf_put(out, "", 1);
 }
 
-static bool write_file(const struct scale *s, struct str body)
+/* Of fixed length: it is written last, over what was in its place. */
+static void put_head(const struct scale_saving *w, char head[HEAD_BYTES])
 {
+    (void)snprintf(head, HEAD_BYTES, "%s %llu %020llu %016llx", STATE_HEAD, STATE_VERSION,
+                   (unsigned long long)w->bytes, (unsigned long long)w->hash);
+    const size_t n = strlen(head);
+    memset(head + n, ' ', HEAD_BYTES - n);
+    head[HEAD_BYTES - 1] = '\n';
+}
+
+static void stop(struct scale_saving *w)
+{
+    if (w->fd >= 0)
+        close(w->fd);
+    buf_fini(&w->slice);
+    *w = (struct scale_saving){.fd = -1};
+}
+
+static void fail(struct scale *s)
+{
+    LOG_LIMITED(LOG_WARN, 1, "cannot keep the state of scaling in %s: %s", s->dir, strerror(errno));
+    stop(&s->saving);
+}
+
+static void begin(struct scale *s, uint64_t now)
+{
+    struct scale_saving *w = &s->saving;
+    struct buf path;
+    char head[HEAD_BYTES] = {0};
+    stop(w);
+    s->saved_ns = now;
+    s->is_unsaved = false;
+    put_path(s, "scale.state.new", &path);
+    w->fd = open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    buf_fini(&path);
+    if (w->fd < 0 || !write_all(w->fd, str_make(head, sizeof head))) {
+        fail(s);
+        return;
+    }
+    buf_init(&w->slice);
+    buf_pack_str(&w->slice, str_of(s->incarnation));
+    buf_pack_u64(&w->slice, s->ops->wall_ns(s->ctx));
+    buf_pack_u64(&w->slice, s->epochs);
+}
+
+static void put_slice(struct scale *s, uint64_t now, size_t bytes_max)
+{
+    struct scale_saving *w = &s->saving;
+    struct buf one;
+    buf_init(&one);
+    for (; w->next < s->set_count && w->slice.len < bytes_max; w->next++) {
+        struct scale_set *set = &s->sets[w->next];
+        if (set->due_ns == UINT64_MAX && !set->has_hand)
+            continue; /* nothing is decided there */
+        set->is_changed = false;
+        one.len = 0;
+        put_set(set, now, &one);
+        buf_pack_str(&w->slice, str_of(set->set->id));
+        buf_pack_str(&w->slice, buf_str(&one));
+    }
+    buf_fini(&one);
+}
+
+static void finish(struct scale *s)
+{
+    struct scale_saving *w = &s->saving;
     struct buf path, fresh;
-    char head[96];
+    char head[HEAD_BYTES];
+    put_head(w, head);
     put_path(s, "scale.state", &path);
     put_path(s, "scale.state.new", &fresh);
-    const int n = snprintf(head, sizeof head, "%s %llu %zu %016llx\n", STATE_HEAD, STATE_VERSION, body.n,
-                           (unsigned long long)scale_hash(0, body.p, body.n));
-    const int fd = open(fresh.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    const bool ok = fd >= 0 && write_all(fd, str_make(head, (size_t)n)) && write_all(fd, body) &&
-                    rename(fresh.p, path.p) == 0;
-    if (!ok)
-        LOG_LIMITED(LOG_WARN, 1, "cannot keep the state of scaling in %s: %s", s->dir, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    const uint64_t every = w->bytes * NS_PER_S / SAVE_RATE;
+    s->save_every_ns = every > SAVE_EVERY_NS ? every : SAVE_EVERY_NS;
+    if (pwrite(w->fd, head, sizeof head, 0) == (ssize_t)sizeof head && rename(fresh.p, path.p) == 0)
+        stop(w);
+    else
+        fail(s);
     buf_fini(&path);
     buf_fini(&fresh);
-    return ok;
+}
+
+/* False: there is more. */
+static bool step(struct scale *s, uint64_t now, size_t bytes_max)
+{
+    struct scale_saving *w = &s->saving;
+    if (w->fd < 0)
+        return true;
+    put_slice(s, now, bytes_max);
+    w->hash = scale_hash(w->hash, w->slice.p, w->slice.len);
+    w->bytes += w->slice.len;
+    if (!write_all(w->fd, buf_str(&w->slice))) {
+        fail(s);
+        return true;
+    }
+    w->slice.len = 0;
+    if (w->next < s->set_count)
+        return false;
+    finish(s);
+    return true;
 }
 
 void scale_save(struct scale *s, uint64_t now)
 {
-    struct buf body;
-    s->saved_ns = now;
-    s->is_unsaved = false;
-    for (size_t i = 0; i < s->set_count; i++)
-        s->sets[i].is_changed = false;
     if (!s->dir)
         return;
-    buf_init(&body);
-    put_all(s, now, &body);
-    const uint64_t every = body.len * NS_PER_S / SAVE_RATE;
-    s->save_every_ns = every > SAVE_EVERY_NS ? every : SAVE_EVERY_NS;
-    (void)write_file(s, buf_str(&body)); /* it is tried again next time */
-    buf_fini(&body);
+    begin(s, now);
+    (void)step(s, now, SIZE_MAX);
+}
+
+void scale_save_some(struct scale *s, uint64_t now)
+{
+    if (!s->dir)
+        return;
+    if (s->saving.fd < 0) {
+        if (!s->is_unsaved || now - s->saved_ns < s->save_every_ns)
+            return;
+        begin(s, now);
+    }
+    (void)step(s, now, SAVE_SLICE);
+}
+
+void scale_save_stop(struct scale *s)
+{
+    stop(&s->saving);
 }
 
 /* ---- reading ---- */
 
 struct restored {
-    uint64_t now, saved_ns, wall_ns;
+    uint64_t now, wall_ns;
     bool is_same; /* the ledgers have gone on counting since */
 };
 
@@ -274,19 +347,20 @@ static bool take_count(struct str *in, struct scale_set *set)
 
 static bool take_set(struct str in, struct scale_set *set, const struct restored *r)
 {
-    uint64_t starts[MEMBERS_STARTS_MAX], n, ready_ns;
+    uint64_t starts[MEMBERS_STARTS_MAX], n, ready_ns, saved_ns;
     uint32_t ready;
     bool recovered;
-    if (!take_count(&in, set) || !take_words(&in, starts, MEMBERS_STARTS_MAX, &n))
+    if (!unpack_u64(&in, &saved_ns) || !take_count(&in, set) ||
+        !take_words(&in, starts, MEMBERS_STARTS_MAX, &n))
         return false;
     members_restore_starts(set->set, starts, (uint32_t)n);
-    if (!r->is_same)
+    if (!r->is_same || saved_ns > r->now)
         return true; /* other counters, other clock perhaps: what was learned about counts is not of this
                         world */
     if (!unpack_u64(&in, &ready_ns) || !take_u32(&in, &ready) || !take_counted(&in, set) ||
         !take_policy(&in, set, &recovered))
         return false;
-    set->ready_carry_ns = ready_ns + ready * (r->now - r->saved_ns);
+    set->ready_carry_ns = ready_ns + ready * (r->now - saved_ns);
     if (recovered)
         set->first_ns = 0;
     return true;
@@ -296,11 +370,10 @@ static void take_all(struct scale *s, struct str in, struct restored *r)
 {
     struct str incarnation, id, body;
     uint64_t epochs;
-    if (!unpack_str(&in, &incarnation) || !unpack_u64(&in, &r->saved_ns) || !unpack_u64(&in, &r->wall_ns) ||
-        !unpack_u64(&in, &epochs))
+    if (!unpack_str(&in, &incarnation) || !unpack_u64(&in, &r->wall_ns) || !unpack_u64(&in, &epochs))
         return;
     s->epochs = epochs > s->epochs ? epochs : s->epochs;
-    r->is_same = str_eq(incarnation, str_of(s->incarnation)) && incarnation.n && r->saved_ns <= r->now;
+    r->is_same = str_eq(incarnation, str_of(s->incarnation)) && incarnation.n;
     size_t count = 0;
     while (in.n && unpack_str(&in, &id) && unpack_str(&in, &body)) {
         struct scale_set *set = scale_find_id(s, id);
@@ -319,7 +392,7 @@ static void take_all(struct scale *s, struct str in, struct restored *r)
 static bool read_file(const struct scale *s, struct buf *out)
 {
     struct buf path;
-    char head[96];
+    char head[HEAD_BYTES + 1];
     put_path(s, "scale.state", &path);
     FILE *f = fopen(path.p, "re");
     unsigned long long version, bytes, checksum;
