@@ -29,9 +29,10 @@ static const struct option listener_rows[] = {
         "client_idle_timeout", L(client_idle_timeout_ms), "60s", MS(1), DAY,
         "A client connection without a request is closed after this. An idle one costs little memory, and "
         "browsers profit from finding it still open."),
-    ROW_DURATION("client_rest_after", L(client_rest_after_ms), "5s", 0, DAY,
-                 "An idle client connection is kept in half the memory after this. Its next request costs two "
-                 "system calls more, so not too soon. 0: never."),
+    ROW_DURATION(
+        "client_rest_after", L(client_rest_after_ms), "5s", 0, DAY,
+        "An idle client connection is kept in half the memory after this. Its next request costs two "
+        "system calls more, so not too soon. 0: never."),
     ROW_DURATION("client_body_timeout", L(client_body_timeout_ms), "30s", MS(1), DAY,
                  "Longest silence in the middle of a request body; then 408."),
     ROW_SIZE("client_body_min_rate", L(client_body_min_rate), "500", 0, MIB(1024),
@@ -46,12 +47,15 @@ static const struct option listener_rows[] = {
              "Largest header section; more is a 431. Room for many cookies, and a bound on what one client "
              "can make "
              "us keep."),
-    ROW_INT("max_sessions_per_client", L(max_sessions_per_client), "1000", 0, 1000000,
-            "Connections that one client address (of IPv6: one /64) may have at a time; further ones are closed at once. "
-            "Generous, for whole offices come from one address; 0: no limit. Addresses in trusted are exempt."),
-    ROW_BOOL("limit_loopback", L(limit_loopback), "false",
-             "Limits per client address hold for loopback addresses too. Off, because what comes from there is a "
-             "neighbour of ours or a test."),
+    ROW_INT(
+        "max_sessions_per_client", L(max_sessions_per_client), "1000", 0, 1000000,
+        "Connections that one client address (of IPv6: one /64) may have at a time; further ones are closed "
+        "at once. "
+        "Generous, for whole offices come from one address; 0: no limit. Addresses in trusted are exempt."),
+    ROW_BOOL(
+        "limit_loopback", L(limit_loopback), "false",
+        "Limits per client address hold for loopback addresses too. Off, because what comes from there is a "
+        "neighbour of ours or a test."),
     ROW_INT("max_header_count", L(max_header_count), "100", 1, 512,
             "Most fields in a header section; more is a 431."),
     ROW_SIZE("max_body_size", L(max_body_bytes), "100m", 0, TIB(1024),
@@ -66,17 +70,23 @@ static const struct option listener_rows[] = {
         "clients "
         "claim about themselves is replaced."),
     ROW_ENUM("proxy_protocol", L(proxy_protocol), "off", proxy_words,
-             "\"required\": every connection begins with a header of the PROXY protocol, version 1 or 2, before TLS and HTTP, "
-             "and the client's address is the one that it names: in logs, in Forwarded and X-Forwarded-For, for trusted "
-             "and for all limits. A connection without it is closed, and so is one from elsewhere than proxy_protocol_from: "
-             "nothing is guessed. The header has client_header_timeout to arrive. When it says that the client used TLS, "
+             "\"required\": every connection begins with a header of the PROXY protocol, version 1 or 2, "
+             "before TLS and HTTP, "
+             "and the client's address is the one that it names: in logs, in Forwarded and X-Forwarded-For, "
+             "for trusted "
+             "and for all limits. A connection without it is closed, and so is one from elsewhere than "
+             "proxy_protocol_from: "
+             "nothing is guessed. The header has client_header_timeout to arrive. When it says that the "
+             "client used TLS, "
              "X-Forwarded-Proto is https."),
     ROW_NETS("proxy_protocol_from", L(proxy_from), NULL,
              "Networks of the load balancers that may connect when proxy_protocol is \"required\", such as "
-             "[ \"10.0.0.0/8\" ]; needed unless the listener is a unix socket. Not the same as trusted, which is about "
+             "[ \"10.0.0.0/8\" ]; needed unless the listener is a unix socket. Not the same as trusted, "
+             "which is about "
              "what HTTP headers claim."),
     ROW_SIZE("max_proxy_header_size", L(max_proxy_header_bytes), "4k", 232, 65551,
-             "Largest PROXY header of version 2; a longer one closes the connection. Senders seldom need more than 500 "
+             "Largest PROXY header of version 2; a longer one closes the connection. Senders seldom need "
+             "more than 500 "
              "bytes, but some add the client's certificate. A header of version 1 has 107 bytes at most."),
     ROW_BOOL(
         "merge_slashes", L(merge_slashes), "true",
@@ -86,14 +96,17 @@ static const struct option listener_rows[] = {
              "Pass TRACE on to the servers. Off: 405, because it shows a script the headers that it should "
              "not see."),
     ROW_BOOL("probes", L(probes), "false",
-             "Answer /healthz and /readyz here, before any route, for whoever watches this program: a load balancer in "
-             "front, or Kubernetes. /readyz is 503 without a topology and while stopping (see shutdown_delay). Off, "
+             "Answer /healthz and /readyz here, before any route, for whoever watches this program: a load "
+             "balancer in "
+             "front, or Kubernetes. /readyz is 503 without a topology and while stopping (see "
+             "shutdown_delay). Off, "
              "because these paths may belong to your application."),
     {.key = "access_format",
      .type = OPT_STRING,
      .offset = L(access_format),
      .verbatim = true,
-     .help = "Layout of the access log's lines of this listener, in the words of access_format in log; \"off\" for "
+     .help = "Layout of the access log's lines of this listener, in the words of access_format in log; "
+             "\"off\" for "
              "one that only health checks use. Unset: that of log."},
     ROW_STRING("guard", L(guard), NULL,
                "Name of a guard that all requests of this listener must pass, those without a route too."),
@@ -159,13 +172,16 @@ static const struct option cartridge_rows[] = {
     ROW_DURATION("drain_timeout", K(drain_timeout_ms), "30s", 0, 7 * DAY,
                  "How long a member that has to go may finish what is in flight."),
     ROW_BOOL("undrain", K(undrain), "true",
-             "When more members are wanted while some are leaving, those that still serve stay, the newest first: that is "
+             "When more members are wanted while some are leaving, those that still serve stay, the newest "
+             "first: that is "
              "faster than a start. Off: a member that was told to leave is not to be trusted again."),
     ROW_DURATION("faulty_after", K(faulty_after_ms), "30s", 0, DAY,
-                 "An active member whose probe fails for so long is drained, stopped and replaced. 0: never; it just gets no "
+                 "An active member whose probe fails for so long is drained, stopped and replaced. 0: never; "
+                 "it just gets no "
                  "requests meanwhile."),
     ROW_INT("faulty_max_percent", K(faulty_max_percent), "34", 1, 100,
-            "Share of the members that may be replaced for that at a time, at least one: when a database behind all of "
+            "Share of the members that may be replaced for that at a time, at least one: when a database "
+            "behind all of "
             "them is away, new members would not help."),
     ROW_PATH("document_root", K(document_root), NULL,
              "Short for fastcgi = { document_root } in every fastcgi port that has none of its own."),
@@ -188,10 +204,12 @@ static const struct option alias_rows[] = {
     ROW_INT("max", A(max), "1", 1, 10000, "Members that there are at most. Unset: as many as min."),
     ROW_STRING("path", A(path), "/", "Path prefix of the route that leads to the first port."),
     ROW_STRING("deployment_policy", A(deployment_policy), NULL,
-               "Name of the policy that says in which partitions its members run. Unset: wherever the cartridge's actuator "
+               "Name of the policy that says in which partitions its members run. Unset: wherever the "
+               "cartridge's actuator "
                "puts them."),
     ROW_STRING("autoscaling_policy", A(scaling.policy), NULL,
-               "Name of the policy that decides how many there are between min and max. Unset: min, or what coxctl scale "
+               "Name of the policy that decides how many there are between min and max. Unset: min, or what "
+               "coxctl scale "
                "and schedules say."),
     ROW_INLINE(A(scaling), &scaling_table, NULL),
 };
@@ -247,12 +265,16 @@ static const struct option log_rows[] = {
      .offset = G2(access_format),
      .def = "default",
      .verbatim = true,
-     .help = "Layout of a line. \"default\": combined, then cluster, endpoint, reason, the times hold, connect, first "
-             "byte and total in microseconds, and the request id. \"combined\": as Apache and nginx write it. \"json\": "
-             "an object a line. \"off\": none. Or text of your own with variables, see LOG VARIABLES. What clients send "
+     .help = "Layout of a line. \"default\": combined, then cluster, endpoint, reason, the times hold, "
+             "connect, first "
+             "byte and total in microseconds, and the request id. \"combined\": as Apache and nginx write "
+             "it. \"json\": "
+             "an object a line. \"off\": none. Or text of your own with variables, see LOG VARIABLES. What "
+             "clients send "
              "is escaped, so that nobody can forge a line."},
     ROW_ENUM("access_escape", G2(access_escape), "text", escape_words,
-             "How a text of your own escapes what clients send: \"text\" as \\xHH, \"json\" as a JSON string wants it, for "
+             "How a text of your own escapes what clients send: \"text\" as \\xHH, \"json\" as a JSON string "
+             "wants it, for "
              "variables between quotes; absent texts are empty then, and absent numbers null."),
 };
 static const struct option_table log_table = {
@@ -265,11 +287,14 @@ static const struct option_table log_table = {
 #define D(member) offsetof(struct admin_settings, member)
 static const struct option admin_rows[] = {
     ROW_STRING("address", D(address), NULL,
-               "\"127.0.0.1:9090\" or \"unix:/run/coxswain/admin.sock\"; a socket file is for its owner alone. Unset: "
+               "\"127.0.0.1:9090\" or \"unix:/run/coxswain/admin.sock\"; a socket file is for its owner "
+               "alone. Unset: "
                "there is no admin listener."),
     ROW_PATH("token_file", D(token_file), NULL,
-             "File whose first line is a secret of at least 16 letters, read at start and reload. Everything but the "
-             "bare page then wants \"Authorization: Bearer SECRET\". Needed for any address that is not loopback."),
+             "File whose first line is a secret of at least 16 letters, read at start and reload. Everything "
+             "but the "
+             "bare page then wants \"Authorization: Bearer SECRET\". Needed for any address that is not "
+             "loopback."),
 };
 static const struct option_table admin_table = {
     .name = "admin",
@@ -281,22 +306,29 @@ static const struct option_table admin_table = {
 #define V(member) offsetof(struct resolver_settings, member)
 static const struct option resolver_rows[] = {
     ROW_STRINGS("servers", V(servers), NULL,
-                "Name servers, such as [ \"10.0.0.53\", \"[::1]:5353\" ]. Unset: those of /etc/resolv.conf, read at start and "
-                "reload. /etc/hosts is asked first in any case, and search domains hold for names without a final dot."),
-    ROW_DURATION("timeout", V(timeout_ms), "2s", MS(10), SEC(60), "For the answer of a server at the first try."),
+                "Name servers, such as [ \"10.0.0.53\", \"[::1]:5353\" ]. Unset: those of /etc/resolv.conf, "
+                "read at start and "
+                "reload. /etc/hosts is asked first in any case, and search domains hold for names without a "
+                "final dot."),
+    ROW_DURATION("timeout", V(timeout_ms), "2s", MS(10), SEC(60),
+                 "For the answer of a server at the first try."),
     ROW_INT("tries", V(tries), "3", 1, 10, "How often each server is asked, with growing time-outs."),
     ROW_DURATION("min_ttl", V(min_ttl_ms), "1s", MS(10), DAY,
-                 "An answer is believed at least so long, whatever it says. Names of /etc/hosts are looked up as often."),
+                 "An answer is believed at least so long, whatever it says. Names of /etc/hosts are looked "
+                 "up as often."),
     ROW_DURATION("max_ttl", V(max_ttl_ms), "1h", MS(10), DAY,
                  "And at most so long, so that a mistake with a day's TTL does not last a day."),
     ROW_DURATION("retry", V(retry_ms), "5s", MS(10), DAY,
                  "After a failure, or when a name has no address, it is looked up again after this."),
-    ROW_INT("max_addresses", V(max_addresses), "256", 1, 4096, "Addresses of one name that become endpoints."),
+    ROW_INT("max_addresses", V(max_addresses), "256", 1, 4096,
+            "Addresses of one name that become endpoints."),
 };
 static const struct option_table resolver_table = {
     .name = "resolver",
-    .help = "How host names of endpoints become addresses. Every address of a name, IPv4 and IPv6, is an endpoint. While no "
-            "server answers the last addresses stay; that a name has none is believed when it is said twice in a row.",
+    .help = "How host names of endpoints become addresses. Every address of a name, IPv4 and IPv6, is an "
+            "endpoint. While no "
+            "server answers the last addresses stay; that a name has none is believed when it is said twice "
+            "in a row.",
     ROWS(resolver_rows),
     .struct_size = sizeof(struct resolver_settings),
 };
@@ -315,10 +347,10 @@ static const struct option settings_rows[] = {
     ROW_PATH("control", S(control), NULL,
              "Unix socket that coxctl talks to. Unset: /run/coxswain/control.sock for root, otherwise "
              "coxswain/control.sock in $XDG_RUNTIME_DIR, or in a folder of the user's own below /tmp."),
-    ROW_PATH("state_dir", S(state_dir), NULL,
-             "Folder for the last topology and what the orchestrator must not forget over a restart of "
-             "everything. "
-             "Unset: nothing is kept on disk."),
+    ROW_PATH(
+        "state_dir", S(state_dir), NULL,
+        "Folder for the last topology and what the orchestrator must not forget over a restart of "
+        "everything; it is made if only it is missing and not its parent. Unset: nothing is kept on disk."),
     ROW_PATH("plugin_dir", S(plugin_dir), NULL,
              "Folder that plugins are loaded from. Unset: the one that make install puts them in."),
     ROW_PATH(
@@ -338,15 +370,18 @@ static const struct option settings_rows[] = {
         "balancer set it to the time that one takes to notice."),
     ROW_DURATION("drain_timeout", S(drain_timeout_ms), "30s", 0, 7 * DAY,
                  "How long a generation that has to go may finish what is in flight, tunnels included."),
-    ROW_DURATION("ticket_rotation", S(ticket_rotation_ms), "8h", SEC(1), 7 * DAY,
-                 "How often the keys of TLS session tickets change; a ticket is good for so long, and the key before it "
-                 "for once more. Whoever steals a key can read the sessions that it sealed, so keep it short; clients "
-                 "that come back later make a full handshake."),
+    ROW_DURATION(
+        "ticket_rotation", S(ticket_rotation_ms), "8h", SEC(1), 7 * DAY,
+        "How often the keys of TLS session tickets change; a ticket is good for so long, and the key before "
+        "it "
+        "for once more. Whoever steals a key can read the sessions that it sealed, so keep it short; clients "
+        "that come back later make a full handshake."),
     ROW_GROUP("client_cert_fields", S(client_cert_fields), &tls_field_table,
               "Who a client is, told to servers where client_auth is on."),
-    ROW_DURATION("tls_check_interval", S(tls_check_ms), "5s", MS(50), DAY,
-                 "How often the files of TLS are looked at. Those that have changed, and stand still since the look "
-                 "before, are read again."),
+    ROW_DURATION(
+        "tls_check_interval", S(tls_check_ms), "5s", MS(50), DAY,
+        "How often the files of TLS are looked at. Those that have changed, and stand still since the look "
+        "before, are read again."),
     ROW_INT(
         "generations_max", S(generations_max), "4", 1, 16,
         "Generations of the proxy that may drain at once after reloads. Further reloads wait: each one costs "
@@ -364,19 +399,25 @@ static const struct option settings_rows[] = {
     ROW_BOOL("request_id", S(request_id), "true", "Make an X-Request-Id for requests that have none."),
     ROW_BOOL("traceparent", S(traceparent), "true", "Make a traceparent (W3C) for requests that have none."),
     ROW_INT("max_compressions", S(max_compressions), "64", 0, 65536,
-            "Answers that one worker compresses at a time (compress in a cluster); further ones go out as they are. Each "
+            "Answers that one worker compresses at a time (compress in a cluster); further ones go out as "
+            "they are. Each "
             "takes some 300k until its client has read it, so this bounds what slow readers can cost."),
     ROW_BOOL("reason_header", S(reason_header), "false",
-             "Say in X-Coxswain-Reason why an answer was made here and not by a server: an id of the table of reasons. The "
-             "field is taken out of what servers send, so that it tells whose 503 it was. Off: it also tells strangers."),
+             "Say in X-Coxswain-Reason why an answer was made here and not by a server: an id of the table "
+             "of reasons. The "
+             "field is taken out of what servers send, so that it tells whose 503 it was. Off: it also tells "
+             "strangers."),
     {.key = "sticky_secret",
      .type = OPT_STRING,
      .offset = S(sticky_secret),
      .secret = true,
-     .help = "What the values of sticky cookies are derived from, at least 16 characters. The same here and on other "
-             "instances keeps clients where they are over restarts and failover; another one moves them once."},
+     .help =
+         "What the values of sticky cookies are derived from, at least 16 characters. The same here and on "
+         "other "
+         "instances keeps clients where they are over restarts and failover; another one moves them once."},
     ROW_PATH("sticky_secret_file", S(sticky_secret_file), NULL,
-             "File that holds the secret instead, up to 4096 bytes; a line end behind it does not count. Read at start "
+             "File that holds the secret instead, up to 4096 bytes; a line end behind it does not count. "
+             "Read at start "
              "and reload."),
     ROW_INT(
         "max_clusters", S(max_clusters), "4096", 1, 1000000,
@@ -395,9 +436,11 @@ static const struct option settings_rows[] = {
     ROW_LIST("deployment_policies", S(deployment_policies), &deployment_policy_table,
              "How members are spread over places."),
     ROW_LIST("autoscaling_policies", S(policies), &policy_table, "What decides how many members a set has."),
-    ROW_LIST("guards", S(guards), &guard_table, "Who may pass, how often, and what those are told who may not."),
+    ROW_LIST("guards", S(guards), &guard_table,
+             "Who may pass, how often, and what those are told who may not."),
     ROW_INT("max_limited_clients", S(max_limited_clients), "65536", 1024, 16777216,
-            "Client addresses that the limits of guards are kept for at a time. An entry takes 32 bytes, and memory only "
+            "Client addresses that the limits of guards are kept for at a time. An entry takes 32 bytes, and "
+            "memory only "
             "once it is used. When more are busy at once, limits per address become lenient."),
     ROW_RESERVED("groups", "Groups of cartridges."),
     ROW_RESERVED("dependencies", "Order and dependence between the parts of a group."),

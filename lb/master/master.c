@@ -264,6 +264,7 @@ static int load(struct master *m, struct buf *error)
     if (!logs_open(m->settings, &m->logs, error))
         return EXIT_OS;
     logs_begin(&m->logs, "master", m->settings);
+    privileges_make_folder(&m->privileges, m->settings->state_dir);
     m->max_clusters = (uint32_t)m->settings->max_clusters;
     m->max_endpoints = (uint32_t)m->settings->max_endpoints;
     return EXIT_OK;

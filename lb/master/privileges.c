@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -113,4 +114,13 @@ bool privileges_drop(const struct privileges *p)
         }
     }
     return true;
+}
+
+void privileges_make_folder(const struct privileges *p, const char *dir)
+{
+    if (!dir || !*dir)
+        return;
+    bool is_new = mkdir(dir, 0750) == 0;
+    if ((!is_new && errno != EEXIST) || (is_new && p->drop && chown(dir, p->uid, p->gid) != 0))
+        log_warn("cannot make the folder for state %s: %s", dir, strerror(errno));
 }

@@ -30,6 +30,9 @@ bool privileges_of_user(const char *user, const struct privileges *base, struct 
                         struct buf *error) __attribute__((warn_unused_result));
 /* In a child: no way back. False with errno. */
 bool privileges_drop(const struct privileges *p) __attribute__((warn_unused_result));
+/* The folder for state, if there is none yet: made for who writes there. Not its parents: one that is missing
+ * is more likely a typing error or a file system that is not mounted, and that is said. */
+void privileges_make_folder(const struct privileges *p, const char *dir);
 bool is_in_container(void);
 
 #endif

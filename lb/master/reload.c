@@ -231,6 +231,7 @@ static bool prepare(struct master *m)
         return false;
     }
     keep_fixed(m, next);
+    privileges_make_folder(&r->privileges, next->state_dir);
     r->settings = next;
     return true;
 }
