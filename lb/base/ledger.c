@@ -47,6 +47,7 @@ static void header_lay_out(struct ledger_header *h)
     h->hists_off = h->endpoints_off + pages((uint64_t)h->max_endpoints * h->endpoint_bytes);
     h->reasons_off = h->hists_off + pages((uint64_t)h->max_clusters * h->hist_buckets * sizeof(uint64_t));
     h->row_bytes = h->reasons_off + pages((h->max_clusters + 1ull) * h->reasons * sizeof(uint64_t));
+    ASSERT(h->row_bytes % 64 == 0 && h->header_bytes % 64 == 0); /* no two workers write to one line */
     h->total_bytes = h->header_bytes + h->row_bytes * h->workers;
 }
 

@@ -20,7 +20,7 @@ extern const uint8_t field_slots[256];
 /* A perfect hash over length, first, last and one inner byte (at three quarters of the length). */
 #define FIELD_HASH(n, first, last, inner) (((n) + (first)*3 + (last)*29 + (inner)) & 255)
 
-static inline enum field_id field_lookup_inline(const char *name, size_t n)
+static inline __attribute__((always_inline)) enum field_id field_lookup_inline(const char *name, size_t n)
 {
     const unsigned char *s = (const unsigned char *)name;
     if (__builtin_expect(n - 2 > FIELD_NAME_BYTES_MAX - 2, 0))

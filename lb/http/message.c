@@ -2,12 +2,17 @@
 
 #include "base/panic.h"
 
-void message_init(struct message *m, struct field *fields, uint16_t field_max)
+void message_init_zeroed(struct message *m, struct field *fields, uint16_t field_max)
 {
     ASSERT(field_max <= MESSAGE_FIELDS_MAX);
-    memset(m, 0, sizeof *m);
     m->fields = fields;
     m->field_max = field_max;
+}
+
+void message_init(struct message *m, struct field *fields, uint16_t field_max)
+{
+    memset(m, 0, sizeof *m);
+    message_init_zeroed(m, fields, field_max);
 }
 
 const struct field *message_find(const struct message *m, enum field_id id)

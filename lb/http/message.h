@@ -115,6 +115,8 @@ static inline bool message_has(const struct message *m, enum field_id id)
 
 /* Points the message at an empty array of fields; base and text are set by the parser. */
 void message_init(struct message *m, struct field *fields, uint16_t field_max);
+/* The same in memory that is all zero. */
+void message_init_zeroed(struct message *m, struct field *fields, uint16_t field_max);
 
 /* First field with this id that is not dropped, or NULL. */
 const struct field *message_find(const struct message *m, enum field_id id);

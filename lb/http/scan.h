@@ -81,7 +81,8 @@ static inline __m128i scan_load16(const char *p)
 
 /* First byte that may not stand in a field value, or end. Bytes from `floor` on may be read, too: a short
  * rest is then looked at together with what stands before it. */
-static inline const char *scan_value(const char *floor, const char *p, const char *end)
+static inline __attribute__((always_inline)) const char *scan_value(const char *floor, const char *p,
+                                                                    const char *end)
 {
     (void)floor;
 #if defined(__SSE2__)

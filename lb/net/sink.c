@@ -74,7 +74,31 @@ void sink_commit(struct sink *s, size_t n)
     w->cork_len += (uint32_t)n;
 }
 
+static bool write_all(struct sink *s, const struct iovec *iov, int count);
+
+/* The usual write: a head that waits in the cork and at most one short piece behind it, all of which the
+ * kernel takes. What else there may be is for write_all. */
 bool sink_write(struct sink *s, const struct iovec *iov, int count)
+{
+    struct worker *w = s->conn->worker;
+    size_t more = count ? iov->iov_len : 0, len = w->cork_len + more;
+    if (w->cork_owner != s || count > 1 || more > SINK_JOIN_BYTES || len > WORKER_CORK_BYTES ||
+        s->queued_bytes || !s->conn->may_write)
+        return write_all(s, iov, count);
+    if (more)
+        memcpy(w->cork + w->cork_len, iov->iov_base, more);
+    struct iovec one = {w->cork, len};
+    w->cork_owner = NULL;
+    w->cork_len = 0;
+    ssize_t put = conn_writev(s->conn, &one, 1);
+    if (put == CONN_ERROR)
+        return false;
+    put = put == CONN_AGAIN ? 0 : put;
+    s->sent_bytes += (uint64_t)put;
+    return (size_t)put == len || queue_rest(s, &one, 1, (size_t)put);
+}
+
+static bool write_all(struct sink *s, const struct iovec *iov, int count)
 {
     struct worker *w = s->conn->worker;
     struct iovec all[SINK_IOV_MAX];

@@ -29,7 +29,7 @@ struct exchange *exchange_create(struct pworker *pw, struct session *s, const st
         pool_give(&pw->exchange_pool, x);
         return NULL;
     }
-    message_init(&x->req, array, fields);
+    message_init_zeroed(&x->req, array, fields);
     x->magic = EXCHANGE_MAGIC;
     x->counted = LEDGER_COUNTS;
     x->pw = pw;
@@ -37,8 +37,8 @@ struct exchange *exchange_create(struct pworker *pw, struct session *s, const st
     x->front = front;
     x->start_ns = pw->w.now_ns;
     list_init(&x->node);
-    pipe_init(&x->req_body, &pw->w);
-    pipe_init(&x->rsp_body, &pw->w);
+    pipe_init_zeroed(&x->req_body, &pw->w);
+    pipe_init_zeroed(&x->rsp_body, &pw->w);
     return x;
 }
 

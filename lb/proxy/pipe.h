@@ -35,6 +35,12 @@ struct pipe {
 };
 
 void pipe_init(struct pipe *p, struct worker *w);
+/* The same in memory that is all zero. */
+static inline void pipe_init_zeroed(struct pipe *p, struct worker *w)
+{
+    p->worker = w;
+    p->file_fd = -1;
+}
 /* Gives back all that it holds. */
 void pipe_clear(struct pipe *p);
 static inline void pipe_fini(struct pipe *p)

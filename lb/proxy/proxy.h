@@ -125,11 +125,16 @@ struct pworker {
     /* Read by the other workers (hand-over) and the control thread. */
     struct {
         _Alignas(64) _Atomic uint32_t sessions; /* written by the worker alone */
-        _Atomic uint32_t
-            coming; /* connections handed to it that it has not taken yet: others add, it subtracts */
-        _Atomic bool serving; /* has a topology and accepts: connections may be handed to it */
+        _Atomic bool serving; /* has a topology and accepts: connections may be handed to it; likewise */
+        /* Connections handed to it that it has not taken yet: others add, it subtracts. */
+        _Alignas(64) _Atomic uint32_t coming;
     } shared;
 };
+/* They stand in an array, and lines of two of them must not mix. */
+_Static_assert(sizeof(struct pworker) % 64 == 0 && offsetof(struct pworker, shared) % 64 == 0 &&
+                   offsetof(struct pworker, w.shared) % 64 == 0 &&
+                   offsetof(struct pworker, w.mailbox.shared) % 64 == 0,
+               "what threads share has lines of its own");
 
 struct proxy {
     const struct settings *settings;

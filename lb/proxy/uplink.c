@@ -119,7 +119,8 @@ void uplink_give(struct uplink *u, bool keep)
     keep = keep && may_pool(u);
     bool polite = !keep && u->request_done && sink_is_empty(&u->sink);
     detach(u);
-    free(u->in);
+    if (u->in)
+        free(u->in);
     u->in = NULL;
     u->in_len = u->in_cap = 0;
     run_queue_remove(&u->run);

@@ -334,9 +334,10 @@ struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
                               const struct cluster_options *options, const struct endpoint_draft *endpoints,
                               uint32_t count)
 {
-    struct cluster *c = must(calloc(1, sizeof(*c)));
+    struct cluster *c = must(aligned_alloc(_Alignof(struct cluster), sizeof(*c)));
     struct endpoint_draft *sorted = NULL;
-    atomic_init(&c->refs, 1);
+    memset(c, 0, sizeof(*c));
+    atomic_init(&c->shared.refs, 1);
     c->slot = slot;
     c->id = id;
     c->owner = owner;
@@ -356,7 +357,7 @@ struct cluster *cluster_build(struct str id, struct str owner, uint32_t slot,
 
 void cluster_ref(struct cluster *c)
 {
-    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->shared.refs, 1, memory_order_relaxed);
 }
 
 static void free_candidates(struct cluster *c)
@@ -380,7 +381,7 @@ void cluster_unref(struct cluster **cp)
 {
     struct cluster *c = *cp;
     *cp = NULL;
-    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+    if (!c || atomic_fetch_sub_explicit(&c->shared.refs, 1, memory_order_acq_rel) != 1)
         return;
     options_free(&cluster_options_table, &c->options);
     free(c->endpoints);

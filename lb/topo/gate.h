@@ -30,6 +30,8 @@ struct gate {
     uint32_t look_attempts, look_failures;
 };
 
+_Static_assert(sizeof(struct gate) == 64, "a line for each endpoint, and no more");
+
 struct gate_cluster {
     _Alignas(64) _Atomic uint64_t until_ms; /* none of its endpoints is ejected after this */
     _Atomic uint64_t judge_ms;              /* when failures are compared next (outlier.h) */

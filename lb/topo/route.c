@@ -24,7 +24,6 @@ struct host_entry {
 };
 
 struct route_table {
-    _Atomic uint32_t refs;
     struct route *routes; /* owned; sorted by host and path */
     uint32_t count;
     uint32_t *by_length; /* owned; indexes of the first routes of each place, per host the longest first */
@@ -35,6 +34,10 @@ struct route_table {
     uint32_t any; /* entry of "*", or NO_ENTRY */
     bool has_wildcards;
     char *memory; /* owned: texts */
+    /* Every snapshot that shares it counts here, while requests read what stands above. */
+    struct {
+        _Alignas(64) _Atomic uint32_t refs;
+    } shared;
 };
 
 /* FNV-1a. Hosts are hashed from their end to their start, so the hash of every suffix comes for nothing. */
@@ -249,10 +252,11 @@ static void index_hosts(struct route_table *t)
 struct route_table *route_table_build(const struct route *routes, uint32_t count,
                                       struct cluster *const *clusters, uint32_t cluster_count)
 {
-    struct route_table *t = must(calloc(1, sizeof(*t)));
+    struct route_table *t = must(aligned_alloc(_Alignof(struct route_table), sizeof(*t)));
+    memset(t, 0, sizeof(*t));
     for (uint32_t i = 0; i < count; i++)
         ASSERT(route_is_valid(routes[i].host, routes[i].path));
-    atomic_init(&t->refs, 1);
+    atomic_init(&t->shared.refs, 1);
     t->any = NO_ENTRY;
     copy_routes(t, routes, count);
     count_groups(t);
@@ -263,14 +267,14 @@ struct route_table *route_table_build(const struct route *routes, uint32_t count
 
 void route_table_ref(struct route_table *t)
 {
-    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->shared.refs, 1, memory_order_relaxed);
 }
 
 void route_table_unref(struct route_table **tp)
 {
     struct route_table *t = *tp;
     *tp = NULL;
-    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+    if (!t || atomic_fetch_sub_explicit(&t->shared.refs, 1, memory_order_acq_rel) != 1)
         return;
     for (uint32_t i = 0; i < t->host_count; i++) {
         free(t->hosts[i].paths);

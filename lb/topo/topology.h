@@ -117,7 +117,6 @@ enum hash_key { HASH_SOURCE, HASH_URI, HASH_HEADER, HASH_COOKIE };
 struct token_table; /* topo/token.h */
 
 struct cluster {
-    _Atomic uint32_t refs;
     uint32_t slot;
     struct str id;
     struct str owner;
@@ -151,7 +150,11 @@ struct cluster {
      * given back by secure_free when the cluster goes. NULL elsewhere. */
     void *secure;
     void (*secure_free)(void *secure);
-    void *memory; /* owned: one block that holds the texts */
+    void *memory; /* owned: one block that holds addresses and texts */
+    /* Every snapshot that shares it counts here, while requests read what stands above. */
+    struct {
+        _Alignas(64) _Atomic uint32_t refs;
+    } shared;
 };
 
 struct route_rules; /* topo/route_rules.h */
