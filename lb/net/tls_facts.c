@@ -24,6 +24,7 @@ static void read_name(X509 *cert, struct tls_facts *out)
         out->name_len = (size_t)n;
     }
     OPENSSL_free(text);
+    ERR_clear_error(); /* of a name that is no text: the next connection is not to trip over it */
 }
 
 bool tls_facts_read(const struct conn *c, struct tls_facts *out)

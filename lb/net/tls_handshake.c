@@ -220,6 +220,7 @@ static void succeed(struct tls *t)
     t->handshaking = false;
     t->site = NULL;
     tls_store_unref(&t->store);
+    ERR_clear_error(); /* what went well in the end may have left something that SSL_get_error looks at */
     t->conn->may_read = t->conn->may_write = true; /* the first bytes may have come along */
 }
 
