@@ -5,3 +5,5 @@ bench_micro_handshake_SOURCES = bench/micro/handshake.c
 bench_micro_handshake_LDADD = $(OPENSSL_LIBS)
 bench_programs += bench/micro/scaling
 bench_micro_scaling_SOURCES = bench/micro/scaling.c
+bench_programs += bench/micro/members
+bench_micro_members_SOURCES = bench/micro/members.c

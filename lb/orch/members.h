@@ -35,7 +35,9 @@
 #define MEMBERS_PORTS_MAX      32
 #define MEMBERS_SET_MAX        10000
 #define MEMBERS_TICK_MS        20
-#define MEMBERS_STARTS_MAX     64 /* start-ups that a set learns its start-up delay from */
+#define MEMBERS_TURN_NS        5000000ull /* a tick that takes longer goes on in the next turn of the loop */
+#define MEMBERS_STARTS_TURN    100u       /* of one set, likewise */
+#define MEMBERS_STARTS_MAX     64         /* start-ups that a set learns its start-up delay from */
 #define MEMBERS_FULL_MS        5000u /* a place without capacity is asked again after this, then twice as long … */
 #define MEMBERS_FULL_MAX_MS    60000u
 #define MEMBERS_STOP_GRACE_MS  60000u /* on top of stop_timeout: then a stop is asked for again */

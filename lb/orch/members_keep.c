@@ -109,6 +109,8 @@ static void start_missing(struct members *ms, struct member_set *set, uint32_t w
     uint32_t fresh = missing - (uint32_t)set->vacancy_count, due = (uint32_t)set->vacancy_count;
     uint32_t spot = spot_with_room(set, now);
     unsigned failures;
+    if (fresh > MEMBERS_STARTS_TURN)
+        fresh = MEMBERS_STARTS_TURN; /* the others in the next turn of the loop */
     for (; due > 0 && spot != UINT32_MAX && take_vacancy(set, now, &failures); due--) {
         start_one(ms, set, spot, failures);
         spot = spot_with_room(set, now);
@@ -361,14 +363,19 @@ uint64_t members_tick(struct members *ms)
 {
     const uint64_t now = ms->ops->now_ns(ms->ctx);
     uint64_t due = UINT64_MAX;
+    struct list waiting, *node;
+    list_init(&waiting);
+    list_splice(&waiting, &ms->awake);
     ms->is_ticking = true;
-    for (struct list *n = ms->awake.next, *next; n != &ms->awake; n = next) {
-        struct member_set *set = CONTAINER_OF(n, struct member_set, awake);
-        next = n->next; /* a step takes no other set out of the list */
+    while (ms->ops->now_ns(ms->ctx) - now < MEMBERS_TURN_NS && (node = list_shift(&waiting))) {
+        struct member_set *set = CONTAINER_OF(node, struct member_set, awake);
+        list_push(&ms->awake, node);
         if (set->due_ns <= now || set->draining)
             set_step(ms, set, now);
     }
     ms->is_ticking = false;
+    list_splice(&waiting, &ms->awake); /* whom time did not suffice for is first next time */
+    list_splice(&ms->awake, &waiting);
     for (const struct list *n = ms->awake.next; n != &ms->awake; n = n->next)
         due = earlier(due, CONTAINER_OF(n, struct member_set, awake)->due_ns);
     if (due == UINT64_MAX)

@@ -13,8 +13,19 @@
 
 /* ---- publishing ---- */
 
+/* With 100,000 members a topology takes so long that one after the other would leave time for nothing else.
+ */
+static void keep_distance(struct orch *o, uint64_t cost_ns)
+{
+    const uint64_t ms = cost_ns * ORCH_PUBLISH_SHARE / NS_PER_MS;
+    o->publish_ms = ms < ORCH_PUBLISH_MS       ? ORCH_PUBLISH_MS
+                    : ms > ORCH_PUBLISH_MAX_MS ? ORCH_PUBLISH_MAX_MS
+                                               : ms;
+}
+
 static void publish(struct orch *o)
 {
+    const uint64_t begin_ns = clock_now_ns();
     for (size_t i = 0; i < o->state.drain_count;
          i++) /* what was drained by hand stays so when it comes back */
         (void)model_set_admin_drain(o->model, str_of(o->state.drains[i]), true);
@@ -22,7 +33,7 @@ static void publish(struct orch *o)
     if (before)
         topology_ref(before);
     struct topology *t = model_publish(o->model);
-    const uint64_t now_ms = clock_now_ns() / 1000000;
+    const uint64_t now_ms = begin_ns / NS_PER_MS;
     o->hurry -= t && o->hurry && now_ms < o->published_ms + ORCH_PUBLISH_MS;
     o->published_ms = now_ms;
     if (t) {
@@ -36,6 +47,8 @@ static void publish(struct orch *o)
     members_on_published(&o->members, current ? current->number : 0);
     if (o->scale)
         scale_published(o->scale);
+    if (t)
+        keep_distance(o, clock_now_ns() - begin_ns);
     topology_unref(&before);
     topology_unref(&t);
     orch_wake(o);
@@ -48,7 +61,7 @@ static void on_publish(void *ctx)
 
 void orch_touch(struct orch *o)
 {
-    const uint64_t now_ms = clock_now_ns() / 1000000, next_ms = o->published_ms + ORCH_PUBLISH_MS;
+    const uint64_t now_ms = clock_now_ns() / 1000000, next_ms = o->published_ms + o->publish_ms;
     if (timer_is_armed(&o->publish) && !o->hurry)
         return;
     const bool is_early = next_ms > now_ms;

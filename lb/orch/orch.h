@@ -24,12 +24,14 @@
 #include "run/role.h"
 #include "topo/model.h"
 
-#define ORCH_MAGIC        0x63786f72u
-#define ORCH_PUBLISH_MS   5
-#define ORCH_HURRY        16 /* topologies after a wake: a member comes up in four or five */
-#define ORCH_HEARTBEAT_MS 1000
-#define ORCH_RETRY_MS     10000
-#define ORCH_MEMORY_MAX   (1024ull << 20) /* above: it starts anew */
+#define ORCH_MAGIC          0x63786f72u
+#define ORCH_PUBLISH_MS     5
+#define ORCH_PUBLISH_MAX_MS 250
+#define ORCH_PUBLISH_SHARE  4  /* times what the last topology took lie between two, if that is more */
+#define ORCH_HURRY          16 /* topologies after a wake: a member comes up in four or five */
+#define ORCH_HEARTBEAT_MS   1000
+#define ORCH_RETRY_MS       10000
+#define ORCH_MEMORY_MAX     (1024ull << 20) /* above: it starts anew */
 
 struct orch;
 
@@ -64,6 +66,7 @@ struct orch {
     bool has_past;
     struct timer publish, tick, beat, retry;
     uint64_t published_ms; /* monotonic */
+    uint64_t publish_ms;   /* distance to the next */
     unsigned hurry;        /* topologies that need not keep the distance, since a cluster was woken */
     uint64_t beats;
     /* Told at once of every wake and saturated, at most one in 10 ms a cluster, kind and proxy; fn NULL:

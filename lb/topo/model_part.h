@@ -74,7 +74,8 @@ struct model_route {
 
 struct model_member {
     struct member_info info;
-    char *texts; /* owned */
+    char *texts;     /* owned */
+    uint64_t listed; /* number of the last topology that was made of it and of those before it in order */
 };
 
 struct model {

@@ -90,6 +90,46 @@ static struct route_table *next_routes(struct model *m, struct cluster *const *c
     return table;
 }
 
+/* Those of the last table that are still there, in its order: sorting 100,000 anew costs many times more than
+ * the few that came. */
+static uint32_t keep_order(struct model *m, struct member_info *out)
+{
+    const struct member_table *last = m->current ? m->current->member_table : NULL;
+    uint32_t n = 0;
+    for (uint32_t i = 0; last && i < last->count; i++) {
+        struct model_member *member = index_get(&m->members, last->v[i].id);
+        if (!member)
+            continue;
+        member->listed = m->number + 1;
+        out[n++] = member->info;
+    }
+    return n;
+}
+
+static int by_member_id(const void *a, const void *b)
+{
+    return str_order((*(struct model_member *const *)a)->info.id,
+                     (*(struct model_member *const *)b)->info.id);
+}
+
+/* And those that came, sorted, from the back. */
+static void merge_new(struct model *m, struct member_info *out, uint32_t kept)
+{
+    const uint32_t count = m->members.count - kept;
+    struct model_member **fresh = must(malloc((count + 1u) * sizeof(*fresh))), *member;
+    uint32_t n = 0;
+    for (uint32_t at = 0; n < count && (member = index_next(&m->members, &at));)
+        if (member->listed != m->number + 1)
+            fresh[n++] = member;
+    ASSERT(n == count);
+    qsort(fresh, n, sizeof(*fresh), by_member_id);
+    for (uint32_t to = kept + count; n > 0;) {
+        const bool is_old = kept > 0 && str_order(out[kept - 1].id, fresh[n - 1]->info.id) > 0;
+        out[--to] = is_old ? out[--kept] : fresh[--n]->info;
+    }
+    free(fresh);
+}
+
 static struct member_table *next_members(struct model *m)
 {
     if (!m->members_changed && m->current) {
@@ -97,11 +137,9 @@ static struct member_table *next_members(struct model *m)
         return m->current->member_table;
     }
     struct member_info *members = must(malloc((m->members.count + 1u) * sizeof(*members)));
-    struct model_member *member;
-    uint32_t n = 0;
-    for (uint32_t at = 0; (member = index_next(&m->members, &at));)
-        members[n++] = member->info;
-    struct member_table *table = member_table_build(members, n);
+    const uint32_t kept = keep_order(m, members);
+    merge_new(m, members, kept);
+    struct member_table *table = member_table_build(members, m->members.count);
     free(members);
     return table;
 }
@@ -113,7 +151,8 @@ struct topology *model_publish(struct model *m)
         return NULL;
     struct cluster **clusters = next_clusters(m, &count);
     struct route_table *routes = next_routes(m, clusters, count);
-    struct topology *t = topology_make(m->epoch, ++m->number, clusters, count, routes, next_members(m));
+    struct member_table *members = next_members(m); /* which looks at the number */
+    struct topology *t = topology_make(m->epoch, ++m->number, clusters, count, routes, members);
     t->cluster_slots = m->cluster_slots.next;
     t->endpoint_slots = m->endpoint_slots.next;
     m->is_changed = m->order_changed = m->routes_changed = m->members_changed = false;

@@ -27,6 +27,14 @@ static int by_member_id(const void *a, const void *b)
     return str_order(((const struct member_info *)a)->id, ((const struct member_info *)b)->id);
 }
 
+static bool is_sorted(const struct member_table *t)
+{
+    for (uint32_t i = 1; i < t->count; i++)
+        if (by_member_id(&t->v[i - 1], &t->v[i]) > 0)
+            return false;
+    return true;
+}
+
 struct member_table *member_table_build(const struct member_info *members, uint32_t count)
 {
     size_t bytes = sizeof(struct member_table) + count * sizeof(*members);
@@ -42,7 +50,8 @@ struct member_table *member_table_build(const struct member_info *members, uint3
     for (uint32_t i = 0; i < count; i++)
         for (unsigned n = 0; n < MEMBER_TEXTS; n++)
             text_move(member_text(&t->v[i], n), &at);
-    qsort(t->v, count, sizeof(t->v[0]), by_member_id);
+    if (!is_sorted(t))
+        qsort(t->v, count, sizeof(t->v[0]), by_member_id);
     return t;
 }
 

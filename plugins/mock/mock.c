@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LIST_TURN 500u /* members told of in one call */
+
 static const struct cox_option options[] = {
     [OPTION_ADDRESSES] = {.size = sizeof(struct cox_option),
                           .type = COX_OPTION_STRINGS,
@@ -274,25 +276,45 @@ static int32_t stop_member(void *instance, uint64_t ticket, const struct cox_sto
 }
 
 /* Those that are on their way out are not told of: their end comes by itself. */
+static void list_one(struct member *m)
+{
+    struct instance *p = m->instance;
+    const uint64_t now = wall_ms(p);
+    if (m->die_at_ms && now >= m->die_at_ms) {
+        journal_gone(p, m);
+        forget(m);
+        return;
+    }
+    m->runs = !m->gone_at_ms && now >= m->run_at_ms;
+    if (!m->gone_at_ms)
+        tell(m, m->runs ? COX_PHASE_RUNNING : COX_PHASE_PENDING, NULL);
+    plan(m);
+}
+
+/* A call must not take long: very many members are told of in several. The table does not grow meanwhile,
+ * because nothing is started before the end. */
+static void on_list(void *ctx)
+{
+    struct instance *p = ctx;
+    for (uint32_t told = 0; told < LIST_TURN && p->list_bucket < p->people.bucket_count; p->list_bucket++)
+        for (struct member *m = p->people.buckets[p->list_bucket], *next; m; m = next, told++) {
+            next = m->next;
+            list_one(m);
+        }
+    if (p->list_bucket < p->people.bucket_count)
+        return;
+    if (p->listing)
+        p->host->timer_stop(p->host, &p->listing);
+    p->host->list_done(p->host);
+}
+
 static int32_t list_members(void *instance)
 {
     struct instance *p = instance;
-    const uint64_t now = wall_ms(p);
-    uint32_t bucket = 0;
-    struct member *m = people_next(&p->people, &bucket, NULL);
-    for (struct member *next; m; m = next) {
-        next = people_next(&p->people, &bucket, m);
-        if (m->die_at_ms && now >= m->die_at_ms) {
-            journal_gone(p, m);
-            forget(m);
-            continue;
-        }
-        m->runs = !m->gone_at_ms && now >= m->run_at_ms;
-        if (!m->gone_at_ms)
-            tell(m, m->runs ? COX_PHASE_RUNNING : COX_PHASE_PENDING, NULL);
-        plan(m);
-    }
-    p->host->list_done(p->host);
+    p->list_bucket = 0;
+    on_list(p);
+    if (p->list_bucket < p->people.bucket_count)
+        p->listing = p->host->timer_start(p->host, 1, 1, on_list, p);
     return COX_OK;
 }
 
@@ -390,6 +412,8 @@ static void mock_stop(void *instance)
             p->host->timer_stop(p->host, &m->timer);
     if (p->reports)
         p->host->timer_stop(p->host, &p->reports);
+    if (p->listing)
+        p->host->timer_stop(p->host, &p->listing);
     journal_close(p);
 }
 

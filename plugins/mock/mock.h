@@ -118,6 +118,8 @@ struct instance {
     uint32_t capacity;
     uint64_t stop_ms;
     struct cox_timer *reports;
+    struct cox_timer *listing; /* NULL: the list has been told */
+    uint32_t list_bucket;
 };
 
 /* Reads what the file has and opens it for more; true without a file. False after host->error. */

@@ -144,11 +144,15 @@ uint32_t script_take_address(struct script *s)
 
 uint32_t script_claim_address(struct script *s, const char *text)
 {
-    for (uint32_t i = 0; i < s->address_count; i++)
-        if (strcmp(s->addresses[i].text, text) == 0) {
-            s->used_count += s->addresses[i].users++ == 0;
-            return i;
-        }
+    for (uint32_t i = 0; i < s->address_count; i++) {
+        const uint32_t at =
+            (s->cursor + i) % s->address_count; /* most stand in the order they were given out */
+        if (strcmp(s->addresses[at].text, text) != 0)
+            continue;
+        s->used_count += s->addresses[at].users++ == 0;
+        s->cursor = at + 1;
+        return at;
+    }
     return UINT32_MAX;
 }
 

@@ -290,7 +290,7 @@ def check_example_configs():
     env = dict(os.environ)
     env.setdefault("COXSWAIN_PLUGIN_DIR", os.path.join(BUILD, "plugins"))
     with tempfile.TemporaryDirectory() as scratch:
-        for name in ("coxswain.cfg", "quickstart.cfg", "reference.cfg"):
+        for name in ("coxswain.cfg", "quickstart.cfg", "reference.cfg", "mock.cfg"):
             text = read("conf/" + name)
             # The account of a web server is not on every build machine.
             text = re.sub(r'(?m)^(user|group)\s*=\s*"www-data";.*$', "", text) + ('\nuser = "root";\n' if os.geteuid() == 0 else "")

@@ -21,9 +21,9 @@ struct script {
     struct settings *settings;
     struct model *model;
     struct members members;
-    uint64_t now, acknowledged;
-    char full[64];    /* the partition whose actuator has no capacity */
-    char busy[96];    /* the member with 5 exchanges in flight */
+    uint64_t now, acknowledged, start_ns; /* start_ns: what asking for one takes */
+    char full[64];                        /* the partition whose actuator has no capacity */
+    char busy[96];                        /* the member with 5 exchanges in flight */
     char order[1024]; /* partitions of members in the order they were asked for, "a b b " */
     char ids[256][96];
     uint64_t tickets[256];
@@ -40,6 +40,7 @@ static bool on_start(void *ctx, const struct member *m, uint64_t ticket)
     (void)snprintf(s->order + at, sizeof s->order - at, "%s ", partition);
     (void)snprintf(s->ids[s->starts], sizeof s->ids[0], "%s", m->id);
     s->tickets[s->starts++] = ticket;
+    s->now += s->start_ns;
     if (strcmp(partition, s->full) == 0 && *s->full)
         members_on_ticket(&s->members, ticket, COX_TICKET_NO_CAPACITY, "");
     return true;
@@ -620,6 +621,38 @@ static void test_idle_sets_sleep(void **state)
     assert_false(list_is_empty(&s->members.awake));
 }
 
+#define TWO_SETS                                                                                             \
+    "applications = ( { name = \"shop\"; cartridges = ( { alias = \"web\"; type = \"app\"; min = 2; max = "  \
+    "250; }, { alias = \"api\"; type = \"app\"; min = 2; max = 9; } ); } );\n"
+
+/* Ten thousand members are not asked for while everything else waits. */
+static void test_a_set_has_a_limit_in_one_turn(void **state)
+{
+    struct script *s = *state;
+    begin(s, PLACES TWO_SETS);
+    listed(s);
+    members_want(&s->members, set_of(s, "shop/1/1/web"), 250, "the test");
+    assert_int_equal(members_tick(&s->members), 1); /* it goes on at once */
+    assert_int_equal(s->starts, MEMBERS_STARTS_TURN + 2);
+    assert_int_equal(members_tick(&s->members), 1);
+    assert_int_equal(s->starts, 2 * MEMBERS_STARTS_TURN + 2);
+    assert_int_not_equal(members_tick(&s->members), 1);
+    assert_int_equal(s->starts, 252);
+}
+
+static void test_all_sets_have_a_limit_in_one_turn(void **state)
+{
+    struct script *s = *state;
+    begin(s, PLACES TWO_SETS);
+    listed(s);
+    s->start_ns = MEMBERS_TURN_NS / 2;
+    assert_int_equal(members_tick(&s->members), 1);
+    assert_int_equal(set_of(s, "shop/1/1/web")->counted, 2);
+    assert_int_equal(set_of(s, "shop/1/1/api")->counted, 0);
+    (void)members_tick(&s->members); /* who waited is first */
+    assert_int_equal(set_of(s, "shop/1/1/api")->counted, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -642,6 +675,8 @@ int main(void)
         TEST(test_nothing_before_every_actuator_has_told),
         TEST(test_cluster_with_scale),
         TEST(test_idle_sets_sleep),
+        TEST(test_a_set_has_a_limit_in_one_turn),
+        TEST(test_all_sets_have_a_limit_in_one_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

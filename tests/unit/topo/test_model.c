@@ -435,6 +435,29 @@ static void edit(struct model *m)
     (void)done;
 }
 
+/* The next table is made from the last one's order and what came since. */
+static void members_stay_sorted(void **state)
+{
+    (void)state;
+    struct model *m = model_create(1, 4, 16);
+    char id[8];
+    for (int step = 0; step < 2000; step++) {
+        for (uint32_t n = draw(5) + 1; n-- > 0;) {
+            (void)snprintf(id, sizeof id, "m%02u", draw(40));
+            if (draw(2))
+                model_remove_member(m, str_of(id));
+            else
+                model_put_member(m, &(struct member_info){.id = str_of(id), .state = (uint8_t)draw(8)});
+        }
+        struct topology *t = model_publish(m);
+        for (uint32_t i = 1; t && i < t->member_count; i++)
+            assert_true(str_order(t->members[i - 1].id, t->members[i].id) < 0);
+        topology_unref(&t);
+    }
+    assert_in_range(model_current(m)->member_count, 5, 40);
+    model_destroy(&m);
+}
+
 /* A far copy lives on differences alone; a third is read from the whole each time. */
 static void differences_follow_any_edits(void **state)
 {
@@ -541,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_slot_stays_for_life),
         cmocka_unit_test(the_core_keeps_its_fields),
         cmocka_unit_test(members_are_replaced_by_id),
+        cmocka_unit_test(members_stay_sorted),
         cmocka_unit_test(a_restart_goes_on_where_it_was),
         cmocka_unit_test(the_config_gives_clusters_and_routes),
         cmocka_unit_test(differences_follow_any_edits),
