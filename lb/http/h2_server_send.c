@@ -72,7 +72,7 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
         emit(srv, zeros, n);
         put += n;
     }
-    return 0;
+    return srv->emitted >= srv->budget ? NGHTTP2_ERR_PAUSE : 0; /* else it would go on with the next frame */
 }
 
 /* The first step of a graceful end is a notice: streams on their way are still taken. */
@@ -139,6 +139,7 @@ bool h2_server_send(struct h2_server *srv, size_t budget)
 {
     bool was_well = !srv->why;
     srv->emitted = 0;
+    srv->budget = budget;
     while (srv->emitted < budget) {
         const uint8_t *p;
         ssize_t n = nghttp2_session_mem_send(srv->ng, &p);

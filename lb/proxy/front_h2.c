@@ -7,6 +7,8 @@
 #include "proxy/front_h2_priv.h"
 
 #define EXTRA_MAX 4
+/* So much in one piece does not wait. */
+#define URGENT_BYTES 16384
 
 static bool h2_interim(struct exchange *x, struct message *m)
 {
@@ -100,6 +102,8 @@ static ssize_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
     if (!t->room) {
         h2_server_resume(t->h->srv, &t->h2);
         h2_wake(t->h);
+        if (n >= URGENT_BYTES)
+            x->pw->h2->urgent = t->h;
         return 0;
     }
     size_t take = n < t->room ? n : t->room;

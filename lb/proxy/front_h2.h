@@ -16,13 +16,15 @@
 #include "proxy/session.h"
 
 struct h2_nv;
+struct h2_session;
 struct stream;
 
 /* What the HTTP/2 sessions of one worker share. */
 struct front_h2_shared {
     struct pool streams;
-    struct h2_nv *nv;         /* owned */
-    struct stream *gathering; /* whose small frames wait in `gather`; only within one read of a session */
+    struct h2_nv *nv;          /* owned */
+    struct stream *gathering;  /* whose small frames wait in `gather`; only within one read of a session */
+    struct h2_session *urgent; /* borrowed: has much to send that was just read; see front_h2_hurry */
     uint32_t gathered;
     char gather[16384];
 };
@@ -46,6 +48,9 @@ bool front_h2_begin(struct session *s, const char *p, size_t n) __attribute__((w
 void front_h2_on_ready(struct conn *c);
 /* Its deadline. */
 void front_h2_on_timeout(struct session *s);
+/* At the end of a server's callback: what it brought for a stream of HTTP/2 leaves while it is in the cache,
+ * if it is much. Small answers wait for each other, to leave together. */
+void front_h2_hurry(struct pworker *pw);
 /* It is idle, and has been for a while. */
 void front_h2_rest(struct session *s);
 /* How long until it should be looked at again while requests are open. */

@@ -154,6 +154,8 @@ void front_h2_free(struct session *s)
     }
     ledger_add(&row->h2_streams, -(uint64_t)h->stream_count);
     ledger_add(&row->h2_sessions, UINT64_MAX);
+    if (s->pw->h2->urgent == h)
+        s->pw->h2->urgent = NULL;
     free(h);
     s->h2 = NULL;
 }
@@ -247,6 +249,15 @@ static void pump(struct h2_session *h)
     if (h->crowded)
         relieve(h);
     watch_write(h);
+}
+
+void front_h2_hurry(struct pworker *pw)
+{
+    struct h2_session *h = pw->h2 ? pw->h2->urgent : NULL;
+    if (!h)
+        return;
+    pw->h2->urgent = NULL;
+    pump(h);
 }
 
 /* ---- reading ---- */

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/front_h2.h"
 #include "proxy/proxy.h"
 #include "proxy/send_proxy.h"
 
@@ -216,6 +217,7 @@ static void on_ready(struct conn *c)
     struct worker *w = c->worker;
     CHECK_MAGIC(u, UPLINK_MAGIC);
     handle_ready(u);
+    front_h2_hurry(pworker_of(w));
     cork_flush(w);
 }
 
