@@ -2,6 +2,8 @@
  * empty, so it is not asked again within the same call (the second question would cost a system call to learn
  * EAGAIN). */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "net/tls_priv.h"
 
@@ -31,10 +33,68 @@ static int raw_read(BIO *bio, char *to, int n)
     return -1;
 }
 
+static void drop_held(struct tls *t)
+{
+    free(t->held);
+    t->held = NULL;
+    t->held_len = 0;
+}
+
+/* p lies in the stage, or in `held` itself. */
+static bool hold(struct tls *t, const char *p, size_t n)
+{
+    if (t->held) {
+        memmove(t->held, p, n);
+    } else {
+        t->held = malloc(n);
+        if (!t->held)
+            return false;
+        memcpy(t->held, p, n);
+    }
+    t->held_len = (uint32_t)n;
+    return true;
+}
+
+bool tls_push(struct tls *t)
+{
+    struct tls_worker *tw = t->worker;
+    const char *from = t->held ? t->held : tw->stage;
+    size_t n = t->held ? t->held_len : t->staging ? tw->staged : 0;
+    if (!n)
+        return true;
+    ssize_t put = send(t->conn->fd, from, n, MSG_NOSIGNAL);
+    if (!t->held)
+        tw->staged = 0;
+    if (put < 0 && (errno == EAGAIN || errno == EINTR))
+        put = 0;
+    if (put >= 0 && (size_t)put < n && hold(t, from + put, n - (size_t)put))
+        return false;
+    if (put >= 0 && (size_t)put < n)
+        shutdown(t->conn->fd, SHUT_RDWR); /* no memory: the peer must not see a gap */
+    drop_held(t);
+    return true;
+}
+
+static bool stage(struct tls *t, const char *from, size_t n)
+{
+    struct tls_worker *tw = t->worker;
+    if (!t->staging || t->held || n > TLS_STAGE_BYTES - tw->staged)
+        return false;
+    memcpy(tw->stage + tw->staged, from, n);
+    tw->staged += (uint32_t)n;
+    return true;
+}
+
 static int raw_write(BIO *bio, const char *from, int n)
 {
     struct tls *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
+    if (stage(t, from, (size_t)n))
+        return n;
+    if (!tls_push(t)) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
     ssize_t put = send(t->conn->fd, from, (size_t)n, MSG_NOSIGNAL);
     if (put < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_write(bio);

@@ -278,6 +278,8 @@ const struct conn_ops conn_tls = {
 bool tls_on_event(struct conn *c)
 {
     struct tls *t = tls_of_conn(c);
+    if (t->held && c->may_write)
+        c->may_write = tls_push(t);
     if (t->handshaking)
         return tls_handshake(t);
     if (t->read_wants_write && c->may_write) {
@@ -306,6 +308,7 @@ void tls_close(struct conn *c, bool in_a_hurry)
     tls_store_unref(&t->store);
     tls_client_unref(&t->client);
     t->magic = 0;
+    free(t->held);
     free(t->identity);
     free(t);
     c->tls = NULL;

@@ -247,11 +247,16 @@ static bool step(struct tls *t)
 {
     struct conn *c = t->conn;
     t->raw_empty = false;
+    t->staging = true;
     int result = go_on(t);
+    bool has_room = tls_push(t);
+    t->staging = false;
     if (result == 1) {
         succeed(t);
+        c->may_write = has_room;
         return true;
     }
+    c->may_write &= has_room;
     int error = SSL_get_error(t->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
         t->wants_write = error == SSL_ERROR_WANT_WRITE;

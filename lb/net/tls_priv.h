@@ -74,8 +74,12 @@ struct tls_client {
     bool verify, has_alpn;
 };
 
+/* What one step of a handshake writes, and more: certificates of clients' CAs can make it longer. */
+#define TLS_STAGE_BYTES 16384
+
 struct tls_worker {
     struct worker *worker; /* borrowed */
+    uint32_t staged;       /* bytes of `stage`, in the middle of a step */
     BIO_METHOD *bio;       /* owned */
     EVP_CIPHER *cipher;    /* owned; of tickets */
     struct ticket_keys tickets;
@@ -84,6 +88,7 @@ struct tls_worker {
     struct run_node run;
     uint64_t turn_ns;  /* the worker's clock when spent_ns began */
     uint64_t spent_ns; /* on handshakes in this turn */
+    char stage[TLS_STAGE_BYTES];
 };
 
 /* NONE: not taken, or none came. EXPECTED: the handshake begins with looking for some. OPEN: some came, more
@@ -99,6 +104,7 @@ struct tls {
     bool write_wants_read; /* likewise the other way round */
     bool raw_empty;        /* the socket had less than was asked for: no second look in this call */
     bool raw_eof;          /* FIN */
+    bool staging;          /* a step of the handshake runs: its messages leave together behind it */
     bool fatal;            /* nothing more can be read or written */
     uint8_t early;         /* enum early */
     bool has_early_byte;
@@ -121,13 +127,18 @@ struct tls {
     struct list node;                 /* in worker->waiting */
     int64_t key_updates;              /* in this minute */
     uint64_t key_updates_ms;          /* when it began */
-    SSL *ssl;                         /* owned */
+    char *held;                       /* owned; what of them the socket did not take, NULL: nothing */
+    uint32_t held_len;
+    SSL *ssl; /* owned */
 };
 
 extern const struct conn_ops conn_tls;
 
 /* tls_bio.c: a conn's socket as OpenSSL sees it. NULL when memory is out. */
 BIO_METHOD *tls_bio_method(void);
+/* Sends what is staged or held. False: the socket has no room, and the rest is held; a socket that is broken
+ * takes everything, and says so when it is read. */
+bool tls_push(struct tls *t);
 
 /* tls_handshake.c */
 /* One step of the handshake, within the budget. True: it is over, one way or the other. */

@@ -144,6 +144,34 @@ static void handshake_and_alpn(void **state)
     assert_string_equal(tls_version(&r->t->a.conn), "TLSv1.3");
 }
 
+/* What a step of the handshake wrote waits when the socket is full, and goes out when there is room. */
+static void handshake_through_a_full_socket(void **state)
+{
+    struct rig *r = *state;
+    struct conn *server = &r->t->a.conn, *client = &r->t->b.conn;
+    char junk[512] = {0};
+    size_t filled = 0, drained = 0;
+    join(r);
+    (void)tls_on_event(client); /* its hello */
+    for (ssize_t n; (n = send(server->fd, junk, sizeof junk, MSG_DONTWAIT)) > 0;)
+        filled += (size_t)n;
+    assert_true(filled > 0);
+    r->t->w.turn_ns++; /* a fresh budget */
+    server->may_read = true;
+    assert_false(tls_on_event(server));
+    assert_false(server->broken);
+    assert_false(server->may_write);
+    for (ssize_t n; drained < filled && (n = recv(client->fd, junk, sizeof junk, MSG_DONTWAIT)) > 0;)
+        drained += (size_t)n;
+    assert_int_equal(drained, filled); /* not a byte of the handshake among it */
+    assert_int_equal(recv(client->fd, junk, 1, MSG_DONTWAIT), -1);
+    for (int i = 0; i < 100 && (tls_is_handshaking(server) || tls_is_handshaking(client)); i++)
+        turns(r, 1);
+    assert_false(server->broken || client->broken);
+    assert_int_equal(conn_alpn(client), ALPN_HTTP_1_1);
+    assert_true(server->may_write);
+}
+
 /* Every byte arrives, whatever pieces the sockets take, and whatever pieces it is written and read in. */
 static void bytes_through_narrow_sockets(void **state)
 {
@@ -309,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(handshake_and_alpn),
+        TEST(handshake_through_a_full_socket),
         TEST(bytes_through_narrow_sockets),
         TEST(goodbye_is_the_end),
         TEST(a_bare_fin_is_an_error),
