@@ -145,6 +145,14 @@ static bool ask(struct tls *t, SSL *ssl, const struct tls_policy *p)
     return names && SSL_set1_verify_cert_store(ssl, p->store);
 }
 
+/* The context shows its certificates already: those of the fallback, which are most sites'. Setting them anew
+ * would check key against certificate in each handshake. */
+static bool stands_in_context(const struct tls_server *ts, const struct tls *t)
+{
+    const struct tls_site *fallback = t->store->fallback;
+    return !ts->show_fallback && memcmp(t->site->pairs, fallback->pairs, sizeof fallback->pairs) == 0;
+}
+
 int tls_on_client_hello(SSL *ssl, int *alert, void *arg)
 {
     struct tls_server *ts = arg;
@@ -165,8 +173,7 @@ int tls_on_client_hello(SSL *ssl, int *alert, void *arg)
         tls_fail(t, TLS_FAIL_SNI);
         return SSL_CLIENT_HELLO_ERROR;
     }
-    bool stands = t->site == t->store->fallback && !ts->show_fallback;
-    if ((stands || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
+    if ((stands_in_context(ts, t) || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
         return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;
