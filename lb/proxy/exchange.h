@@ -64,9 +64,9 @@ struct front_ops {
     /* The answer's head, rules applied; written, or corked until the first data. framing: how the back knows
      * the end; length with BODY_LENGTH. The front makes its own framing. False: the client is gone. */
     bool (*head)(struct exchange *x, struct message *m);
-    /* Payload. Returns n when it took all (it may queue the rest of one write), 0 when it is blocked and took
-     * nothing, < 0 when the client is gone; of what was in the pipe it may take a part. last: no more payload
-     * and no trailers follow; `end` is still called. */
+    /* Payload. Returns how much it took (it may queue the rest of one write; what it leaves goes to the
+     * pipe), 0 when it is blocked, < 0 when the client is gone. The exchange may have ended by then. last: no
+     * more payload and no trailers follow; `end` is still called. */
     ssize_t (*data)(struct exchange *x, const char *p, size_t n, bool last);
     /* Payload straight from a file, may be NULL. Returns bytes taken (0: blocked), < 0 gone. */
     ssize_t (*file)(struct exchange *x, int fd, off_t *offset, size_t n, bool last);
@@ -136,10 +136,10 @@ struct exchange {
     bool redirected;        /* X-Accel-Redirect was followed */
     bool is_tunnel;
     bool is_question; /* asked by ourselves about another exchange: not in the access log */
-    bool is_mirror;  /* a copy for another cluster: counted apart, not held, not logged */
+    bool is_mirror;   /* a copy for another cluster: counted apart, not held, not logged */
     bool in_wave;     /* has a place in the wave of its cluster (wave.h) */
     bool share_taken; /* counted as held by its client */
-    bool rules_kept; /* `rules` is counted: the view that it came with may be gone */
+    bool rules_kept;  /* `rules` is counted: the view that it came with may be gone */
 
     struct pworker *pw;      /* for life */
     struct session *session; /* borrowed; owner */

@@ -337,12 +337,15 @@ void exchange_pass_data(struct exchange *x, const char *p, size_t n, bool last)
             client_gone(x);
             return;
         }
-        if (took) {
-            ASSERT((size_t)took == n);
-            x->tx_bytes += n;
-            pipe_pass(&x->rsp_body, n);
+        if (x->state == EXCHANGE_DONE) /* it wrote, and learnt of its client's end */
             return;
-        }
+        x->tx_bytes += (size_t)took;
+        if (took)
+            pipe_pass(&x->rsp_body, (size_t)took);
+        if ((size_t)took == n)
+            return;
+        p += took;
+        n -= (size_t)took;
     }
     if (!pipe_push(&x->rsp_body, p, n))
         exchange_reply(x, REASON_SPILL);

@@ -7,8 +7,9 @@
 #include "proxy/front_h2_priv.h"
 
 #define EXTRA_MAX 4
-/* So much in one piece does not wait. */
-#define URGENT_BYTES 16384
+/* So much in one piece does not wait. It is more than a frame of HTTP/2: what comes from that codec is within
+ * its events. */
+#define URGENT_BYTES 20000
 
 static bool h2_interim(struct exchange *x, struct message *m)
 {
@@ -100,11 +101,12 @@ static ssize_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
     if (t->no_body || t->h2.closed)
         return (ssize_t)n;
     if (!t->room) {
+        size_t went = n >= URGENT_BYTES ? front_h2_direct(t, p, n) : 0;
         h2_server_resume(t->h->srv, &t->h2);
         h2_wake(t->h);
         if (n >= URGENT_BYTES)
             x->pw->h2->urgent = t->h;
-        return 0;
+        return (ssize_t)went;
     }
     size_t take = n < t->room ? n : t->room;
     h2_server_put(t->h->srv, p, take);

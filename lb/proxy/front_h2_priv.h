@@ -25,9 +25,12 @@ struct h2_session {
     uint64_t write_progress; /* sink.sent_bytes when it last moved, and when that was */
     uint64_t write_seen_ms;
     uint64_t queued_bytes; /* of answers, at most: see h2_has_room */
-    bool crowded;          /* an answer was left with its server */
-    bool closing;          /* GOAWAY is on its way out, nothing else is wanted */
-    bool began;            /* the preface is being read or was */
+    struct direct
+        *direct;   /* borrowed; a write straight from a server's bytes is going on: front_h2_direct.c */
+    bool in_codec; /* it is reading or writing frames: nobody else may make it do so */
+    bool crowded;  /* an answer was left with its server */
+    bool closing;  /* GOAWAY is on its way out, nothing else is wanted */
+    bool began;    /* the preface is being read or was */
 };
 
 struct stream {
@@ -75,6 +78,13 @@ void front_h2_consumed(struct stream *t);
 void front_h2_gathered(struct front_h2_shared *shared);
 /* Bytes of answers that wait in memory. */
 uint64_t front_h2_queued(const struct h2_session *h);
+/* front_h2_direct.c: much that a server has just brought goes out from where it lies. How much of it went:
+ * the rest waits as usual. */
+size_t front_h2_direct(struct stream *t, const char *p, size_t n);
+/* Within such a write: what the codec emits, how much there is of that stream's body, and its turn. */
+void direct_emit(struct h2_session *h, const char *p, size_t n);
+size_t direct_available(const struct stream *t);
+void direct_pull(struct stream *t, size_t n);
 /* front_h2.c: the client is gone or has to go; frees the session. */
 void front_h2_lost(struct h2_session *h, enum reason why);
 

@@ -214,7 +214,7 @@ static void on_available(void *ctx, struct h2_stream *st, struct h2_available *o
     (void)ctx;
     if (!x) /* its reset is on the way */
         return;
-    out->bytes = t->no_body ? 0 : pipe_queued(&x->rsp_body);
+    out->bytes = t->no_body ? 0 : pipe_queued(&x->rsp_body) + direct_available(t);
     out->last = x->response_ended;
     out->trailers = x->rsp_trailers;
 }
@@ -223,6 +223,10 @@ static void on_pull(void *ctx, struct h2_stream *st, size_t n)
 {
     struct stream *t = stream_of_codec(st);
     (void)ctx;
+    if (direct_available(t)) {
+        direct_pull(t, n);
+        return;
+    }
     t->room = n;
     if (t->x)
         exchange_front_ready(t->x);
@@ -240,9 +244,13 @@ static void on_sent_end(void *ctx, struct h2_stream *st)
 static void on_emit(void *ctx, const char *p, size_t n)
 {
     struct h2_session *h = ctx;
+    h->emitted_bytes += n;
+    if (h->direct) {
+        direct_emit(h, p, n);
+        return;
+    }
     memcpy(sink_reserve(&h->s->sink, n), p, n);
     sink_commit(&h->s->sink, n);
-    h->emitted_bytes += n;
 }
 
 static void on_count(void *ctx, enum h2_count what)

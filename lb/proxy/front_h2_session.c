@@ -91,9 +91,11 @@ static struct h2_session *h2_session_create(struct session *s)
 
 static void take_bytes(struct h2_session *h, const char *p, size_t n)
 {
+    h->in_codec = true;
     if (!h2_server_recv(h->srv, p, n, h->s->pw->w.now_ms))
         h->closing = true;
     front_h2_gathered(h->s->pw->h2);
+    h->in_codec = false;
     uint32_t block = h2_server_block(h->srv);
     if (!h->began && h2_server_has_begun(h->srv)) {
         h->began = true; /* from now on it is idle as others are */
@@ -197,7 +199,10 @@ static bool send_some(struct h2_session *h)
     uint64_t before = h->emitted_bytes;
     if (sink_is_blocked(&s->sink))
         return true;
-    if (!h2_server_send(h->srv, SEND_BYTES) || !sink_flush(&s->sink))
+    h->in_codec = true;
+    bool sent = h2_server_send(h->srv, SEND_BYTES);
+    h->in_codec = false;
+    if (!sent || !sink_flush(&s->sink))
         return false;
     if (h2_server_why(h->srv))
         h->closing = true;
