@@ -692,6 +692,20 @@ def test_h2load(door, origin):
     assert re.search(r"2000 succeeded, 0 failed, 0 errored", out), out
 
 
+@pytest.mark.parametrize("window", [1 << 24, 40000, 16384])
+def test_large_answers_side_by_side_arrive_as_they_were_sent(door, origin, window):
+    """They go from the servers' reads into frames, or by way of the pipe when windows are narrow, and in turns."""
+    bodies = {"/%d" % i: os.urandom(700001 + i) for i in range(4)}
+    pieces = [bodies["/2"][i:i + 50000] for i in range(0, 700003, 50000)]
+    origin.script(lambda conn, r: conn.send(chunked(*pieces) if r.target == "/2" else reply(bodies[r.target])))
+    with H2(door.port, window=window) as c:
+        streams = {path: c.get(path) for path in bodies}
+        c.until(lambda: all(s in c.streams and c.streams[s].ended for s in streams.values()), 20)
+        for path, s in streams.items():
+            assert c.streams[s].body == bodies[path], path
+    poll(lambda: sum('HTTP/2.0" 200 70000' in line for line in lines(door)) >= 4, 5, "their sizes in the log")
+
+
 # ---- counting ----
 
 
