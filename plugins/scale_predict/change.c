@@ -7,7 +7,8 @@
 
 #define CERTAIN  16.5
 #define LEVEL_S  32.0
-#define BIG_JUMP 1.15 /* from here on older counts are no longer used for the level */
+#define SAME_NS  UINT64_C(1000000000) /* within it, one change is all that happened */
+#define BIG_JUMP 1.15                 /* from here on older counts are no longer used for the level */
 
 static const uint32_t looks[] = {1, 2, 3, 4, 6, 8};
 #define LOOKS (sizeof looks / sizeof *looks)
@@ -48,10 +49,9 @@ void change_look(struct work *w)
     if (found <= s->jump)
         return;
     s->jump = found;
-    if (best > BIG_JUMP * s->level) {
+    /* The level stays what it was until the next step: the first tick of a rise has but a part of it. */
+    if (best > BIG_JUMP * s->level && from_ns > s->change_ns + SAME_NS)
         s->change_ns = from_ns;
-        s->level = best;
-    }
 }
 
 void change_learn(struct work *w, double arrivals, double seconds)

@@ -33,9 +33,9 @@ struct ring {
 
 /* ---- candidates: forecasts, how long to hold a maximum, and the margin above it ---- */
 
-#define FORECASTS  11u
-#define HOLDS      4u
-#define MARGINS    12u
+#define FORECASTS  12u
+#define HOLDS      5u
+#define MARGINS    14u
 #define BUCKETS    8u /* of a sliding maximum */
 #define LAGS       9u /* of the sliding minimum over the start-up delay, with the running one */
 #define DAY_SLOTS  96u

@@ -6,22 +6,30 @@
  * noisy load earns itself a margin, and a calm one loses it. */
 #include "predict.h"
 
-#define PRIOR_S      40.0     /* so many seconds of doubt: no margin is trusted before it was seen to do */
+/* So many start-up delays of doubt: no margin is trusted before it was seen to do. A load that stands still
+ * earns trust sooner than one that moves, whose worst bend may be yet to come. */
+#define PRIOR_MOVING 8.0
+#define PRIOR_CALM   1.0
+#define SAFETY       0.25     /* of the share is what the past may show: what comes is worse */
 #define MEMORY_S     604800.0 /* sums fade by this time constant */
+#define PRICE_FOLD   0.1
 #define AGE_STEPS    64u
 #define CHOOSE_STEPS 8u
 #define BETTER       0.995 /* a new choice must be cheaper than the old one by this */
 
-static const double margins[MARGINS] = {1.0, 1.015, 1.03, 1.05, 1.08, 1.12, 1.18, 1.27, 1.4, 1.6, 2.0, 3.0};
+static const double margins[MARGINS] = {1.0,  1.015, 1.03, 1.05, 1.08, 1.12, 1.18,
+                                        1.27, 1.4,   1.55, 1.7,  1.9,  2.3,  3.0};
 /* Share over the objective that is expected of a margin before anything was seen. */
-static const double prior[MARGINS] = {4e-2,   3.2e-2, 2.6e-2, 2e-2,   1.3e-2, 8e-3,
-                                      4.5e-3, 2e-3,   7e-4,   1.5e-4, 1e-5,   1e-7};
-static const double hold_delays[HOLDS] = {1, 4, 16, 64};
+static const double prior[MARGINS] = {4e-2, 3.2e-2, 2.6e-2, 2e-2, 1.3e-2, 8e-3, 4.5e-3,
+                                      2e-3, 7e-4,   2.4e-4, 8e-5, 2e-5,   1e-6, 1e-8};
+static const double hold_delays[HOLDS] = {0, 1, 4, 16, 64};
 
 /* Length of one bucket of a sliding maximum: whole steps. */
 static double hold_bucket_s(const struct state *s, uint32_t h)
 {
     double seconds = hold_delays[h] * s->delay_s / BUCKETS;
+    if (!h)
+        return 0;
     seconds = seconds < 1 ? 1 : seconds > 450 ? 450 : seconds;
     return (double)(uint64_t)seconds;
 }
@@ -40,16 +48,29 @@ void shadow_reset(struct work *w)
 {
     struct state *s = w->s;
     s->best_forecast = 1;
-    s->best_hold = 2;
+    s->best_hold = 3;
     s->margin = 1.4;
 }
 
-static double whole_members(const struct work *w, double rate)
+/* Slots of a load as a straight line of its margin: what is above the load grows so slowly that this will do.
+ */
+struct line {
+    double at_one, slope; /* in members */
+};
+
+static struct line members_line(const struct work *w, double rate)
 {
     const struct staffing *t = &w->s->staffing;
-    const double members = staffing_slots(t, rate * service_plan_s(w->s)) / w->slots;
-    const double down = (double)(int64_t)members;
-    const double up = down < members ? down + 1 : down;
+    const double load = rate * service_plan_s(w->s), most = margins[MARGINS - 1];
+    const double low = staffing_slots(t, load) / w->slots, high = staffing_slots(t, load * most) / w->slots;
+    return (struct line){.at_one = low, .slope = (high - low) / (most - 1)};
+}
+
+static double whole_members(const struct line *l, double margin)
+{
+    const double members = l->at_one + l->slope * (margin - 1);
+    const int64_t down = (int64_t)members;
+    const double up = (double)(down + ((double)down < members));
     return up > 1 ? up : 1;
 }
 
@@ -63,29 +84,28 @@ static double part_over(double a, double b, double wait)
     return low >= wait ? 1 : (high - wait) / (high - low);
 }
 
-static void run_one(const struct work *w, struct shadow *x, double ordered, double ready, double arrivals,
-                    double seconds)
+static void run_one(const struct work *w, struct shadow *x, double rate, double arrivals, double seconds)
 {
-    const double rate = ready * w->slots / service_plan_s(w->s);
     double left = x->backlog + arrivals - rate * seconds;
     left = left > 0 ? left : 0;
     if (left > 0 || x->backlog > 0)
         x->over += arrivals * part_over(x->backlog / rate, left / rate, w->wait_s);
     x->backlog = left;
-    x->cost += ordered * seconds;
 }
 
-/* Whole members change seldom from one step to the next, but staffing is cheap enough not to remember them.
- */
 static void run_candidate(const struct work *w, uint32_t k, uint32_t h, double arrivals, double seconds)
 {
     const struct candidate *c = &w->s->candidates[k][h];
     double least = c->held;
     for (uint32_t i = 0; i < LAGS; i++)
         least = c->least[i] < least ? c->least[i] : least;
-    for (uint32_t m = 0; m < MARGINS; m++)
-        run_one(w, &w->s->shadows[k][h][m], whole_members(w, c->held * margins[m]),
-                whole_members(w, least * margins[m]), arrivals, seconds);
+    const struct line ordered = members_line(w, c->held), ready = members_line(w, least);
+    const double each = w->slots / service_plan_s(w->s);
+    struct shadow *x = w->s->shadows[k][h];
+    for (uint32_t m = 0; m < MARGINS; m++) {
+        x[m].cost += whole_members(&ordered, margins[m]) * seconds;
+        run_one(w, &x[m], whole_members(&ready, margins[m]) * each, arrivals, seconds);
+    }
 }
 
 /* Turns the buckets of the sliding maxima and of the sliding minimum when their time has come. */
@@ -95,7 +115,8 @@ static void turn(struct state *s)
     for (uint32_t h = 0; h < HOLDS; h++) {
         if (now < s->hold_turn_ns[h])
             continue;
-        s->hold_turn_ns[h] = now + (uint64_t)(hold_bucket_s(s, h) * 1e9) - TICK_NS / 2;
+        const uint64_t bucket_ns = (uint64_t)(hold_bucket_s(s, h) * 1e9);
+        s->hold_turn_ns[h] = bucket_ns ? now + bucket_ns - TICK_NS / 2 : now;
         s->hold_slot[h] = (s->hold_slot[h] + 1) % BUCKETS;
         for (uint32_t k = 0; k < FORECASTS; k++)
             s->candidates[k][h].most[s->hold_slot[h]] = 0;
@@ -120,8 +141,8 @@ static void take_forecast(struct state *s, uint32_t k, uint32_t h)
     double *bucket = &c->most[s->hold_slot[h]];
     if (s->forecasts[k] > *bucket)
         *bucket = s->forecasts[k];
-    double most = 0;
-    for (uint32_t i = 0; i < BUCKETS; i++)
+    double most = *bucket;
+    for (uint32_t i = 0; h && i < BUCKETS; i++) /* the first one does not hold at all */
         most = c->most[i] > most ? c->most[i] : most;
     c->held = most;
     if (most < c->least[s->lag_slot])
@@ -141,47 +162,61 @@ static void age(struct state *s, double seconds)
     s->seen_s *= keep;
 }
 
-/* The least margin of a candidate that keeps the objective, and what it would have cost. */
-static double cheapest_margin(const struct work *w, uint32_t k, uint32_t h, double *out_cost)
+/* Member-seconds that one exchange over the objective may cost to avoid, while more are over than the share
+ * allows. A margin whose e-folding of the share is a fraction of the load like PRICE_FOLD is worth that much
+ * at the share. Without such a limit a load that jumps without any sign would be met with all margins there
+ * are, for nothing. */
+static double price(const struct work *w)
+{
+    return PRICE_FOLD * service_plan_s(w->s) / (w->slots * w->share * SAFETY);
+}
+
+/* What a candidate costs with its best margin: members, and what is over beyond the share at its price. */
+static double best_margin(const struct work *w, uint32_t k, uint32_t h, double *out_margin)
 {
     const struct state *s = w->s;
     const struct shadow *x = s->shadows[k][h];
-    const double doubt = PRIOR_S * s->seen_arrivals / s->seen_s;
-    double before = 1;
+    const double doubt =
+        (s->is_quiet ? PRIOR_CALM : PRIOR_MOVING) * s->delay_s * s->seen_arrivals / s->seen_s;
+    const double allowed = SAFETY * w->share * (s->seen_arrivals + doubt), dear = price(w);
+    double best = 0, before = 0;
     for (uint32_t m = 0; m < MARGINS; m++) {
-        double share = (x[m].over + prior[m] * doubt) / (s->seen_arrivals + doubt);
-        share = share < before ? share : before * 0.999;
-        if (share <= w->share || m == MARGINS - 1) {
-            if (!m || share > w->share) {
-                *out_cost = x[m].cost;
-                return margins[m];
-            }
-            const double part = w->math->log(before / w->share) / w->math->log(before / share);
-            *out_cost = x[m - 1].cost + part * (x[m].cost - x[m - 1].cost);
-            return margins[m - 1] + part * (margins[m] - margins[m - 1]);
+        const double over = x[m].over + prior[m] * doubt;
+        const double sum = x[m].cost + (over > allowed ? dear * (over - allowed) : 0);
+        if (!m || sum < best) {
+            best = sum;
+            *out_margin = margins[m];
         }
-        before = share;
+        /* Where the share is crossed between two margins, one between them keeps it exactly. */
+        if (m && before > allowed && over < allowed) {
+            const double low = over > 0.02 * allowed ? over : 0.02 * allowed;
+            const double part = w->math->log(before / allowed) / w->math->log(before / low);
+            const double between = x[m - 1].cost + part * (x[m].cost - x[m - 1].cost);
+            if (between < best) {
+                best = between;
+                *out_margin = margins[m - 1] + part * (margins[m] - margins[m - 1]);
+            }
+        }
+        before = over;
     }
-    return margins[MARGINS - 1];
+    return best;
 }
 
 static void choose(struct work *w)
 {
     struct state *s = w->s;
-    double best_cost, cost;
-    double best = cheapest_margin(w, s->best_forecast, s->best_hold, &best_cost);
-    best_cost *= BETTER;
+    double best = BETTER * best_margin(w, s->best_forecast, s->best_hold, &s->margin);
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++) {
-            const double m = cheapest_margin(w, k, h, &cost);
-            if (cost >= best_cost)
+            double margin;
+            const double cost = best_margin(w, k, h, &margin);
+            if (cost >= best)
                 continue;
-            best_cost = cost;
-            best = m;
+            best = cost;
+            s->margin = margin;
             s->best_forecast = k;
             s->best_hold = h;
         }
-    s->margin = best;
 }
 
 void shadow_step(struct work *w, double arrivals, double seconds)

@@ -5,6 +5,7 @@
 
 #define TICK_S       0.1
 #define DELAY_S      10.0
+#define CALM_S       14400.0 /* after that a load that does not move has little margin left */
 #define SLOTS        10.0
 #define STARTING_MAX 1024
 
@@ -197,9 +198,10 @@ static void test_calm_load_is_left_alone(void **state)
     run(t, 3600);
     t->changes = 0;
     t->over = t->all = t->member_s = 0;
-    run(t, 7200);
-    assert_in_range(t->changes, 0, 2); /* the margin may still shrink by one */
-    assert_in_range(t->member_s / 7200, 10, 13);
+    run(t, CALM_S);
+    assert_in_range(t->changes, 0, 3); /* the margin still shrinks */
+    assert_true(t->members < 14);
+    assert_in_range(t->member_s / CALM_S, 10, 13.9);
     assert_true(t->over <= 1e-4 * t->all);
     set_destroy(t);
 }
@@ -208,7 +210,7 @@ static void rise(void **state, double factor, int ticks, double least)
 {
     struct set *t = set_create(*state, 14);
     t->rate = 1000;
-    run(t, 5400);
+    run(t, CALM_S);
     const double before = t->members;
     assert_in_range(before, 11, 13);
     t->rate *= factor;
@@ -229,17 +231,17 @@ static void test_what_starts_is_not_ordered_again(void **state)
 {
     struct set *t = set_create(*state, 14);
     t->rate = 1000;
-    run(t, 5400);
+    run(t, CALM_S);
     t->rate = 2000;
     run(t, 2);
     const double ordered = t->members + t->starting;
-    assert_in_range(ordered, 21, 70); /* 21 for the load, the rest for what will wait until they come */
+    assert_in_range(ordered, 21, 80); /* 21 for the load, the rest for what will wait until they come */
     run(t, 7);
     assert_true(t->members < 14); /* they still start, ever more requests wait */
     assert_in_range(t->members + t->starting, ordered, 1.15 * ordered);
     run(t, 60);
     assert_int_equal(t->in.held_now, 0);
-    assert_in_range(t->members, 21, 40); /* a margin that the step has taught it, and no more */
+    assert_in_range(t->members, 21, 45); /* a margin that the step has taught it, and no more */
     set_destroy(t);
 }
 
@@ -289,7 +291,7 @@ static void test_new_epoch_is_waited_for(void **state)
     run(t, 30); /* a first sample: nothing is known of before */
     assert_true(t->members == 40);
     run(t, 3600);
-    assert_true(t->members < 16);
+    assert_true(t->members < 20);
     t->members = 40;
     t->in.totals = (struct cox_totals){.size = sizeof t->in.totals, .epoch = 2};
     t->sum_s = t->square_s2 = t->serving_s = 0;
@@ -317,7 +319,7 @@ static void test_shared_bottleneck_is_not_chased(void **state)
 {
     struct set *t = set_create(*state, 14);
     t->rate = 1000;
-    run(t, 5400);
+    run(t, CALM_S);
     const double before = t->members;
     t->shared_rate = 220; /* whatever the members */
     double most = 0;
@@ -338,7 +340,7 @@ static void test_slow_members_are_made_up_for(void **state)
 {
     struct set *t = set_create(*state, 14);
     t->rate = 1000;
-    run(t, 5400);
+    run(t, CALM_S);
     t->service_s = 0.5;
     run(t, 2 * DELAY_S + 10);
     assert_true(t->members >= 50);
