@@ -34,7 +34,9 @@ struct record_head {
 };
 
 struct scale_log {
-    struct ring_head *head; /* mapped; NULL: nothing is logged */
+    char *dir;              /* owned; NULL: in memory */
+    struct ring_head *head; /* mapped; NULL: not yet, or it cannot be */
+    bool has_failed;
     char *ring;
     uint8_t *kept; /* owned */
     uint64_t kept_bytes;
@@ -52,45 +54,68 @@ static bool is_usable(const struct ring_head *h)
            h->end % ALIGN == 0;
 }
 
-static int open_file(const char *dir)
+/* -1: there is none, or none can be made. */
+static int open_file(const struct scale_log *l, bool may_create)
 {
     struct buf path;
-    int fd = -1;
-    if (dir && *dir) {
-        buf_init(&path);
-        buf_printf(&path, "%s/decisions.ring", dir);
-        buf_put(&path, "", 1);
-        fd = open(path.p, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-            log_warn("cannot keep decisions in %s: %s", path.p, strerror(errno));
-        buf_fini(&path);
-    }
-    return fd >= 0 ? fd : memfd_create("coxswain-decisions", MFD_CLOEXEC);
+    if (!l->dir)
+        return -1;
+    buf_init(&path);
+    buf_printf(&path, "%s/decisions.ring", l->dir);
+    buf_put(&path, "", 1);
+    const int fd = open(path.p, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (may_create ? O_CREAT : 0), 0600);
+    if (fd < 0 && may_create)
+        log_warn("cannot keep decisions in %s: %s", path.p, strerror(errno));
+    buf_fini(&path);
+    return fd;
 }
 
-struct scale_log *scale_log_open(const char *dir)
+/* A disk that is full must show now and not in a write to the mapping. */
+static bool has_room(int fd)
 {
-    struct scale_log *l = must(calloc(1, sizeof *l));
     struct stat st;
-    const int fd = open_file(dir);
-    buf_init(&l->scratch);
-    /* A disk that is full must show now and not in a write to the mapping. */
-    const bool has_room = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-                          ftruncate(fd, SCALE_RING_BYTES) == 0 &&
-                          posix_fallocate(fd, 0, SCALE_RING_BYTES) == 0;
-    void *at =
-        has_room ? mmap(NULL, SCALE_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-    if (fd >= 0)
-        close(fd);
-    if (at == MAP_FAILED) {
-        log_warn("decisions are not logged: %s", strerror(errno));
-        return l;
-    }
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fd, SCALE_RING_BYTES) == 0 &&
+           posix_fallocate(fd, 0, SCALE_RING_BYTES) == 0;
+}
+
+static void map(struct scale_log *l, int fd)
+{
+    void *at = mmap(NULL, SCALE_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return;
     l->head = at;
     l->ring = (char *)at + HEAD_BYTES;
     if (!is_usable(l->head))
         *l->head =
             (struct ring_head){.magic = RING_MAGIC, .version = SCALE_RING_VERSION, .bytes = ring_bytes()};
+}
+
+/* Made when there is something to be written, so that who scales nothing pays nothing. In memory only what is
+ * used of it becomes real. */
+static void ensure(struct scale_log *l, bool may_create)
+{
+    if (l->head || l->has_failed)
+        return;
+    int fd = open_file(l, may_create);
+    const bool is_file = fd >= 0;
+    if (!is_file && may_create) {
+        fd = memfd_create("coxswain-decisions", MFD_CLOEXEC);
+        l->has_failed = fd < 0 || ftruncate(fd, SCALE_RING_BYTES) < 0;
+    }
+    if (fd >= 0 && !l->has_failed && (!is_file || has_room(fd)))
+        map(l, fd);
+    if (fd >= 0)
+        close(fd);
+    l->has_failed = may_create && !l->head;
+    if (l->has_failed)
+        log_warn("decisions are not logged: %s", strerror(errno));
+}
+
+struct scale_log *scale_log_open(const char *dir)
+{
+    struct scale_log *l = must(calloc(1, sizeof *l));
+    l->dir = dir && *dir ? must(str_dup(str_of(dir))) : NULL;
+    buf_init(&l->scratch);
     return l;
 }
 
@@ -103,6 +128,7 @@ void scale_log_close(struct scale_log **lp)
     if (l->head)
         munmap(l->head, SCALE_RING_BYTES);
     free(l->kept);
+    free(l->dir);
     buf_fini(&l->scratch);
     free(l);
 }
@@ -140,6 +166,7 @@ static uint64_t skip_end(struct scale_log *l, uint64_t need)
 uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const struct cox_sample *sample,
                        const struct scale_record *record)
 {
+    ensure(l, true);
     struct ring_head *h = l->head;
     if (!h)
         return 0;
@@ -172,6 +199,7 @@ uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const s
 /* *cursor is the start of the record to be read, plus one. */
 bool scale_log_before(struct scale_log *l, uint64_t *cursor, struct scale_record *out)
 {
+    ensure(l, false);
     const struct ring_head *h = l->head;
     struct record_head r;
     if (!h || !h->last)

@@ -34,7 +34,8 @@ struct scale_record {
     bool has_policy;
 };
 
-/* dir NULL or "": in memory. Never NULL: without memory for it nothing is logged. */
+/* dir NULL or "": in memory. The ring itself is made with the first record; without room for it nothing is
+ * logged. */
 struct scale_log *scale_log_open(const char *dir);
 void scale_log_close(struct scale_log **l);
 /* A copy of the state until the next call, for the record of the decision that is about to change it. */

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "orch/scale_codec.h"
 #include "orch/scale_log.h"
 #include "orch/scale_priv.h"
 
@@ -83,13 +84,13 @@ struct stage {
     struct application_settings app;
     struct alias_settings alias;
     struct cartridge_settings cartridge;
-    struct port_settings port;
+    struct port_settings port, ports[2];
     struct schedule_settings schedule;
     struct model *model;
     struct members members;
     struct scale *scale;
     uint64_t now, wall, served;
-    struct ledger_cluster_sum sum;
+    struct ledger_cluster_sum sum, other; /* other: of the second port, where there is one */
     uint64_t latency[LEDGER_HIST_BUCKETS];
     bool is_unreadable;
     uint32_t proxies;
@@ -158,22 +159,23 @@ static const struct members_ops members_ops = {.start = on_start,
 static uint32_t on_slot(void *ctx, struct str cluster)
 {
     (void)ctx;
-    return str_eq(cluster, STR(SET ":http")) ? 3 : LEDGER_NO_SLOT;
+    return str_eq(cluster, STR(SET ":http")) ? 3 : str_eq(cluster, STR(SET ":grpc")) ? 4 : LEDGER_NO_SLOT;
 }
 
 static uint64_t on_arrivals(void *ctx, uint32_t slot)
 {
-    assert_int_equal(slot, 3);
-    return ((struct stage *)ctx)->sum.requests;
+    const struct stage *t = ctx;
+    assert_in_range(slot, 3, 4);
+    return slot == 3 ? t->sum.requests : t->other.requests;
 }
 
 static bool on_sum(void *ctx, uint32_t slot, uint64_t now, struct ledger_cluster_sum *out)
 {
     struct stage *t = ctx;
-    assert_int_equal(slot, 3);
+    assert_in_range(slot, 3, 4);
     assert_int_equal(now, t->now);
     t->sums++;
-    *out = t->sum;
+    *out = slot == 3 ? t->sum : t->other;
     return !t->is_unreadable;
 }
 
@@ -538,6 +540,34 @@ static void means_are_of_exact_integrals(void **state)
     run(t, 100, 1);
     assert_int_equal(seen.arrivals, 0);
     assert_int_equal(seen.totals.arrivals, 7);
+}
+
+static void the_ports_of_a_set_are_added_up(void **state)
+{
+    struct stage *t = *state;
+    t->ports[0] = t->ports[1] = t->port;
+    t->ports[1].name = TEXT("grpc");
+    t->ports[1].options.max_in_flight = 4;
+    t->cartridge.ports = (struct option_list){t->ports, 2};
+    open_members(t);
+    open_scale(t, true);
+    members_on_listed(&t->members, "process");
+    run(t, 100, 1);
+    t->sum.requests += 3;
+    t->other.requests += 4;
+    t->other.count[LEDGER_SERVING] = 2;
+    t->other.integral_ns[LEDGER_SERVING] += 200 * MS;
+    run(t, 100, 1);
+    assert_int_equal(seen.arrivals, 7);
+    assert_int_equal(seen.serving_now, 3);
+    assert_true(fabs(seen.serving_mean - 3) < 1e-9);
+    assert_true(seen.slots_per_member == 4);
+    run(t, 8000, 0);
+    t->other.count[LEDGER_SERVING] = 0;
+    run(t, 30000, 0);
+    t->other.requests++; /* either of them ends the rest */
+    run(t, 100, 0);
+    assert_int_equal(seen.arrivals, 1);
 }
 
 static void ready_members_have_an_integral(void **state)
@@ -927,6 +957,46 @@ static void a_record_says_all_that_went_in(void **state)
     scale_record_fini(&r);
 }
 
+/* What a broken disk or another program makes of a record is refused, or read as some other record; nothing
+ * else. */
+static void mutated_records_are_harmless(void **state)
+{
+    struct stage *t = *state;
+    struct scale_record in = {.from = 1, .to = 2}, out;
+    struct cox_sample sample;
+    struct scale_room room;
+    struct buf bytes;
+    uint64_t random = 12345, refused = 0;
+    begin(t, 2);
+    struct scale_set *set = the_set(t);
+    scale_report(t->scale, "shop-web-m1", "load_average", 0.7, t->now);
+    scale_gather(t->scale, set, t->now, &room, &sample);
+    in.state = scale_log_keep(t->scale->log, set->state, set->policy->state_bytes);
+    buf_init(&bytes);
+    scale_encode(set, &sample, &in, &bytes);
+    for (size_t n = 0; n < bytes.len; n += 3) {
+        char *cut = must(malloc(n + 1)); /* of its very size, for checkers of memory */
+        memcpy(cut, bytes.p, n);
+        assert_false(scale_decode(str_make(cut, n), 1, &out));
+        free(cut);
+    }
+    for (int i = 0; i < 3000; i++) {
+        char *copy = must(malloc(bytes.len));
+        memcpy(copy, bytes.p, bytes.len);
+        for (int k = 0; k < 1 + i % 4; k++) {
+            random = random * 6364136223846793005ull + 1442695040888963407ull;
+            copy[(random >> 33) % bytes.len] = (char)(random >> 25);
+        }
+        if (scale_decode(str_make(copy, bytes.len), 1, &out))
+            scale_record_fini(&out);
+        else
+            refused++;
+        free(copy);
+    }
+    assert_in_range(refused, 1, 2999);
+    buf_fini(&bytes);
+}
+
 static void the_ring_keeps_the_newest(void **state)
 {
     struct stage *t = *state;
@@ -961,6 +1031,7 @@ int main(void)
         TEST(a_missing_source_forbids_to_shrink),
         TEST(a_sum_that_is_behind_is_a_missing_source_until_it_stays_so),
         TEST(means_are_of_exact_integrals),
+        TEST(the_ports_of_a_set_are_added_up),
         TEST(ready_members_have_an_integral),
         TEST(reports_become_means_and_go_stale),
         TEST(idle_sets_are_hardly_looked_at),
@@ -980,6 +1051,7 @@ int main(void)
         TEST(a_torn_state_is_no_state),
         TEST(what_was_decided_is_decided_again),
         TEST(a_record_says_all_that_went_in),
+        TEST(mutated_records_are_harmless),
         TEST(the_ring_keeps_the_newest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
