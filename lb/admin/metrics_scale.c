@@ -4,7 +4,7 @@
 
 #include "admin/metrics_text.h"
 
-enum { WANTED, ASKED, READY, STARTING, DRAINING, CHANGES, DECISIONS };
+enum { WANTED, ASKED, READY, STARTING, DRAINING, MAX, CHANGES, DECISIONS };
 
 static const struct {
     const char *name, *type, *help;
@@ -14,6 +14,7 @@ static const struct {
     [READY] = {"set_ready", "gauge", "Members that are active."},
     [STARTING] = {"set_starting", "gauge", "Members that are being started."},
     [DRAINING] = {"set_draining", "gauge", "Members that finish what they have."},
+    [MAX] = {"set_max", "gauge", "Members that the set may have at most."},
     [CHANGES] = {"set_changes_total", "counter", "Changes of the wanted count, by direction."},
     [DECISIONS] = {"set_decisions_total", "counter", "Decisions, by what led to them."},
 };
@@ -53,7 +54,7 @@ static void put_decisions(const struct scale_view *view, struct buf *b)
 
 void metrics_put_set_row(const struct scale_view *view, unsigned row, struct buf *b)
 {
-    const uint64_t values[] = {view->count, 0, view->ready, view->starting, view->draining};
+    const uint64_t values[] = {view->count, 0, view->ready, view->starting, view->draining, view->max};
     if (row == CHANGES) {
         put_changes(view, b);
         return;
