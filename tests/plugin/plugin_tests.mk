@@ -91,3 +91,6 @@ plugin_tests += tests/plugin/test_scale_predict
 tests_plugin_test_scale_predict_SOURCES = tests/plugin/test_scale_predict.c tests/plugin/support.h
 plugin_tests += tests/plugin/test_mock
 tests_plugin_test_mock_SOURCES = tests/plugin/test_mock.c tests/plugin/support.h
+plugin_tests += tests/plugin/test_scale_stratos
+tests_plugin_test_scale_stratos_SOURCES = tests/plugin/test_scale_stratos.c tests/plugin/scaling.h tests/plugin/support.h \
+	plugins/scale_stratos/as_coded.c
