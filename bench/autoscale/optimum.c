@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "base/panic.h"
-#include "random.h"
 
-#define NOISE_POINTS 64
+#define NOISE_POINTS 120
 
 void over_table_init(struct over_table *t, const struct service_law *law, double noise_cv,
                      uint32_t members_max)
@@ -26,37 +25,38 @@ void over_table_fini(struct over_table *t)
     t->known = NULL;
 }
 
-/* Share over objective of one second that is busier than the ones around it: where the slots cannot keep up,
- * the wait grows by (ρ − 1) s a second, and only who comes after it has passed W is late. */
-static double second_share(const struct service_law *law, double steady, double rate, uint32_t members)
+/* Requests over objective of one second at `rate` amid others at `usual`. Where the slots cannot keep up, the
+ * wait grows by (ρ − 1) s a second, and only who comes after it has passed W is late; afterwards it falls
+ * again by (1 − ρ) s a second, and until it has passed W who comes is late, too. */
+static double second_over(const struct service_law *law, double steady, double rate, double usual,
+                          uint32_t members)
 {
     const double full = (double)members * law->slots / law->mean_s;
     if (rate <= full || members == 0)
-        return steady;
-    const double after = law->objective_s / (rate / full - 1.0);
-    return after >= 1.0 ? 0.0 : 1.0 - after;
+        return rate * steady;
+    const double growth = rate / full - 1.0, passed = law->objective_s / growth;
+    if (passed >= 1.0)
+        return 0.0;
+    const double fall = fmax(0.1, 1.0 - usual / full);
+    return rate * (1.0 - passed) + usual * (growth - law->objective_s) / fall;
 }
 
-/* Quantiles of the gamma factor, from draws that are always the same. */
-static void noise_points(double cv, double *out)
+/* A gamma law of mean 1, in NOISE_POINTS even steps; weights that sum up to 1. */
+static double noise_point(size_t i)
 {
-    enum { DRAWS = 64 * NOISE_POINTS };
-    static const uint64_t seed = 20;
-    double *draws = must(malloc(DRAWS * sizeof(*draws)));
-    struct random r = random_make(seed, 5);
-    for (size_t i = 0; i < DRAWS; i++) { /* insertion into sorted order: done once a run */
-        const double g = random_gamma(&r, cv);
-        size_t at = i;
-        for (; at && draws[at - 1] > g; at--)
-            draws[at] = draws[at - 1];
-        draws[at] = g;
-    }
+    return 0.3 + 0.02 * (double)i;
+}
+
+static void noise_weights(double cv, double *out)
+{
+    const double shape = 1.0 / (cv * cv);
+    double sum = 0.0;
     for (size_t i = 0; i < NOISE_POINTS; i++) {
-        out[i] = 0.0;
-        for (size_t k = 0; k < 64; k++)
-            out[i] += draws[i * 64 + k] / 64.0;
+        const double g = noise_point(i);
+        sum += out[i] = exp((shape - 1.0) * log(g) - shape * (g - 1.0));
     }
-    free(draws);
+    for (size_t i = 0; i < NOISE_POINTS; i++)
+        out[i] /= sum;
 }
 
 /* The largest convex function that is nowhere above: what lies above the chord of its neighbours goes. */
@@ -86,17 +86,16 @@ static void fill_row(struct over_table *t, uint32_t index)
 {
     const double rate = rate_at(index);
     float *row = t->over + (size_t)index * t->width;
-    double *shares = must(malloc(t->width * sizeof(*shares))), points[NOISE_POINTS];
-    const uint32_t count = t->noise_cv > 0.0 ? NOISE_POINTS : 1;
-    points[0] = 1.0;
-    if (t->noise_cv > 0.0)
-        noise_points(t->noise_cv, points);
-    for (uint32_t p = 0; p < count; p++) {
-        const double now = rate * points[p];
+    double *shares = must(malloc(t->width * sizeof(*shares))), weights[NOISE_POINTS];
+    const bool is_noisy = t->noise_cv > 0.0;
+    if (is_noisy)
+        noise_weights(t->noise_cv, weights);
+    for (size_t p = 0; p < (is_noisy ? NOISE_POINTS : 1); p++) {
+        const double now = is_noisy ? rate * noise_point(p) : rate;
         over_shares(&t->law, now, shares, t->width);
         for (uint32_t m = 0; m < t->width; m++)
-            row[m] +=
-                (float)(now / count * (count > 1 ? second_share(&t->law, shares[m], now, m) : shares[m]));
+            row[m] += (float)(is_noisy ? weights[p] * second_over(&t->law, shares[m], now, rate, m)
+                                       : now * shares[m]);
     }
     make_convex(row, t->width);
     free(shares);

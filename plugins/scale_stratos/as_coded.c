@@ -155,13 +155,13 @@ static int is_due(uint64_t *next_ns, uint64_t now_ns, uint64_t period_ns)
 struct coded_answer coded_decide(struct coded *s, const struct coded_policy *p, const struct coded_seen *seen,
                                  double (*ceiling)(double))
 {
-    uint32_t cause = COX_CAUSE_STEADY;
     if (s->next_sample_ns == 0 ||
         s->next_sample_ns > seen->now_ns + SAMPLE_NS) { /* new, or the clock is another */
         *s = (struct coded){.next_sample_ns = seen->now_ns,
                             .next_batch_ns = seen->now_ns + BATCH_NS,
                             .next_evaluation_ns = seen->now_ns + EVALUATION_NS};
         s->wanted = seen->current;
+        s->cause = COX_CAUSE_NO_DATA;
     }
     if (is_due(&s->next_batch_ns, seen->now_ns, BATCH_NS))
         for (uint32_t i = 0; i < CODED_CHANNELS; i++)
@@ -170,7 +170,7 @@ struct coded_answer coded_decide(struct coded *s, const struct coded_policy *p, 
         sample_all(s, seen);
     if (is_due(&s->next_evaluation_ns, seen->now_ns, EVALUATION_NS)) {
         s->wanted = at_least(seen->current, p->min);
-        cause = evaluate(s, p, seen, ceiling);
+        s->cause = evaluate(s, p, seen, ceiling);
     }
-    return (struct coded_answer){.wanted = s->wanted, .predicted = s->predicted, .cause = cause};
+    return (struct coded_answer){.wanted = s->wanted, .predicted = s->predicted, .cause = s->cause};
 }

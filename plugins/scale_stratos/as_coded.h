@@ -37,6 +37,7 @@ struct coded {
     uint64_t next_sample_ns, next_batch_ns, next_evaluation_ns; /* 0: nothing was seen yet */
     uint32_t low_count;                                         /* evaluations that wanted fewer */
     uint32_t wanted;
+    uint32_t cause, reserved; /* of the last evaluation */
     double predicted;
 };
 
