@@ -1,7 +1,7 @@
 /* engine_sum: the aggregated engine. It keeps how many are in flight and steps them on as a birth-and-death
- * process, in steps of a quarter of the service time or of the objective (tau-leaping with the rate at the
- * middle of the step), and in one step a tick when there are so many slots that none can come to wait. Who
- * waits is kept in groups of one step's arrivals, first come first served. */
+ * process, in steps of a quarter of the service time or of the objective, and in one step a tick when there
+ * are so many slots that none can come to wait. Who waits is kept in groups of one step's arrivals, first
+ * come first served. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +9,8 @@
 #include "run.h"
 
 struct group {
-    double from_s, length_s;
-    uint64_t count;
+    double from_s, length_s; /* when they came */
+    uint64_t all, count;     /* and how many are still there */
 };
 
 struct sums {
@@ -58,29 +58,39 @@ static void group_take(struct sums *s, uint64_t n)
     }
 }
 
-/* Share of waits above the objective when the middle one is `wait_s` and both ends are spread evenly over a
- * step: a triangle. */
-static double late_share(double wait_s, double step_s, double objective_s)
+/* Share above the objective of waits that lie evenly between the two, the smaller one first. */
+static double late_share(double first_s, double last_s, double objective_s)
 {
-    const double x = (wait_s - objective_s) / step_s;
-    if (x <= -1.0 || x >= 1.0)
-        return x > 0.0;
-    return x < 0.0 ? (1.0 + x) * (1.0 + x) / 2.0 : 1.0 - (1.0 - x) * (1.0 - x) / 2.0;
+    if (first_s >= objective_s || last_s <= objective_s)
+        return first_s >= objective_s;
+    return (last_s - objective_s) / (last_s - first_s);
 }
 
-/* Sends the first n in line within the step that begins at `from_s`. */
+/* Sends the first n in line, spread evenly over the step that begins at `from_s`. Who is in a group came
+ * evenly spread, too, and in the same order. */
 static void send(struct sums *s, uint64_t n, double from_s, double step_s)
 {
     struct run *r = s->r;
-    while (n && s->count) {
+    for (uint64_t done = 0; done < n && s->count;) {
         const struct group g = *group_at(s, 0);
-        const uint64_t k = g.count < n ? g.count : n;
-        const double wait = from_s - g.from_s; /* both middles are half a step later */
-        const double late = late_share(wait, step_s, r->config->law.objective_s);
-        run_sent(r, g.from_s, wait, (double)k, late * (double)k);
-        r->totals.waited += wait > 0.0 ? k : 0;
+        const uint64_t k = g.count < n - done ? g.count : n - done, before = g.all - g.count;
+        const double each = step_s / (double)n, spread = g.length_s / (double)g.all;
+        double first = from_s + each * (double)done - g.from_s - spread * (double)before;
+        double last = first + (each - spread) * (double)k;
+        if (g.from_s == from_s) { /* came and went in one step */
+            first = last = 0.0;
+        } else if (first > last) {
+            const double swap = first;
+            first = last;
+            last = swap;
+        }
+        const double blur =
+            g.from_s == from_s ? 0.0 : 0.7 * step_s / sqrt((double)g.all); /* few are not so even */
+        const double late = late_share(first - blur, last + blur, r->config->law.objective_s);
+        run_sent(r, g.from_s, fmax(0.0, (first + last) / 2.0), (double)k, late * (double)k);
+        r->totals.waited += g.from_s == from_s ? 0 : k;
         group_take(s, k);
-        n -= k;
+        done += k;
     }
 }
 
@@ -151,22 +161,35 @@ static uint64_t slots(const struct run *r)
     return (uint64_t)r->fleet.ready * r->config->law.slots;
 }
 
+/* How many of `all` and n newcomers leave in a step of a service times `a`, with c slots. While all slots are
+ * taken, services end like clockwork gone random; while some are free, each ends by itself, which varies
+ * less. */
+static uint64_t deaths_in(struct sums *s, double a, uint64_t all, uint64_t n, uint64_t c)
+{
+    struct random *r = &s->r->service;
+    const double busy = all < c ? (double)all : (double)c,
+                 rate = s->r->config->law.mean_s * run_slowness(s->r);
+    uint64_t deaths;
+    if (busy / rate >= s->capped)
+        deaths = random_poisson(r, s->capped * a * rate);
+    else if (all >= c)
+        deaths = random_poisson(r, (double)c * a);
+    else
+        deaths = random_binomial(r, all, 1.0 - exp(-a)) + random_binomial(r, n, 1.0 - (1.0 - exp(-a)) / a);
+    const uint64_t most = all < c ? all + n : c + n;
+    return deaths > most ? most : deaths;
+}
+
 /* One step with n arrivals in it. */
 static void step(struct sums *s, double dt, uint64_t n, double mean_s)
 {
     struct run *r = s->r;
     const uint64_t c = slots(r), before = r->serving, all = r->held + r->serving;
     const double rate = 1.0 / mean_s;
-    double middle = fmin((double)all, (double)c);
-    middle = (double)all + 0.5 * ((double)n - fmin(middle * rate, s->capped) * dt);
-    middle = fmax(0.0, fmin(middle, (double)c));
-    const double dying = fmin(middle * rate, s->capped) * dt;
-    uint64_t deaths = random_poisson(&r->service, dying);
-    const uint64_t most = all + n < c + n ? all + n : c + n;
-    deaths = deaths > most ? most : deaths;
+    const uint64_t deaths = deaths_in(s, dt * rate, all, n, c);
     const uint64_t gone = random_binomial(&r->service, r->leaving, 1.0 - exp(-rate * dt));
     const uint64_t left = all + n - deaths;
-    group_push(s, (struct group){.from_s = r->now_s, .length_s = dt, .count = n});
+    group_push(s, (struct group){.from_s = r->now_s, .length_s = dt, .all = n, .count = n});
     r->serving = left < c ? left : c;
     const uint64_t held = left - r->serving, sent = r->held + n - held;
     send(s, sent, r->now_s, dt);

@@ -239,12 +239,12 @@ struct load *load_create(const struct load_spec *spec, struct buf *why)
         load_destroy(&l);
         return NULL;
     }
-    if (spec->mean > 0.0)
-        scale_to(l, spec->mean);
     if (spec->is_noisy) {
         l->is_stepwise = true;
         l->noise_cv = NOISE_CV;
     }
+    if (spec->mean > 0.0)
+        scale_to(l, spec->mean);
     return l;
 }
 

@@ -14,3 +14,5 @@ sim_tests += tests/sim/test_rules
 tests_sim_test_rules_SOURCES = tests/sim/test_rules.c tests/sim/stage.c tests/sim/stage.h
 sim_tests += tests/sim/test_wake
 tests_sim_test_wake_SOURCES = tests/sim/test_wake.c tests/sim/stage.c tests/sim/stage.h
+sim_tests += tests/sim/test_autoscale
+tests_sim_test_autoscale_SOURCES = tests/sim/test_autoscale.c $(autoscale_sources)
