@@ -243,7 +243,7 @@ def steps(sim, names, args, out, bar):
             took, never = [], 0
             for i in range(args.runs):
                 at = 60 + (i * 0.6180339887 % 1.0)
-                row = sim.run(f"step:1000:{factor}:{at:.6f}:150", POLICIES[name][0], "--exact", "--seed", args.seed + i, "--warmup", 120,
+                row = sim.run(f"step:1000:{factor}:{at:.6f}:360", POLICIES[name][0], "--exact", "--seed", args.seed + i, "--warmup", 120,
                               *[f for s in POLICIES[name][1] for f in ("--set", s)])[0]
                 never += row["first_right"] == "nan"
                 took += [] if row["first_right"] == "nan" else [float(row["first_right"])]

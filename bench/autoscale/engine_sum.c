@@ -17,8 +17,9 @@ struct sums {
     struct run *r;
     struct group *groups; /* owned: a ring */
     size_t head, count, cap;
-    double age_s;  /* sum of what those in service have had of it */
-    double capped; /* completions a second that a shared bottleneck allows; infinity: any */
+    double ended_in, ended; /* of ended() */
+    double age_s;           /* sum of what those in service have had of it */
+    double capped;          /* completions a second that a shared bottleneck allows; infinity: any */
     double fractions[COX_SERVICE_BUCKETS], fractions_mean_s; /* of the exponential law with that mean */
     double carries[COX_SERVICE_BUCKETS];
     uint32_t first, last; /* fractions that matter */
@@ -161,6 +162,16 @@ static uint64_t slots(const struct run *r)
     return (uint64_t)r->fleet.ready * r->config->law.slots;
 }
 
+/* Share of services that end within so many service times. Steps are alike, so the last one is kept. */
+static double ended(struct sums *s, double a)
+{
+    if (a != s->ended_in) {
+        s->ended_in = a;
+        s->ended = 1.0 - exp(-a);
+    }
+    return s->ended;
+}
+
 /* How many of `all` and n newcomers leave in a step of a service times `a`, with c slots. While all slots are
  * taken, services end like clockwork gone random; while some are free, each ends by itself, which varies
  * less. */
@@ -175,7 +186,8 @@ static uint64_t deaths_in(struct sums *s, double a, uint64_t all, uint64_t n, ui
     else if (all >= c)
         deaths = random_poisson(r, (double)c * a);
     else
-        deaths = random_binomial(r, all, 1.0 - exp(-a)) + random_binomial(r, n, 1.0 - (1.0 - exp(-a)) / a);
+        deaths =
+            random_binomial(r, all, ended(s, a)) + random_poisson(r, (double)n * (1.0 - ended(s, a) / a));
     const uint64_t most = all < c ? all + n : c + n;
     return deaths > most ? most : deaths;
 }
@@ -187,7 +199,7 @@ static void step(struct sums *s, double dt, uint64_t n, double mean_s)
     const uint64_t c = slots(r), before = r->serving, all = r->held + r->serving;
     const double rate = 1.0 / mean_s;
     const uint64_t deaths = deaths_in(s, dt * rate, all, n, c);
-    const uint64_t gone = random_binomial(&r->service, r->leaving, 1.0 - exp(-rate * dt));
+    const uint64_t gone = random_binomial(&r->service, r->leaving, ended(s, dt * rate));
     const uint64_t left = all + n - deaths;
     group_push(s, (struct group){.from_s = r->now_s, .length_s = dt, .all = n, .count = n});
     r->serving = left < c ? left : c;
@@ -232,12 +244,13 @@ static void leap(struct sums *s, double dt, uint64_t n, double mean_s)
     fleet_advance(&r->fleet, r->now_s);
 }
 
-/* Six standard deviations of room: a wait would be news of one tick in a billion. */
+/* Four standard deviations of room: somebody waits for a moment once in 30,000, and for as long as an
+ * objective never. */
 static bool is_roomy(const struct sums *s, double expected_now)
 {
     const struct run *r = s->r;
     const double load = fmax((double)r->serving, expected_now);
-    return r->held == 0 && isinf(s->capped) && load + 6.0 * sqrt(load) + 6.0 <= (double)slots(r);
+    return r->held == 0 && isinf(s->capped) && load + 4.0 * sqrt(load) + 2.0 <= (double)slots(r);
 }
 
 static void split(struct sums *s, double dt, uint64_t n, double mean_s)

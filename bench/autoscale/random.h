@@ -96,11 +96,11 @@ static inline uint64_t random_binomial(struct random *r, uint64_t n, double p)
     if (p > 0.5)
         return n - random_binomial(r, n, 1.0 - p);
     const double q = 1.0 - p, mean = (double)n * p, variance = mean * q;
-    if (variance > 16.0) {
+    if (variance > 9.0) {
         const double z = random_normal(r), x = mean + sqrt(variance) * z + (z * z - 1.0) * (q - p) / 6.0;
         return x <= 0.0 ? 0 : x + 0.5 >= (double)n ? n : (uint64_t)(x + 0.5);
     }
-    double term = pow(q, (double)n), u = random_unit(r);
+    double term = exp((double)n * log(q)), u = random_unit(r);
     uint64_t k = 0;
     while (u > term && k < n) {
         u -= term;
