@@ -315,20 +315,21 @@ static void parse(struct job *j, int argc, char **argv)
 static const char columns[] = "policy,setting,seed,cost,requests,over,share,response_p99,wait_p99,theta_u,"
                               "theta_o,tau_u,tau_o,upsilon,jitter,"
                               "actions,reversals,abandoned,failed,peak,mean_members,first_right,not_capacity,"
-                              "last_over,decisions,seconds";
+                              "last_over,decisions,unforeseeable,seconds";
 
 static void print_row(const struct job *j, const char *setting, uint64_t seed, const struct run_result *r,
                       double took_s)
 {
     printf("%s,%s,%llu,%.1f,%.0f,%.2f,%.4g,%.4g,%.4g,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%llu,%llu,%.0f,%.0f,%.0f,%"
            ".4f,%.4g,"
-           "%.4g,%.7g,%llu,%.3f\n",
+           "%.4g,%.7g,%llu,%.3g,%.3f\n",
            j->policy, setting, (unsigned long long)seed, r->cost_s, r->requests, r->over,
            r->requests > 0.0 ? r->over / r->requests : 0.0, r->response_p99_s, r->wait_p99_s, r->theta_under,
            r->theta_over, r->tau_under, r->tau_over, r->instability, r->jitter,
            (unsigned long long)r->actions, (unsigned long long)r->reversals, r->abandoned, r->failed,
            r->peak_members, r->cost_s / (double)j->load->seconds, r->first_right_s, r->not_capacity_s,
-           r->last_over_s, (unsigned long long)r->decisions, took_s);
+           r->last_over_s, (unsigned long long)r->decisions, load_unforeseeable(j->load, j->config.delay_s),
+           took_s);
     fflush(stdout);
 }
 

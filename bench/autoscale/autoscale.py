@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import os
+import random
 import subprocess
 import sys
 import time
@@ -50,6 +51,19 @@ FULL = {"worldcup98 second half": "trace:worldcup98.csv:3801600:3801600", "wikip
 CUTS = {"worldcup98 peak day, 6 h": "trace:worldcup98.csv:5860800:21600", "elb, 12 h": "trace:elb.csv:907200:43200",
         "llm_code": "trace:llm_code.csv"}
 QUICK = {"worldcup98 peak, 2 h": "trace:worldcup98.csv:5868000:7200", "llm_code": "trace:llm_code.csv"}
+
+
+def generated(count, seed):
+    """Loads of families that nobody has seen: what they are follows from the seed, which may be drawn when the report is made."""
+    draw = random.Random(seed)
+    families = ("sine:1000:{a:.2f}:{p:.0f}:7200", "spike:1000:{f:.2f}:{at:.0f}:{w:.0f}:3600", "ramp:1000:{f:.2f}:{at:.0f}:{w:.0f}:3600",
+                "onoff:1000:{low:.0f}:{p:.0f}:7200")
+    loads = {}
+    for i in range(count):
+        text = families[i % len(families)].format(a=draw.uniform(0.2, 0.9), p=draw.uniform(600, 3600), f=draw.uniform(1.2, 5), at=draw.uniform(600, 1800),
+                                                 w=draw.uniform(30, 900), low=draw.uniform(100, 900))
+        loads[f"generated {i + 1} ({text})"] = text
+    return loads
 
 
 class Bar:
@@ -151,7 +165,8 @@ class Writer:
 def report_case(case, curves, out, wins):
     hulls = {name: fronts.hull(points) for name, points in curves.items()}
     best = {level: fronts.Mix(hulls["clairvoyant"], level) for level in LEVELS}
-    out.append(f"\n### {case.title()}\n")
+    foreseen = next(iter(curves.values()))[0].unforeseeable
+    out.append(f"\n### {case.title()}\n\nUnforeseeable requests (above 1.1 × the rate of a start-up before): {foreseen:.2g}\n")
     out.append("| policy | " + " | ".join(f"cost / C* at {level:g}" for level in LEVELS) + " | settings at 1e-3 |")
     out.append("|---|" + "---|" * (len(LEVELS) + 1))
     for name, hull in hulls.items():
@@ -331,6 +346,8 @@ def parse():
     p.add_argument("--seeds", type=int)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--knobs", type=int)
+    p.add_argument("--generated", type=int, help="synthetic loads beside the traces")
+    p.add_argument("--generated-seed", type=int, default=1)
     p.add_argument("--means", type=float, nargs="*")
     p.add_argument("--delays", type=float, nargs="*")
     p.add_argument("--policies", nargs="*", help="of: " + ", ".join(POLICIES))
@@ -338,6 +355,8 @@ def parse():
     args = p.parse_args()
     small = args.quick or args.cuts
     args.loads = QUICK if args.quick else CUTS if args.cuts else FULL
+    count = args.generated if args.generated is not None else 0 if args.quick else 4 if args.cuts else 12
+    args.loads = {**args.loads, **generated(count, args.generated_seed)}
     args.seeds = args.seeds or (2 if args.quick else 5 if args.cuts else 20)
     args.knobs = args.knobs or (6 if args.quick else 8 if args.cuts else 12)
     args.means = args.means or ([1000] if small else [100, 1000, 10000])

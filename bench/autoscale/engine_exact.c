@@ -275,7 +275,7 @@ static void on_arrival(struct exact *x, double at_s, bool *told)
     line_push(x, at_s);
     if (!*told && r->now_s - r->before_s >= 0.01) { /* the edge: once until the next tick */
         *told = true;
-        fleet_advance(&r->fleet, r->now_s);
+        add_members(x, fleet_advance(&r->fleet, r->now_s));
         decide(x, r->fleet.ready ? COX_SAMPLE_SATURATED : COX_SAMPLE_WAKE);
     }
 }

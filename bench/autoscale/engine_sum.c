@@ -178,16 +178,18 @@ static double ended(struct sums *s, double a)
 static uint64_t deaths_in(struct sums *s, double a, uint64_t all, uint64_t n, uint64_t c)
 {
     struct random *r = &s->r->service;
-    const double busy = all < c ? (double)all : (double)c,
-                 rate = s->r->config->law.mean_s * run_slowness(s->r);
+    const double busy = all < c ? (double)all : (double)c;
+    const double mean_s = s->r->config->law.mean_s * run_slowness(s->r);
     uint64_t deaths;
-    if (busy / rate >= s->capped)
-        deaths = random_poisson(r, s->capped * a * rate);
-    else if (all >= c)
+    if (busy / mean_s >= s->capped) {
+        deaths = random_poisson(r, s->capped * a * mean_s);
+    } else if (all >= c) {
         deaths = random_poisson(r, (double)c * a);
-    else
-        deaths =
-            random_binomial(r, all, ended(s, a)) + random_poisson(r, (double)n * (1.0 - ended(s, a) / a));
+    } else {
+        deaths = random_binomial(r, all, ended(s, a));
+        const uint64_t room = c - all + deaths; /* newcomers beyond it wait */
+        deaths += random_poisson(r, (double)(n < room ? n : room) * (1.0 - ended(s, a) / a));
+    }
     const uint64_t most = all < c ? all + n : c + n;
     return deaths > most ? most : deaths;
 }

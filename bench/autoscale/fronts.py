@@ -19,6 +19,7 @@ class Point:
         self.setting = setting
         self.costs = {row["seed"]: float(row["cost"]) for row in rows}
         self.cost = sum(self.costs.values()) / len(rows)
+        self.unforeseeable = float(rows[0]["unforeseeable"])
         requests = sum(float(row["requests"]) for row in rows)
         self.share = sum(float(row["over"]) for row in rows) / requests if requests else 0.0
 

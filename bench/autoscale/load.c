@@ -285,3 +285,14 @@ double load_mean(const struct load *l)
         sum += load_rate(l, (double)i + 0.5);
     return sum / (double)l->seconds;
 }
+
+double load_unforeseeable(const struct load *l, double delay_s)
+{
+    double above = 0.0, all = 0.0;
+    for (size_t i = 0; i < l->seconds; i++) {
+        const double at = (double)i + 0.5, rate = load_rate(l, at);
+        above += fmax(0.0, rate - 1.1 * load_rate(l, at - delay_s));
+        all += rate;
+    }
+    return all > 0.0 ? above / all : 0.0;
+}

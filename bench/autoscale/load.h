@@ -57,6 +57,9 @@ void load_destroy(struct load **l);
 double load_rate(const struct load *l, double at_s);
 /* Requests expected in [from, from + length), both within one second of the load. */
 double load_expected(const struct load *l, double from_s, double length_s);
+/* Share of the requests that come above 1.1 × the rate of a start-up delay before: nobody who only knows the
+ * past can have ordered members for them. */
+double load_unforeseeable(const struct load *l, double delay_s);
 /* Mean over all. */
 double load_mean(const struct load *l);
 
