@@ -120,7 +120,7 @@ static const char help[] =
     "  --tick 1           seconds between samples (0.1 with --exact)\n"
     "  --exact            request by request\n"
     "  --seed 1 --seeds 1 the first, and how many\n"
-    "  --min 1 --max 100000 --initial 0 --warmup 600\n"
+    "  --min 1 --max 5000 --initial 0 --warmup 600\n"
     "  --timeline FILE    a line a second; --decisions FILE: a line a change (of the last run)\n"
     "  --header           print the names of the columns first;  --progress: a bar on standard error\n";
 
@@ -281,7 +281,7 @@ static void parse(struct job *j, int argc, char **argv)
                                  .warmup_s = 600.0,
                                  .share = 1e-4,
                                  .min = 1,
-                                 .max = 100000,
+                                 .max = 5000,
                                  .seed = 1}};
     for (int i = 1; i < argc; i++) {
         const size_t known = sizeof(arguments) / sizeof(arguments[0]);

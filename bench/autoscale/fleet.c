@@ -29,7 +29,7 @@ void fleet_fini(struct fleet *f)
 
 double fleet_next_ready(const struct fleet *f)
 {
-    return f->starting_count ? f->starting[f->starting_count - 1].ready_s : INFINITY;
+    return f->starting_count ? f->starting[f->starting_head].ready_s : INFINITY;
 }
 
 static void pass(struct fleet *f, double until_s)
@@ -47,6 +47,7 @@ uint32_t fleet_advance(struct fleet *f, double now_s)
     uint32_t born = 0;
     for (; fleet_next_ready(f) <= now_s; born++) {
         pass(f, fmax(fleet_next_ready(f), f->now_s));
+        f->starting_head++;
         f->starting_count--;
         f->ready++;
     }
@@ -54,32 +55,42 @@ uint32_t fleet_advance(struct fleet *f, double now_s)
     return born;
 }
 
+static void make_room(struct fleet *f)
+{
+    if (f->starting_head > f->starting_count) {
+        memmove(f->starting, f->starting + f->starting_head, f->starting_count * sizeof(*f->starting));
+        f->starting_head = 0;
+        return;
+    }
+    f->starting_cap = f->starting_cap ? f->starting_cap * 2 : 64;
+    f->starting = must(realloc(f->starting, f->starting_cap * sizeof(*f->starting)));
+}
+
 static void order(struct fleet *f)
 {
     const double delay =
         f->delay_cv > 0.0 ? f->delay_s * random_lognormal(&f->random, f->delay_cv) : f->delay_s;
     const struct start s = {.ordered_s = f->now_s, .ready_s = f->now_s + delay};
-    if (f->starting_count == f->starting_cap) {
-        f->starting_cap = f->starting_cap ? f->starting_cap * 2 : 64;
-        f->starting = must(realloc(f->starting, f->starting_cap * sizeof(*f->starting)));
-    }
-    size_t at = 0; /* later ones stand before it, and of equals the younger */
-    while (at < f->starting_count && f->starting[at].ready_s > s.ready_s)
-        at++;
-    memmove(f->starting + at + 1, f->starting + at, (f->starting_count - at) * sizeof(*f->starting));
-    f->starting[at] = s;
+    if (f->starting_head + f->starting_count == f->starting_cap)
+        make_room(f);
+    struct start *list = f->starting + f->starting_head;
+    size_t at = f->starting_count; /* those that are ready earlier stand before it, and of equals the older */
+    while (at > 0 && list[at - 1].ready_s > s.ready_s)
+        at--;
+    memmove(list + at + 1, list + at, (f->starting_count - at) * sizeof(*list));
+    list[at] = s;
     f->starting_count++;
     f->orders++;
 }
 
 static void cancel_newest(struct fleet *f)
 {
-    size_t newest = 0;
-    for (size_t i = 1; i < f->starting_count; i++)
-        if (f->starting[i].ordered_s > f->starting[newest].ordered_s)
+    struct start *list = f->starting + f->starting_head;
+    size_t newest = f->starting_count - 1;
+    for (size_t i = newest; f->delay_cv > 0.0 && i-- > 0;) /* with one delay the last is the newest */
+        if (list[i].ordered_s > list[newest].ordered_s)
             newest = i;
-    memmove(f->starting + newest, f->starting + newest + 1,
-            (f->starting_count - newest - 1) * sizeof(*f->starting));
+    memmove(list + newest, list + newest + 1, (f->starting_count - newest - 1) * sizeof(*list));
     f->starting_count--;
 }
 

@@ -20,8 +20,8 @@ struct fleet {
     uint32_t min, max;
     uint32_t target; /* what is wanted of it */
     uint32_t ready;
-    struct start *starting; /* owned: the one that is ready next stands last */
-    size_t starting_count, starting_cap;
+    struct start *starting; /* owned: from `starting_head` on, by the time when they are ready */
+    size_t starting_head, starting_count, starting_cap;
     double delay_s, delay_cv; /* of the start-up; CV 0: always the same */
     struct random random;
     double now_s;

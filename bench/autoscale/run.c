@@ -268,8 +268,13 @@ static size_t fill_ages(const struct run *r, uint64_t *ages)
 {
     const struct fleet *f = &r->fleet;
     size_t n = 0;
-    for (size_t i = f->starting_count; i > 0 && n < 64; i--) /* with one delay: oldest first */
-        ages[n++] = ns_of(r->now_s - f->starting[i - 1].ordered_s);
+    for (size_t i = 0; i < f->starting_count && n < 64; i++) {
+        const uint64_t age = ns_of(r->now_s - f->starting[f->starting_head + i].ordered_s);
+        size_t at = n++; /* oldest first, which with one delay they are */
+        for (; at > 0 && ages[at - 1] < age; at--)
+            ages[at] = ages[at - 1];
+        ages[at] = age;
+    }
     return n;
 }
 
