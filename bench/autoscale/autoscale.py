@@ -48,9 +48,9 @@ DAY = 86400
 # What nothing was fitted on: the second half of worldcup98, and all of the others but ibm.
 FULL = {"worldcup98 second half": "trace:worldcup98.csv:3801600:3801600", "wikipedia": "trace:wikipedia.csv", "elb": "trace:elb.csv",
         "llm_code": "trace:llm_code.csv"}
-CUTS = {"worldcup98 peak day, 6 h": "trace:worldcup98.csv:5860800:21600", "elb, 12 h": "trace:elb.csv:907200:43200",
+CUTS = {"worldcup98 peak day, 6 h": "trace:worldcup98.csv:5860800:21600", "elb, 6 h": "trace:elb.csv:907200:21600",
         "llm_code": "trace:llm_code.csv"}
-QUICK = {"worldcup98 peak, 2 h": "trace:worldcup98.csv:5868000:7200", "llm_code": "trace:llm_code.csv"}
+QUICK = {"worldcup98 peak, 2 h": "trace:worldcup98.csv:5868000:7200", "elb, 2 h": "trace:elb.csv:907200:7200"}
 
 
 def generated(count, seed):
