@@ -343,7 +343,7 @@ def parse():
     p.add_argument("--traces", default=os.path.join(HERE, "traces"))
     p.add_argument("--out", default=None, help="folder for what is written (BUILDDIR/bench/autoscale/out)")
     p.add_argument("--quick", action="store_true", help="short cuts, few seeds and knobs: two minutes")
-    p.add_argument("--cuts", action="store_true", help="cuts of half a day instead of whole traces: half an hour")
+    p.add_argument("--cuts", action="store_true", help="cuts of six hours instead of whole traces: an hour")
     p.add_argument("--seeds", type=int)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--knobs", type=int)
