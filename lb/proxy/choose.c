@@ -84,12 +84,11 @@ void choose_done(struct exchange *x)
     hold_freed(x->pw, x->cluster->slot);
 }
 
-bool choose_has_room(struct exchange *x)
+bool choose_has_room(const struct pworker *pw, const struct cluster *c)
 {
-    const struct cluster *c = x->cluster;
     for (uint32_t i = 0; i < c->candidate_count; i++) {
-        if (!places_is_full(&x->pw->proxy->gates.places, c->endpoints[c->candidates[i]].slot,
-                            x->opt->max_in_flight))
+        if (!places_is_full(&pw->proxy->gates.places, c->endpoints[c->candidates[i]].slot,
+                            c->options.max_in_flight))
             return true;
     }
     return false;

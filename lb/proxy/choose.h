@@ -29,7 +29,7 @@ void choose_completed(struct exchange *x);
 void choose_failed(struct exchange *x);
 /* Takes one retry from the budget. False: none is left. */
 bool choose_may_retry(struct exchange *x);
-/* Some endpoint of its cluster has a free place that this exchange could take. Walks all of them. */
-bool choose_has_room(struct exchange *x);
+/* Some endpoint of a cluster with max_in_flight has a free place. Walks all of them. */
+bool choose_has_room(const struct pworker *pw, const struct cluster *c);
 
 #endif

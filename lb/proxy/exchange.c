@@ -36,7 +36,7 @@ struct exchange *exchange_create(struct pworker *pw, struct session *s, const st
     x->session = s;
     x->front = front;
     x->start_ns = pw->w.now_ns;
-    list_init(&x->node);
+    list_init(&x->place.node);
     pipe_init_zeroed(&x->req_body, &pw->w);
     pipe_init_zeroed(&x->rsp_body, &pw->w);
     return x;
@@ -316,7 +316,7 @@ static void pick(struct exchange *x)
 bool exchange_retry_held(struct exchange *x)
 {
     ASSERT(x->state == EXCHANGE_HOLD);
-    bool is_paced = wave_is_for(x) && x->cluster->candidate_count;
+    bool is_paced = wave_is_for(x->cluster) && x->cluster->candidate_count;
     if (is_paced && !wave_take(x))
         return false;
     if (choose_endpoint(x) != CHOSEN) {
@@ -328,6 +328,15 @@ bool exchange_retry_held(struct exchange *x)
         ledger_add(&x->pw->ledger.clusters[x->cluster->slot].waited, 1);
     begin_attempt(x);
     return true;
+}
+
+void exchange_resume_held(struct exchange *x)
+{
+    setup_pipes(x);
+    x->req_body.ended = true;
+    x->back = exchange_back_of(x);
+    x->counted = LEDGER_HELD;
+    exchange_set_state(x, EXCHANGE_HOLD);
 }
 
 void exchange_collected(struct exchange *x)

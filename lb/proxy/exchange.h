@@ -115,8 +115,18 @@ struct back_ops {
     void (*abort)(struct exchange *x);
 };
 
+/* Of a request in a waiting room (proxy/hold.h). */
+struct hold_place {
+    struct list node;      /* alone: it does not wait */
+    uint64_t held_ns : 63; /* when it came there */
+    uint64_t is_berth : 1; /* part of a berth (proxy/berth.h), not of an exchange */
+};
+
 struct exchange {
-    struct parked parked;
+    union {
+        struct parked parked;
+        struct list fat; /* in pworker.to_berth; next NULL: never was */
+    };
     uint32_t magic;
     uint8_t state;    /* enum exchange_state; exchange_set_state alone writes it */
     uint8_t counted;  /* enum ledger_count, LEDGER_COUNTS: not counted yet */
@@ -161,8 +171,7 @@ struct exchange {
     struct pipe req_body, rsp_body;
     struct balance_request balance; /* tried endpoints */
     struct deadline deadline;       /* hold */
-    struct list node;               /* in the cluster's hold of this worker */
-    uint64_t held_ns;               /* when it came there */
+    struct hold_place place;        /* in the cluster's hold of this worker */
 
     uint64_t start_ns, route_ns, pick_ns, connect_ns, first_byte_ns,
         server_done_ns;          /* monotonic, 0: not reached */

@@ -38,6 +38,16 @@ static void reclaim(struct parked *p)
     pool_give(&pw->exchange_pool, x);
 }
 
+void exchange_vanish(struct exchange *x)
+{
+    ASSERT(list_is_empty(&x->place.node) && !x->back_state);
+    exchange_set_state(x, EXCHANGE_DONE);
+    pipe_fini(&x->req_body);
+    pipe_fini(&x->rsp_body);
+    deadline_stop(&x->pw->w.wheel, &x->deadline);
+    worker_park(&x->pw->w, &x->parked, reclaim);
+}
+
 void exchange_finish(struct exchange *x, bool cut)
 {
     CHECK_MAGIC(x, EXCHANGE_MAGIC);

@@ -12,6 +12,11 @@ void exchange_admit(struct exchange *x, enum reason why);
 void exchange_start_in(struct exchange *x, struct cluster *c);
 /* COLLECT is over: the whole request is in the pipe. */
 void exchange_collected(struct exchange *x);
+/* For berth.c: x is filled in as it was when it was held, without a body; it is counted already. */
+void exchange_resume_held(struct exchange *x);
+/* For berth.c: its memory goes when the turn ends; nothing is counted, logged or told, and view and rules are
+ * not let go of. */
+void exchange_vanish(struct exchange *x);
 /* x is a copy (mirror.h) whose body is complete: to an endpoint of x->cluster, or nowhere. */
 void exchange_start_mirror(struct exchange *x);
 /* The back that its cluster's protocol asks for. */

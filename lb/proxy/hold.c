@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/berth.h"
 #include "proxy/choose.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/proxy.h"
@@ -22,38 +23,48 @@ static struct hold_room *room_of(struct pworker *pw, uint32_t slot)
     return room;
 }
 
-static struct exchange *first_of(const struct hold_room *room)
+static struct hold_place *first_of(const struct hold_room *room)
 {
-    return list_is_empty(&room->waiting) ? NULL : CONTAINER_OF(room->waiting.next, struct exchange, node);
+    return list_is_empty(&room->waiting) ? NULL : CONTAINER_OF(room->waiting.next, struct hold_place, node);
 }
 
 static void publish_oldest(struct hold_room *room)
 {
-    const struct exchange *x = first_of(room);
-    atomic_store_explicit(&room->oldest_ns, x ? x->held_ns : 0, memory_order_seq_cst);
+    const struct hold_place *place = first_of(room);
+    atomic_store_explicit(&room->oldest_ns, place ? place->held_ns : 0, memory_order_seq_cst);
 }
 
 /* ---- in and out ---- */
 
-static void on_timeout(struct deadline *d)
+void hold_give_up(struct exchange *x)
 {
-    struct exchange *x = CONTAINER_OF(d, struct exchange, deadline);
     struct worker *w = &x->pw->w;
     ledger_cluster_failure(&x->pw->ledger, x->cluster->slot, LEDGER_FAIL_REFUSED);
     exchange_reply(x, REASON_HOLD_TIMEOUT);
     cork_flush(w);
 }
 
+static void on_timeout(struct deadline *d)
+{
+    hold_give_up(CONTAINER_OF(d, struct exchange, deadline));
+}
+
+void hold_set_deadline(struct exchange *x, uint64_t at_ms)
+{
+    deadline_init(&x->deadline, on_timeout);
+    if (at_ms)
+        deadline_set(&x->pw->w.wheel, &x->deadline, at_ms);
+}
+
 /* Its address, made one with the cluster. False: it has none that could be told from others', or one of our
  * own, behind which there may be many. */
-static bool share_key(const struct exchange *x, uint8_t key[16])
+static bool share_key(const struct listener_settings *l, struct str client, uint32_t slot, uint8_t key[16])
 {
-    const struct session *s = x->session;
     uint8_t ip[16];
-    if (!cidr_ip_parse(x->client_ip, ip) || cidr_list_has(&s->listener->trusted, ip) ||
-        (!s->listener->limit_loopback && clients_is_loopback(ip)))
+    if (!cidr_ip_parse(client, ip) || cidr_list_has(&l->trusted, ip) ||
+        (!l->limit_loopback && clients_is_loopback(ip)))
         return false;
-    clients_key(ip, x->cluster->slot, key);
+    clients_key(ip, slot, key);
     return true;
 }
 
@@ -61,18 +72,17 @@ static bool share_key(const struct exchange *x, uint8_t key[16])
 static bool enter_share(struct exchange *x, int64_t free_count)
 {
     uint8_t key[16];
-    if (!x->opt->hold_fair || !share_key(x, key))
+    if (!x->opt->hold_fair || !share_key(x->session->listener, x->client_ip, x->cluster->slot, key))
         return true;
     x->share_taken = clients_enter(x->pw->proxy->hold.clients, key, (uint32_t)free_count);
     return x->share_taken;
 }
 
-static void leave_share(struct exchange *x)
+void hold_leave_share(struct pworker *pw, const struct listener_settings *l, struct str client, uint32_t slot)
 {
     uint8_t key[16];
-    if (x->share_taken && share_key(x, key))
-        clients_leave(x->pw->proxy->hold.clients, key);
-    x->share_taken = false;
+    if (share_key(l, client, slot, key))
+        clients_leave(pw->proxy->hold.clients, key);
 }
 
 /* Never overshot: a place is taken before it is known to be there, and given back. */
@@ -87,27 +97,34 @@ static enum reason take_place(struct exchange *x)
     return has_room ? REASON_HOLD_SHARE : REASON_HOLD_FULL;
 }
 
-static void leave(struct exchange *x)
+void hold_drop(struct pworker *pw, struct hold_place *place, const struct cluster *c)
 {
-    struct pworker *pw = x->pw;
-    struct hold_room *room = room_of(pw, x->cluster->slot);
-    bool was_first = first_of(room) == x;
-    list_remove(&x->node);
+    struct hold_room *room = room_of(pw, c->slot);
+    bool was_first = first_of(room) == place;
+    list_remove(&place->node);
     pw->held_count--;
-    if (atomic_fetch_sub_explicit(&pw->proxy->hold.holding[x->cluster->slot], 1, memory_order_relaxed) == 1)
-        wave_end(pw, x->cluster);
-    leave_share(x);
-    deadline_stop(&pw->w.wheel, &x->deadline);
+    if (atomic_fetch_sub_explicit(&pw->proxy->hold.holding[c->slot], 1, memory_order_relaxed) == 1)
+        wave_end(pw, c);
     if (was_first)
         publish_oldest(room);
     if (list_is_empty(&room->waiting))
         list_remove(&room->node);
 }
 
-/* Is there room for one of those that wait? Of clusters with waves only the first look can tell. */
-static bool may_have_room(struct exchange *x)
+static void leave(struct exchange *x)
 {
-    return x->cluster->candidate_count && (wave_is_for(x) || choose_has_room(x));
+    hold_drop(x->pw, &x->place, x->cluster);
+    berth_forget(x);
+    if (x->share_taken)
+        hold_leave_share(x->pw, x->session->listener, x->client_ip, x->cluster->slot);
+    x->share_taken = false;
+    deadline_stop(&x->pw->w.wheel, &x->deadline);
+}
+
+/* Is there room for one of those that wait? */
+static bool may_have_room(struct pworker *pw, const struct cluster *c)
+{
+    return c->candidate_count && (wave_is_for(c) ? wave_has_place(pw, c) : choose_has_room(pw, c));
 }
 
 /* Other generations tell nobody here what they free, so it is looked for while they live. */
@@ -128,17 +145,17 @@ enum reason hold_add(struct exchange *x)
     if (why != REASON_OK)
         return why;
     struct hold_room *room = room_of(pw, x->cluster->slot);
-    x->held_ns = pw->w.now_ns;
-    list_push(&room->waiting, &x->node);
+    x->place.held_ns = pw->w.now_ns & INT64_MAX;
+    list_push(&room->waiting, &x->place.node);
     if (list_is_empty(&room->node))
         list_push(&pw->rooms, &room->node);
-    if (first_of(room) == x)
+    if (first_of(room) == &x->place)
         publish_oldest(room);
     pw->held_count++;
-    deadline_init(&x->deadline, on_timeout);
-    worker_deadline(&pw->w, &x->deadline, x->opt->hold_timeout_ms);
+    hold_set_deadline(x, pw->w.now_ms + x->opt->hold_timeout_ms);
+    berth_consider(x);
     atomic_thread_fence(memory_order_seq_cst);
-    if (may_have_room(x))
+    if (may_have_room(pw, x->cluster))
         hold_freed(pw, x->cluster->slot); /* it came free while we came in */
     if (x->opt->max_in_flight && !pw->hold_look.at_ms && places_are_shared(&pw->proxy->gates.places))
         worker_deadline(&pw->w, &pw->hold_look, LOOK_MS);
@@ -148,7 +165,7 @@ enum reason hold_add(struct exchange *x)
 
 void hold_remove(struct exchange *x)
 {
-    if (!list_is_empty(&x->node))
+    if (!list_is_empty(&x->place.node))
         leave(x);
 }
 
@@ -198,13 +215,24 @@ static struct pworker *worker_with_oldest(struct pworker *pw, uint32_t slot)
 }
 
 /* Ours is the oldest of all, or near enough. */
-static bool is_our_turn(struct pworker *pw, const struct exchange *x)
+static bool is_our_turn(struct pworker *pw, const struct hold_place *place, const struct cluster *c)
 {
-    const struct pworker *to = worker_with_oldest(pw, x->cluster->slot);
-    if (to == pw || !to || !wave_is_for(x))
+    const struct pworker *to = worker_with_oldest(pw, c->slot);
+    if (to == pw || !to || !wave_is_for(c))
         return to == pw;
-    uint64_t at_ns = atomic_load_explicit(&to->hold_rooms[x->cluster->slot].oldest_ns, memory_order_relaxed);
-    return at_ns + HOLD_TURN_NS > x->held_ns;
+    uint64_t at_ns = atomic_load_explicit(&to->hold_rooms[c->slot].oldest_ns, memory_order_relaxed);
+    return at_ns + HOLD_TURN_NS > place->held_ns;
+}
+
+/* What lies in the place, whole, when it has a chance to go on: nobody is woken for nothing. */
+static struct exchange *exchange_at(struct pworker *pw, struct hold_place *place, bool *out_stop)
+{
+    *out_stop = false;
+    if (!place->is_berth)
+        return CONTAINER_OF(place, struct exchange, place);
+    const struct cluster *c = berth_cluster(place), *now = topology_cluster(pw->view->topology, c->id);
+    *out_stop = !now || now->slot != c->slot || !may_have_room(pw, now);
+    return *out_stop ? NULL : berth_leave(place);
 }
 
 /* In order, as long as ours is the oldest of all and there is room. */
@@ -212,12 +240,16 @@ static void pump(struct hold_room *room)
 {
     struct pworker *pw = room->pw;
     uint32_t slot = (uint32_t)(room - pw->hold_rooms);
-    struct exchange *x;
-    while ((x = first_of(room))) {
-        if (!adopt_view(x))
-            return;
-        if (!is_our_turn(pw, x))
+    struct hold_place *place;
+    bool stop;
+    while ((place = first_of(room))) {
+        if (!is_our_turn(pw, place, berth_cluster(place)))
             break;
+        struct exchange *x = exchange_at(pw, place, &stop);
+        if (!x && !stop)
+            continue; /* it was lost */
+        if (!x || !adopt_view(x))
+            return;
         if (!exchange_retry_held(x))
             return; /* no room: whoever frees some gives the word again */
     }
@@ -241,6 +273,7 @@ static void on_run(struct run_node *n)
     list_splice(&due, &pw->rooms_due); /* what becomes due meanwhile has its turn in the next pass */
     while ((node = list_shift(&due)))
         pump(CONTAINER_OF(node, struct hold_room, due));
+    berth_all(pw);
     cork_flush(&pw->w);
 }
 
@@ -286,11 +319,35 @@ void hold_release(struct pworker *pw)
 void hold_tick(struct pworker *pw)
 {
     for (struct list *n = pw->rooms.next; n != &pw->rooms; n = n->next) {
-        const struct exchange *x = first_of(CONTAINER_OF(n, struct hold_room, node));
-        if (x && wave_is_for(x))
-            wave_tick(pw, x->cluster);
+        const struct hold_place *place = first_of(CONTAINER_OF(n, struct hold_room, node));
+        const struct cluster *c = place ? berth_cluster(place) : NULL;
+        if (c && wave_is_for(c))
+            wave_tick(pw, c);
     }
     hold_release(pw);
+}
+
+static void wake_room(struct hold_room *room, uint32_t *left)
+{
+    struct list *node = room->waiting.next;
+    while (node != &room->waiting && *left) {
+        struct hold_place *place = CONTAINER_OF(node, struct hold_place, node);
+        node = node->next; /* what comes in its place stays before it */
+        if (!place->is_berth)
+            continue;
+        (*left)--;
+        (void)!berth_leave(place);
+    }
+}
+
+void hold_wake_some(struct pworker *pw, uint32_t max)
+{
+    struct list *node = pw->rooms.next;
+    while (node != &pw->rooms && max) {
+        struct hold_room *room = CONTAINER_OF(node, struct hold_room, node);
+        node = node->next; /* a room may become empty */
+        wake_room(room, &max);
+    }
 }
 
 bool hold_shared_init(struct proxy *p, uint32_t max_clusters)
@@ -315,6 +372,7 @@ bool hold_init(struct pworker *pw, uint32_t max_clusters)
 {
     list_init(&pw->rooms);
     list_init(&pw->rooms_due);
+    list_init(&pw->to_berth);
     run_node_init(&pw->hold_run, on_run);
     deadline_init(&pw->hold_look, on_look);
     pw->hold_rooms = calloc(max_clusters, sizeof *pw->hold_rooms);

@@ -26,7 +26,7 @@
 #define HOLD_TURN_NS 1000000ull
 
 struct hold_room {
-    struct list waiting; /* of this cluster; next NULL: never used */
+    struct list waiting; /* struct hold_place, of this cluster; next NULL: never used */
     struct list node;    /* in pworker.rooms while someone waits */
     struct list due;     /* in pworker.rooms_due: the word is here */
     struct mail mail;    /* the word from another worker … */
@@ -48,6 +48,15 @@ struct hold_shared {
 enum reason hold_add(struct exchange *x) __attribute__((warn_unused_result));
 /* Harmless when it is not in. */
 void hold_remove(struct exchange *x);
+/* Its time is up: 503. */
+void hold_give_up(struct exchange *x);
+/* So many whose connections sleep (berth.h) are sessions again, for a drain. */
+void hold_wake_some(struct pworker *pw, uint32_t max);
+/* For berth.c: out of the room, without a word; its client's share is free; its time-out. */
+void hold_drop(struct pworker *pw, struct hold_place *place, const struct cluster *c);
+void hold_leave_share(struct pworker *pw, const struct listener_settings *l, struct str client,
+                      uint32_t slot);
+void hold_set_deadline(struct exchange *x, uint64_t at_ms);
 /* Others of its cluster wait, in some worker. */
 bool hold_is_used(const struct exchange *x);
 /* A new topology is current: those whose cluster can serve now go on. */

@@ -87,6 +87,7 @@ struct pworker {
     struct list uplinks;          /* all */
     struct list mirrors;          /* copies for other clusters, all */
     struct hold_room *hold_rooms; /* owned; one per cluster slot */
+    struct list to_berth;         /* held exchanges that may become berths when the turn is over */
     struct list rooms, rooms_due; /* rooms in which someone waits; rooms to look into */
     struct run_node hold_run;
     struct deadline hold_look; /* when to look for places that another generation freed */

@@ -17,6 +17,7 @@
 
 #define TICK_MS        1000
 #define DRAIN_TICK_MS  50
+#define CUT_AT_ONCE    4096 /* held requests that a drain at its end wakes to be cut, in one step */
 #define EXCHANGES_KEPT 1024
 #define ARENAS_KEPT    256 /* heads that an exchange's own block has no room for */
 #define SESSIONS_KEPT  1024
@@ -54,6 +55,7 @@ static void cut_all(struct pworker *pw)
     struct list *lists[] = {&pw->sessions, &pw->idle_sessions};
     intro_close_all(pw);
     resting_wake_all(pw);
+    hold_wake_some(pw, CUT_AT_ONCE);
     for (size_t i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);

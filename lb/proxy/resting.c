@@ -20,22 +20,13 @@ struct resting {
     struct event ev;
     struct deadline deadline;
     struct pworker *pw;
-    const struct listener_settings *listener;
-    int fd; /* owned */
     uint32_t magic;
-    uint32_t request_count;
-    uint16_t port, local_port;
-    uint8_t family;
-    bool trusted, limited, secure_before;
-    uint8_t ip[16], local_ip[16];
+    struct session_kept kept;
 };
 
 static bool can_rest(const struct session *s)
 {
-    return !s->h2 && s->conn.ops == &conn_plain && s->conn.on_ready == front_h1_on_ready &&
-           s->request_count > 0 && !s->x && !s->in && !s->proxied && !s->write_watched && !s->close_after &&
-           list_is_empty(&s->own_uplinks) && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
-           !s->conn.may_read && !s->conn.peer_done;
+    return s->request_count > 0 && !s->x && session_can_be_kept(s);
 }
 
 static void reclaim(struct parked *p)
@@ -61,23 +52,9 @@ static struct session *wake(struct resting *r)
     CHECK_MAGIC(r, RESTING_MAGIC);
     uint64_t at_ms = r->deadline.at_ms;
     leave(r);
-    struct session *s = session_revive(r->pw, r->listener, r->fd);
-    if (!s) {
-        if (r->limited)
-            clients_leave(r->pw->proxy->clients, r->ip);
-        pworker_count_session(r->pw, -1);
+    struct session *s = session_revive(r->pw, &r->kept);
+    if (!s)
         return NULL;
-    }
-    s->request_count = r->request_count;
-    s->may_be_h2 &= r->request_count == 0;
-    s->port = r->port;
-    s->local_port = r->local_port;
-    s->family = r->family;
-    s->trusted = r->trusted;
-    s->limited = r->limited;
-    s->secure_before = r->secure_before;
-    memcpy(s->ip, r->ip, sizeof s->ip);
-    memcpy(s->local_ip, r->local_ip, sizeof s->local_ip);
     if (at_ms)
         deadline_set(&r->pw->w.wheel, &s->deadline, at_ms);
     return s;
@@ -105,26 +82,15 @@ static void rest(struct session *s)
     struct resting *r = pool_take(&pw->resting_pool);
     if (!r)
         return; /* later perhaps */
-    *r = (struct resting){.pw = pw,
-                          .listener = s->listener,
-                          .magic = RESTING_MAGIC,
-                          .request_count = s->request_count,
-                          .port = s->port,
-                          .local_port = s->local_port,
-                          .family = s->family,
-                          .trusted = s->trusted,
-                          .limited = s->limited,
-                          .secure_before = s->secure_before};
-    memcpy(r->ip, s->ip, sizeof r->ip);
-    memcpy(r->local_ip, s->local_ip, sizeof r->local_ip);
+    *r = (struct resting){.pw = pw, .magic = RESTING_MAGIC};
     uint64_t at_ms = s->deadline.at_ms;
     deadline_init(&r->deadline, on_timeout);
     list_push(&pw->resting, &r->node);
-    r->fd = session_give_up(s);
+    session_give_up(s, &r->kept);
     if (at_ms)
         deadline_set(&pw->w.wheel, &r->deadline, at_ms);
     /* Level-triggered: what has come since the last look is announced too. */
-    if (event_assign(&r->ev, pw->w.loop.base, r->fd, EV_READ | EV_PERSIST, on_readable, r) != 0 ||
+    if (event_assign(&r->ev, pw->w.loop.base, r->kept.fd, EV_READ | EV_PERSIST, on_readable, r) != 0 ||
         event_add(&r->ev, NULL) != 0)
         (void)wake(r); /* no memory in the loop: as if it had been closed, or as it was */
 }

@@ -3,9 +3,9 @@
  *   session, idle ──resting_tick──► resting ──first byte, FIN, time-out or drain──► session again
  *
  * Only connections that nothing hangs on go to rest: plain HTTP/1, nothing buffered, nothing to be written,
- * no uplinks of their own. The socket stays as it is; what a session must know after its rest is copied here
- * and back (resting.c: whoever adds to struct session a field that outlives a request adds it there). A
- * resting connection counts as a session everywhere. Owned by its worker, touched by its thread only. */
+ * no uplinks of their own. The socket stays as it is; what a session must know after its rest is kept
+ * (struct session_kept). A resting connection counts as a session everywhere. Owned by its worker, touched by
+ * its thread only. */
 #ifndef COX_PROXY_RESTING_H
 #define COX_PROXY_RESTING_H
 

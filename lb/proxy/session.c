@@ -293,10 +293,34 @@ void session_open(struct pworker *pw, const struct listener_settings *listener, 
         session_close(s, false);
 }
 
-struct session *session_revive(struct pworker *pw, const struct listener_settings *listener, int fd)
+struct session *session_revive(struct pworker *pw, const struct session_kept *kept)
 {
-    struct session *s = make(pw, listener, fd);
-    return s && join_loop(s, fd) ? s : NULL;
+    struct session *s = make(pw, kept->listener, kept->fd);
+    if (!s || !join_loop(s, kept->fd)) {
+        if (kept->limited)
+            clients_leave(pw->proxy->clients, kept->ip);
+        pworker_count_session(pw, -1);
+        return NULL;
+    }
+    s->request_count = kept->request_count;
+    s->may_be_h2 &= kept->request_count == 0;
+    s->port = kept->port;
+    s->local_port = kept->local_port;
+    s->family = kept->family;
+    s->trusted = kept->trusted;
+    s->limited = kept->limited;
+    s->secure_before = kept->secure_before;
+    memcpy(s->ip, kept->ip, sizeof s->ip);
+    memcpy(s->local_ip, kept->local_ip, sizeof s->local_ip);
+    return s;
+}
+
+bool session_can_be_kept(const struct session *s)
+{
+    return !s->h2 && s->conn.ops == &conn_plain && s->conn.on_ready == front_h1_on_ready && !s->in &&
+           !s->proxied && !s->write_watched && !s->close_after && !s->broken &&
+           list_is_empty(&s->own_uplinks) && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
+           !s->conn.may_read && !s->conn.peer_done;
 }
 
 static void reclaim(struct parked *p)
@@ -306,15 +330,25 @@ static void reclaim(struct parked *p)
     pool_give(&s->pw->session_pool, s);
 }
 
-int session_give_up(struct session *s)
+void session_give_up(struct session *s, struct session_kept *out_kept)
 {
     ASSERT(s->state == SESSION_IDLE && !s->x && !s->in && !s->proxied);
+    *out_kept = (struct session_kept){.listener = s->listener,
+                                      .request_count = s->request_count,
+                                      .port = s->port,
+                                      .local_port = s->local_port,
+                                      .family = s->family,
+                                      .trusted = s->trusted,
+                                      .limited = s->limited,
+                                      .secure_before = s->secure_before};
+    memcpy(out_kept->ip, s->ip, sizeof s->ip);
+    memcpy(out_kept->local_ip, s->local_ip, sizeof s->local_ip);
     session_set_state(s, SESSION_CLOSED);
     deadline_stop(&s->pw->w.wheel, &s->deadline);
     run_queue_remove(&s->run);
     sink_fini(&s->sink);
     worker_park(&s->pw->w, &s->parked, reclaim);
-    return conn_release(&s->conn);
+    out_kept->fd = conn_release(&s->conn);
 }
 
 void session_close(struct session *s, bool reset)

@@ -88,17 +88,31 @@ static inline bool session_is_secure(const struct session *s)
     return conn_is_secure(&s->conn) || s->secure_before;
 }
 
+/* What a session must know after its connection was kept without one: whoever adds to struct session a field
+ * that outlives a request adds it here. */
+struct session_kept {
+    const struct listener_settings *listener;
+    int fd; /* owned */
+    uint32_t request_count;
+    uint16_t port, local_port;
+    uint8_t family;
+    bool trusted, limited, secure_before;
+    uint8_t ip[16], local_ip[16];
+};
+
 struct proxyproto;
 
 /* Takes over fd. peer: of the socket. said: the PROXY header that came before, or NULL; borrowed for the
  * call. */
 void session_open(struct pworker *pw, const struct listener_settings *listener, int fd,
                   const struct addr *peer, const struct proxyproto *said);
-/* An idle session again from a connection that rested (resting.h), without its origin, which the caller fills
- * in; it is not counted anew. NULL: memory was out, fd is closed. */
-struct session *session_revive(struct pworker *pw, const struct listener_settings *listener, int fd);
-/* The opposite: an idle session goes, its connection stays open and counted. Returns the descriptor. */
-int session_give_up(struct session *s);
+/* An idle session again from a connection that rested (resting.h) or was held (berth.h); it is not counted
+ * anew. NULL: memory was out, and the connection is closed and counted no more. */
+struct session *session_revive(struct pworker *pw, const struct session_kept *kept);
+/* The opposite: an idle session goes, its connection stays open and counted. */
+void session_give_up(struct session *s, struct session_kept *out_kept);
+/* Nothing hangs on it but what session_kept has, and an exchange perhaps. */
+bool session_can_be_kept(const struct session *s);
 /* At once, for a session without an exchange. reset: RST instead of FIN. */
 void session_close(struct session *s, bool reset);
 /* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for

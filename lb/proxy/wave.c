@@ -27,6 +27,12 @@ static uint32_t first_wave(const struct cluster *c)
     return (uint32_t)c->options.hold_wave * (c->candidate_count ? c->candidate_count : 1);
 }
 
+bool wave_has_place(struct pworker *pw, const struct cluster *c)
+{
+    struct places p = unpack(atomic_load_explicit(word_of(pw->proxy, c), memory_order_seq_cst));
+    return !p.all || p.taken < p.all;
+}
+
 bool wave_take(struct exchange *x)
 {
     _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);

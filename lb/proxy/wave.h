@@ -16,10 +16,12 @@
 #define WAVE_MAX (1u << 20)
 
 /* Does the room of its cluster empty in waves? */
-static inline bool wave_is_for(const struct exchange *x)
+static inline bool wave_is_for(const struct cluster *c)
 {
-    return !x->opt->max_in_flight;
+    return !c->options.max_in_flight;
 }
+/* As far as one can see. */
+bool wave_has_place(struct pworker *pw, const struct cluster *c);
 /* A place for x, which is held. False: all are taken, and whoever frees one gives the word (hold.h). */
 bool wave_take(struct exchange *x) __attribute__((warn_unused_result));
 /* Its attempt is answered, or over without an answer. Harmless when it has none. */

@@ -1,5 +1,6 @@
 """Clusters that are asleep: who wakes them, how fast the orchestrator knows, and who waits how."""
 
+import json
 import os
 import re
 import sys
@@ -8,13 +9,14 @@ import pytest
 
 from harness.door import cluster, route
 from harness.net import SLOW, Client, build, fetch, poll
+from harness.origin import reply
 
 WOKEN = re.compile(r"cluster asleep holds requests: request (\S+), (\d+) us ago")
 
 
-def sleeping(make_door, *routes, **options):
+def sleeping(make_door, *routes, drain="30s", **options):
     options = dict({"hold_max": 10, "hold_timeout": "40ms", "retry_after": 7}, **options)
-    d = make_door(start=False, clusters=[cluster("asleep", **options)], routes=[route("*", "asleep"), *routes])
+    d = make_door(start=False, drain_timeout=drain, clusters=[cluster("asleep", **options)], routes=[route("*", "asleep"), *routes])
     d.config["log"]["level"] = "debug"
     return d.start()
 
@@ -134,4 +136,84 @@ def test_no_client_fills_the_room(make_door, tmp_path):
     other.send(build(host="h0.test"))
     assert other.response().status == 200
     for c in greedy + [other]:
+        c.close()
+
+
+# many
+
+
+@pytest.mark.guard(90)
+def test_two_thousand_wait_and_none_is_mistaken_for_another(make_door, origin, tmp_path):
+    """Most of them sleep while they wait; what the server sees of each and what each is answered is its own, to the byte. Some
+    leave meanwhile, some say more than they should, some half-close; the end of the time-out is kept too."""
+    path = tmp_path / "view.json"
+    view = {"clusters": [{"name": "dyn", "endpoints": [], "hold_max": 3000, "hold_timeout": "60s", "max_in_flight": 40, "probe": {"kind": "none"}}],
+            "routes": [{"host": "*", "path": "/", "cluster": "dyn"}]}
+    path.write_text(json.dumps(view))
+    d = make_door(plugins=[{"name": "file", "path": str(path)}])
+    poll(lambda: d.cluster("dyn"), 5, "the cluster is there")
+    held = lambda: d.cluster("dyn")["held"]
+    ask = lambda i: build(target="/%d?q=%d" % (i, i * 7), headers={"X-Number": str(i), "X-Request-Id": "r-%d" % i, "Cookie": "c=" + "x" * (i % 400)})
+    clients = [Client(d.port, timeout=60) for _ in range(2000)]
+    for i, c in enumerate(clients):
+        c.send(ask(i))
+    poll(lambda: held() == 2000, 20, "all wait")
+    left, more = range(100, 2000, 97), range(101, 2000, 97)
+    for i in left:
+        clients[i].close() if i % 2 else clients[i].reset()
+    for i in more:  # a second request behind the first: it is answered after it
+        clients[i].send(ask(i + 10000))
+    poll(lambda: held() == 2000 - len(left), 20, "those who went have left")
+    seen = {}
+
+    def answer(conn, r):
+        seen[r.get("X-Number")] = (r.target, r.get("X-Request-Id"), r.get("Cookie"), r.get("X-Forwarded-For"), r.get("Host"))
+        conn.send(reply(b"number " + r.get("X-Number").encode()))
+
+    origin.script(answer)
+    view["clusters"][0]["endpoints"] = [{"address": origin.address}]
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(view))
+    new.rename(path)
+    for i, c in enumerate(clients):
+        if i in left:
+            continue
+        for k in [i, i + 10000] if i in more else [i]:
+            r = c.response()
+            assert (r.status, r.body) == (200, b"number %d" % k)
+            assert seen[str(k)] == ("/%d?q=%d" % (k, k * 7), "r-%d" % k, "c=" + "x" * (k % 400), "127.0.0.1", "web.test")
+    again = clients[7]
+    assert again.send(ask(5)).response().body == b"number 5"  # the connection goes on
+    for i in left:
+        assert str(i) not in seen
+    for c in clients:
+        c.close()
+
+
+def test_sleepers_time_out_and_are_counted(make_door, tmp_path):
+    d = sleeping(make_door, hold_max=500, hold_timeout="300ms")
+    clients = [Client(d.port, timeout=20) for _ in range(300)]
+    for c in clients:
+        c.send(build())
+    for c in clients:
+        r = c.response()
+        assert (r.status, r.get("Retry-After")) == (503, "7")
+        assert r.get("Connection") != "close"
+    for c in clients:  # and the connection goes on
+        c.send(build())
+    for c in clients:
+        assert c.response().status == 503
+        c.close()
+    poll(lambda: open(d.access).read().count("hold_timeout") == 600, 5, "600 lines of the access log")
+
+
+def test_a_drain_ends_what_sleeps(make_door, tmp_path):
+    d = sleeping(make_door, drain="200ms", hold_max=500, hold_timeout="60s")
+    clients = [Client(d.port, timeout=20) for _ in range(300)]
+    for c in clients:
+        c.send(build())
+    poll(lambda: d.cluster("asleep")["held"] == 300, 5, "all wait")
+    d.stop()
+    for c in clients:
+        assert c.closed()
         c.close()
