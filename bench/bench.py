@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from kit import cases, idle, proc, report, scale, workers
+from kit import cases, held, idle, proc, report, scale, workers
 from kit.candidates import PEERS, Stage, known, version
 from kit.measure import LoadFailed, Meter, ratio, summary
 
@@ -270,7 +270,7 @@ def run(bench, args):
         results |= bench.side_by_side(sided)
     for name, do in (("two-workers", lambda: workers.measure(bench)), ("idle", lambda: idle.measure(bench)),
                      ("idle-tls", lambda: idle.measure(bench, "idle-tls")), ("idle-h2", lambda: idle.measure(bench, "idle-h2")),
-                     ("scale", lambda: scale.measure(bench)), ("instructions", lambda: instructions(args)),
+                     ("held", lambda: held.measure(bench)), ("scale", lambda: scale.measure(bench)), ("instructions", lambda: instructions(args)),
                      ("micro", lambda: micro(args))):
         if name in args.cases:
             try:

@@ -92,5 +92,5 @@ SIDE_BY_SIDE = {
     "files1m": Case("static files of 1 MiB", path="/files/1m.bin", load=["-c16"], wrk=["-c16"], kinds=("nginx", "coxswain"),
                     goals=(Goal("nginx", 1.0),)),
 }
-OTHERS = ("two-workers", "idle", "idle-tls", "idle-h2", "scale", "instructions", "micro")
+OTHERS = ("two-workers", "idle", "idle-tls", "idle-h2", "held", "scale", "instructions", "micro")
 NAMES = list(SIDE_BY_SIDE) + list(OTHERS)

@@ -81,6 +81,17 @@ def idle(result):
     return f"### {result['title']}, after {result['seconds']:.0f} s\n\n{table(head, rows)}"
 
 
+def held(result):
+    names = {"h1": "HTTP/1, a connection each", "tls": "HTTP/1 over TLS 1.3, a connection each", "h2": "HTTP/2, 100 streams a connection"}
+    rows = [[names[n], number(r["start_bytes"] / 2**20, ".1f"), number(r["few"]["requests"], ",d"), number(r["few"]["bytes"] / 2**20, ".1f"),
+             number(r["many"]["requests"], ",d"), number(r["many"]["bytes"] / 2**20, ".1f"), number(r["slope_bytes"], ",.0f"),
+             number(r["full_bytes"] / 2**20, ".0f")] for n, r in result["rows"].items()]
+    head = ["", "PSS MiB at start", "held", "PSS MiB", "held", "PSS MiB", "bytes a request", "MiB of 100,000"]
+    b = result["births"]
+    return (f"### {result['title']}\n\n{table(head, rows)}\n\nFrom `listen()` in a member that is born to the request that was held for it, "
+            f"{b['count']} times: p50 {b['p50_us']:.0f} µs, p99 {b['p99_us']:.0f} µs, largest {b['max_us']:.0f} µs")
+
+
 def scale(result):
     m = result["memory"]
     head = ["role", "bytes an endpoint", "more for another worker"]
@@ -108,7 +119,7 @@ def micro(result):
     return f"### {result['title']}\n\n" + table(["", "ns"], [[k, f"{v:.1f}"] for k, v in result["ns"].items()])
 
 
-KINDS = {"two-workers": two_workers, "idle": idle, "idle-tls": idle, "idle-h2": idle, "scale": scale, "instructions": instructions, "micro": micro}
+KINDS = {"two-workers": two_workers, "idle": idle, "idle-tls": idle, "idle-h2": idle, "held": held, "scale": scale, "instructions": instructions, "micro": micro}
 
 
 def markdown(whole):

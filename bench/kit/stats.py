@@ -28,3 +28,9 @@ def spread(values):
     """Half of the range around the median, as a share of it: how noisy the machine was."""
     values = [v for v in values if v]
     return (max(values) - min(values)) / 2 / statistics.median(values) if values else None
+
+
+def quantile(values, q):
+    """The smallest value that at least this share is not above."""
+    values = sorted(values)
+    return values[max(0, math.ceil(q * len(values)) - 1)]
