@@ -306,7 +306,9 @@ static void begin_attempt(struct exchange *x)
 static void pick(struct exchange *x)
 {
     bool must_wait = x->opt->hold_max && !x->attempts && x->back != &back_files && hold_is_used(x);
-    enum choice choice = must_wait ? CHOICE_FULL : choose_endpoint(x);
+    enum choice choice = !must_wait                    ? choose_endpoint(x)
+                         : x->cluster->candidate_count ? CHOICE_FULL
+                                                       : CHOICE_NONE;
     if (choice == CHOSEN)
         begin_attempt(x);
     else

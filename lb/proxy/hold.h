@@ -14,6 +14,9 @@
  * by mail); that one takes what it can while it has the oldest, and passes the word on. Where there are waves
  * "oldest" is a matter of HOLD_TURN_NS, so that workers need not write each other letters about every one.
  *
+ * Beyond the first few, those that wait are berths (berth.h), which cost a quarter of a session with an
+ * exchange.
+ *
  * No wake-up is lost: who waits publishes that first and looks for a free place afterwards, who frees gives
  * the place back first and looks for waiting ones afterwards, both sequentially consistent. Worker's thread
  * only. */

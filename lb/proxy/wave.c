@@ -29,7 +29,7 @@ static uint32_t first_wave(const struct cluster *c)
 
 bool wave_has_place(struct pworker *pw, const struct cluster *c)
 {
-    struct places p = unpack(atomic_load_explicit(word_of(pw->proxy, c), memory_order_seq_cst));
+    struct wave_places p = unpack(atomic_load_explicit(word_of(pw->proxy, c), memory_order_seq_cst));
     return !p.all || p.taken < p.all;
 }
 

@@ -147,6 +147,22 @@ static void who_is_refused_tells_too(void **state)
     end(st);
 }
 
+static void a_full_room_of_a_sleeping_cluster_is_no_saturation(void **state)
+{
+    (void)state;
+    struct told t;
+    struct stage *st = make("hold_max = 1;", 0);
+    struct client *a = client_send(st, GET);
+    assert_true(was_told(&t));
+    acknowledge(st, &t.wake);
+    stage_advance(st, 20);
+    assert_int_equal(client_send(st, GET)->reason, REASON_HOLD_FULL);
+    assert_true(was_told(&t));
+    assert_int_equal(t.wake.kind, WAKE_HELD);
+    client_leave(a);
+    end(st);
+}
+
 static void saturated_is_an_edge_of_its_own(void **state)
 {
     (void)state;
@@ -249,6 +265,7 @@ int main(void)
         cmocka_unit_test(an_acknowledgement_arms_it_again),
         cmocka_unit_test(what_is_never_acknowledged_is_forgotten),
         cmocka_unit_test(who_is_refused_tells_too),
+        cmocka_unit_test(a_full_room_of_a_sleeping_cluster_is_no_saturation),
         cmocka_unit_test(saturated_is_an_edge_of_its_own),
         cmocka_unit_test(a_new_orchestrator_is_told_of_all_that_hold),
         cmocka_unit_test(nonsense_from_the_orchestrator_is_ignored),

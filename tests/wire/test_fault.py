@@ -80,8 +80,9 @@ def make_door(folder, refuse, origin, fcgi):
             cluster("php", fcgi.address, protocol="fastcgi", retries=0, fastcgi={"document_root": "/srv"}, buffer_memory="16k",
                     buffer_file="1m"),
             cluster("files", protocol="files", files={"root": root}),
+            cluster("asleep", hold_max=200, hold_timeout="300ms"),
         ],
-        routes=[route(n + ".test", n) for n in ("http", "spill", "php", "files")],
+        routes=[route(n + ".test", n) for n in ("http", "spill", "php", "files", "asleep")],
     )
 
 
@@ -194,3 +195,41 @@ def test_every_allocation_of_a_first_request_refused(tmp_path, refuse, origin, f
             break
         refused.append(what)
     assert 0 < len(refused) < 59, refused
+
+
+def ask_and_wait(door, count):
+    clients = [Client(door.port, timeout=5) for _ in range(count)]
+    for c in clients:
+        c.send_quietly(build(host="asleep.test"))
+    return clients
+
+
+def outcome(c):
+    try:
+        return c.response().status
+    except socket.timeout:
+        raise AssertionError("hangs")
+    except (Truncated, OSError):
+        return "closed"
+    finally:
+        c.close()
+
+
+@pytest.mark.guard(120)
+def test_every_call_of_those_that_go_to_sleep_refused(door, refuse, origin, fcgi):
+    """Beyond the first 64 held requests give up session and exchange, and get them back in the end."""
+    pid, refused = door.children("proxy")[0], []
+    for kinds, only in ((CALL, "epoll_ctl"), (MEMORY, "")):
+        for nth in range(1, 9):
+            awake = ask_and_wait(door, 64)
+            poll(lambda: door.cluster("asleep")["held"] == 64, 5, "the first wait")
+            refuse.arm(pid, kinds, nth, only)
+            sleepers = ask_and_wait(door, 2)
+            got = [outcome(c) for c in sleepers]
+            refused.append(refuse.disarm()[1])
+            assert all(g in (503, "closed") for g in got), got
+            assert got.count(503) >= 1, (kinds, nth, refused[-1])
+            assert [outcome(c) for c in awake] == [503] * 64
+            door.check_quiet()
+    assert door.children("proxy") == [pid], door.log()[-2000:]
+    assert refused.count("epoll_ctl") >= 6, refused

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -89,6 +90,41 @@ def test_held_requests_reach_a_newborn_within_a_millisecond(make_door, tmp_path,
         listen, = poll(lambda: stamps(tmp_path, i, "request") and stamps(tmp_path, i, "listen"), 5, "stamps")
         late.append((stamps(tmp_path, i, "request")[0] - listen) / 1000)
     assert sorted(late)[2] <= 1000 * SLOW, late
+
+
+def test_held_requests_reach_a_newborn_at_a_unix_socket(make_door, tmp_path):
+    """The same with members that somebody else runs, at sockets that are not there yet."""
+    config = newborns(tmp_path, [0] * 4)
+    paths = [str(tmp_path / ("s%d" % i)) for i in range(4)]
+    config["plugins"] = [{"name": "mock%d" % i, "plugin": "mock", "addresses": ["unix:" + p]} for i, p in enumerate(paths)]
+    for i, c in enumerate(config["cartridges"]):
+        config["cartridges"][i] = {"name": c["name"], "actuator": "mock%d" % i, "ports": c["ports"]}
+    d = make_door(**config)
+    late = []
+    for r in range(3):
+        clients = [Client(d.port, timeout=20) for _ in paths]
+        members = []
+        for i, c in enumerate(clients):
+            c.send(build(host="h%d.test" % i))
+            env = dict(os.environ, START_DELAY=str(0.4 + 0.11 * i), STAMPS=str(tmp_path / ("stamps%d" % i)), SOCKET=paths[i])
+            members.append(subprocess.Popen([sys.executable, "-ES", NEWBORN], env=env))
+        for i, c in enumerate(clients):
+            assert c.response().status == 200
+            c.close()
+            listen = poll(lambda: len(stamps(tmp_path, i, "request")) > r and stamps(tmp_path, i, "listen"), 5, "stamps")
+            late.append((stamps(tmp_path, i, "request")[r] - listen[r]) / 1000)
+        if r == 2:
+            break
+        for i, m in enumerate(members):
+            m.kill()
+            m.wait()
+            os.unlink(paths[i])
+        d.stop()  # members that are active are not newborn any more
+        d.start()
+    assert sorted(late)[2] <= 1000 * SLOW, late
+    for m in members:
+        m.kill()
+        m.wait()
 
 
 @pytest.mark.parametrize("limit, first", [({}, 16), ({"hold_wave": 5}, 5), ({"max_in_flight": 7}, 7)])
