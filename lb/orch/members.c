@@ -10,8 +10,6 @@
 #include "orch/members_part.h"
 #include "topo/cluster.h"
 
-#define STRAYED "its partition is not of the policy any more"
-
 const char *member_state_name(enum member_state state)
 {
     static const char *const names[] = {"created",        "initialized",        "starting",   "active",
@@ -176,7 +174,7 @@ static void open_vacancy(struct members *ms, const struct member *m)
 /* A member that the set's count is made of. */
 bool member_counts(const struct member *m)
 {
-    return m->state <= MEMBER_ACTIVE || m->state == MEMBER_SUSPENDED;
+    return (m->state <= MEMBER_ACTIVE || m->state == MEMBER_SUSPENDED) && !m->set->spots[m->spot].is_stray;
 }
 
 void member_gone(struct members *ms, struct member *m, const char *reason)
@@ -357,10 +355,8 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
         member_ask_stop(ms, m, true); /* once more: nobody knows whether that was heard */
     } else if (before && before->state == MEMBER_IN_MAINTENANCE) {
         drain_on(ms, m, before);
-    } else if (set->spots[spot].is_stray && set->cartridge && m->state == MEMBER_ACTIVE) {
-        member_begin_drain(ms, m, STRAYED);
-    } else if (set->spots[spot].is_stray && set->cartridge) {
-        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, STRAYED);
+    } else if (set->spots[spot].is_stray && m->state != MEMBER_ACTIVE) {
+        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, MEMBERS_STRAYED);
         member_ask_stop(ms, m, false);
     }
 }

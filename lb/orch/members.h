@@ -62,7 +62,8 @@ struct spot {
     uint32_t max;        /* members of this set; UINT32_MAX: no limit but the place's */
     uint32_t weight;
     int algorithm; /* enum place_algorithm, the same all over a tier */
-    bool is_stray; /* not of the policy any more: what lives here is to be replaced */
+    bool
+        is_stray; /* not of the policy any more: what lives here serves until others do, and is not counted */
     uint32_t living, starting, ready, draining;
 };
 
@@ -94,14 +95,14 @@ struct member {
     uint64_t covered_number; /* of the topology that says so, 0: not covered */
     uint64_t ticket;         /* open one, 0: none */
     int64_t pid;
-    uint64_t load;             /* in flight, while victims are looked for */
-    unsigned failures;         /* deaths of those it replaces, in a row */
-    bool is_adopted;           /* was there before this orchestrator */
-    bool is_drained_by_hand;   /* and stays so until it is gone or undrained */
-    bool is_faulty;            /* drained for that */
-    bool is_closing;           /* drained, the last of its set: asked to stop once nobody can send it anything */
-    bool is_crowded_out;       /* no capacity: its replacement waits for room, not for a back-off */
-    char reason[128];          /* of the last change */
+    uint64_t load;           /* in flight, while victims are looked for */
+    unsigned failures;       /* deaths of those it replaces, in a row */
+    bool is_adopted;         /* was there before this orchestrator */
+    bool is_drained_by_hand; /* and stays so until it is gone or undrained */
+    bool is_faulty;          /* drained for that */
+    bool is_closing;     /* drained, the last of its set: asked to stop once nobody can send it anything */
+    bool is_crowded_out; /* no capacity: its replacement waits for room, not for a back-off */
+    char reason[128];    /* of the last change */
     struct member_port *ports; /* owned; as many as set->ports */
 };
 

@@ -162,7 +162,7 @@ static int by_value(const void *a, const void *b)
 
 static struct member **line_up(struct members *ms, const struct member_set *set)
 {
-    struct member **line = must(calloc(set->ready + 1u, sizeof *line));
+    struct member **line = must(calloc(set->ready + 1u, sizeof *line)); /* strays too: nobody takes them */
     uint32_t n = 0;
     for (const struct list *k = set->members.next; k != &set->members; k = k->next) {
         struct member *m = CONTAINER_OF(k, struct member, node);
@@ -200,6 +200,23 @@ static void drain_surplus(struct members *ms, struct member_set *set, uint32_t w
     stop_starting(ms, set, wanted);
     if (set->counted > wanted)
         drain_active(ms, set, wanted);
+}
+
+/* ---- strays ---- */
+
+/* Members where the policy has no place go once as many as are wanted serve elsewhere. */
+static void drain_strays(struct members *ms, struct member_set *set, uint32_t wanted)
+{
+    uint32_t strays = 0;
+    for (uint32_t i = 0; i < set->spot_count; i++)
+        strays += set->spots[i].is_stray ? set->spots[i].ready : 0;
+    if (!strays || set->ready - strays < wanted || (set->waits_for_want && !set->has_want))
+        return;
+    for (struct list *k = set->members.next; k != &set->members; k = k->next) {
+        struct member *m = CONTAINER_OF(k, struct member, node);
+        if (m->state == MEMBER_ACTIVE && set->spots[m->spot].is_stray)
+            member_begin_drain(ms, m, MEMBERS_STRAYED);
+    }
 }
 
 /* ---- the faulty ---- */
@@ -254,7 +271,8 @@ static bool is_covered(struct members *ms, struct member *m)
 }
 
 /* A draining endpoint still gets requests when there is no other. The last one is closed first: what comes
- * from then on waits for its successor, and it is stopped once every proxy knows, and nothing is in flight. */
+ * from then on waits for its successor, and it is stopped once every proxy knows, and nothing is in flight.
+ */
 static void close_last(struct members *ms, struct member *m)
 {
     m->is_closing = true;
@@ -353,6 +371,7 @@ static void set_step(struct members *ms, struct member_set *set, uint64_t now)
         const uint32_t wanted = members_wanted(set);
         start_missing(ms, set, wanted, now);
         drain_surplus(ms, set, wanted);
+        drain_strays(ms, set, wanted);
     }
     set->due_ns = set_due(set, now);
     if (set->due_ns == UINT64_MAX)

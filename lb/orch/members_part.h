@@ -14,6 +14,9 @@
 #define MEMBERS_BY_HAND "drain asked for"
 #define MEMBERS_FAULTY  "its probe has failed for too long"
 
+/* Of members in a spot that is not, or not for so many, of the policy. */
+#define MEMBERS_STRAYED "its place is not of the policy any more"
+
 /* ---- members.c ---- */
 
 /* The one writer of a member's state. */
@@ -52,7 +55,8 @@ void places_fini(struct members *ms);
 void spots_make(struct members *ms, struct member_set *set, const struct settings *s, const char *actuator,
                 const char *policy);
 void spots_free(struct member_set *set);
-/* Where a member that its actuator tells of is: a new, stray spot when the policy has none like it. */
+/* Where a member that its actuator tells of is: a new, stray spot when the policy has none like it, or not
+ * for so many. */
 uint32_t spot_adopt(struct members *ms, struct member_set *set, const char *actuator, const char *partition);
 /* Index of the spot for the next member; UINT32_MAX: no place has room. */
 uint32_t spot_with_room(const struct member_set *set, uint64_t now);

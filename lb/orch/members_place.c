@@ -122,7 +122,8 @@ uint32_t spot_adopt(struct members *ms, struct member_set *set, const char *actu
 {
     for (uint32_t i = 0; i < set->spot_count; i++) {
         const struct spot *s = &set->spots[i];
-        if (strcmp(s->actuator, actuator) == 0 && strcmp(s->place->partition, partition) == 0)
+        const bool has_place = s->is_stray || (s->living < s->max && s->place->living < s->place->max);
+        if (has_place && strcmp(s->actuator, actuator) == 0 && strcmp(s->place->partition, partition) == 0)
             return i;
     }
     struct place *place = *partition ? place_of(ms, partition, 0) : place_of_actuator(ms, actuator);
@@ -192,7 +193,7 @@ uint32_t spot_to_shrink(const struct member_set *set)
     uint32_t best = UINT32_MAX;
     for (uint32_t i = 0; i < set->spot_count; i++) {
         const struct spot *s = &set->spots[i];
-        if (!s->ready)
+        if (!s->ready || s->is_stray)
             continue;
         if (best == UINT32_MAX || s->tier > set->spots[best].tier ||
             (s->tier == set->spots[best].tier && is_fuller(s, &set->spots[best])))

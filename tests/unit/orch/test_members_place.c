@@ -560,10 +560,72 @@ static void test_adopted_where_the_policy_has_no_place(void **state)
     runs(s, "shop-web-one", "shop/1/1/web", "west", "c");
     runs(s, "shop-web-two", "shop/1/1/web", "west", "d");
     listed(s);
+    members_on_probe(&s->members, STR("shop/1/1/web:http"), STR("shop-web-one"), true);
     want(s, 2);
     assert_string_equal(s->order, "c ");
-    assert_null(members_find(&s->members, "shop-web-two"));
+    assert_null(members_find(&s->members, "shop-web-two")); /* it had not served yet */
     assert_non_null(members_find(&s->members, "shop-web-one"));
+}
+
+/* A next orchestrator, with other limits: what served goes on until others serve in its place. */
+static void begin_again(struct script *s, const char *config)
+{
+    struct topology *loaded = model_current(s->model);
+    topology_ref(loaded);
+    char ids[16][96], partitions[16][8];
+    uint32_t n = 0;
+    for (; n < loaded->member_count; n++) {
+        (void)snprintf(ids[n], sizeof ids[n], "%.*s", STR_ARG(loaded->members[n].id));
+        (void)snprintf(partitions[n], sizeof partitions[n], "%.*s", STR_ARG(loaded->members[n].partition));
+    }
+    members_fini(&s->members);
+    model_destroy(&s->model);
+    settings_free(&s->settings);
+    begin(s, config);
+    s->members.loaded = loaded;
+    s->order[0] = 0;
+    for (uint32_t i = 0; i < n; i++)
+        runs(s, ids[i], "shop/1/1/web", partitions[i][0] == 'c' ? "west" : "east", partitions[i]);
+    s->members.loaded = NULL;
+    topology_unref(&loaded);
+    listed(s);
+}
+
+#define HERE(max)                                                                                            \
+    PLACES SHOP("p") "deployment_policies = ( { name = \"p\"; network_partitions = ( { name = \"here\"; "    \
+                     "partitions = ( { name = \"a\"; max = " max "; }, \"b\" ); } ); } );\n"
+
+static void test_a_lower_limit_moves_members(void **state)
+{
+    struct script *s = *state;
+    begin(s, HERE("3"));
+    listed(s);
+    want(s, 4);
+    all_up(s);
+    assert_ready(s, "a=3 b=1");
+    begin_again(s, HERE("1"));
+    want(s, 4);
+    assert_string_equal(s->order, "b b ");
+    assert_ready(s, "a=1 b=1 a=2"); /* they serve on until others do */
+    all_up(s);
+    assert_ready(s, "a=1 b=3 a=0");
+    assert_int_equal(set_of(s, "shop/1/1/web")->counted, 4);
+}
+
+static void test_another_policy_moves_members(void **state)
+{
+    struct script *s = *state;
+    begin(s, HERE("2"));
+    listed(s);
+    want(s, 2);
+    all_up(s);
+    begin_again(
+        s, PLACES SHOP(
+               "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( \"there\" ); } );\n");
+    want(s, 2);
+    assert_ready(s, "c=0 a=2");
+    all_up(s);
+    assert_ready(s, "c=2 a=0");
 }
 
 static void test_nothing_before_every_actuator_has_told(void **state)
@@ -674,6 +736,8 @@ int main(void)
         TEST(test_adopted_where_the_policy_has_no_place),
         TEST(test_nothing_before_every_actuator_has_told),
         TEST(test_cluster_with_scale),
+        TEST(test_a_lower_limit_moves_members),
+        TEST(test_another_policy_moves_members),
         TEST(test_idle_sets_sleep),
         TEST(test_a_set_has_a_limit_in_one_turn),
         TEST(test_all_sets_have_a_limit_in_one_turn),
