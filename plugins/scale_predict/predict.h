@@ -47,6 +47,7 @@ struct candidate {
     double most[BUCKETS];
     double least[LAGS];
     double held; /* maximum of `most`: as of the last step */
+    double was;  /* that of the step before */
 };
 
 /* That candidate with one margin, run as a fluid queue on the arrivals that really came. */
@@ -78,7 +79,6 @@ struct staffing {
 
 enum probe_phase { PROBE_NONE = 0, PROBE_STARTING = 1, PROBE_WATCHING = 2, PROBE_USELESS = 3 };
 
-#define KNEE_BINS 24u
 struct service {
     double now_s;       /* of the last completions; 0: none seen */
     double reference_s; /* what is normal; slow to grow */
@@ -96,9 +96,11 @@ struct service {
     uint64_t pause_ns;
     uint64_t seen_count; /* completions up to the last look */
     uint64_t seen_ns;
-    double knee_s[KNEE_BINS]; /* mean service time by exchanges in flight a member */
-    double knee_weight[KNEE_BINS];
-    double knee; /* learned limit */
+    /* where no limit of exchanges a member is given */
+    double least_s; /* service time of members that are not busy */
+    double borne;   /* most slots' worth of work that a member was seen to do */
+    double knee;    /* that while ever more was in it: its limit; 0: not seen yet */
+    uint64_t knee_count, knee_ns;
 };
 
 struct state {

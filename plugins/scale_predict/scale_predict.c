@@ -89,6 +89,7 @@ static void restart(struct work *w)
     s->since_ns = s->change_ns = s->step_ns = s->step_point_ns = w->in->now_ns;
     s->step_arrivals = w->in->totals.arrivals;
     s->service.last_count = 0;
+    s->service.knee_ns = 0;
     s->service.phase = PROBE_NONE;
     s->steps = 0;
     s->level = s->jump = s->plan_rate = 0;

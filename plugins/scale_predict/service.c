@@ -43,34 +43,29 @@ static void learn_square(struct service *v, const struct cox_totals *t)
     v->last_count = t->service_count;
 }
 
-/* Where in the table of the knee so many exchanges a member belong: two bins an octave, from a half on. */
-static uint32_t knee_bin(double per_member)
-{
-    uint32_t bin = 0;
-    for (double edge = 0.7071; per_member > edge && bin < KNEE_BINS - 1; edge *= 1.41421356)
-        bin++;
-    return bin;
-}
-
+/* A member that does x exchanges a second of S seconds each does x·S slots' worth of work. The most that was
+ * seen is what it bore; if more and more is in it meanwhile, that is its limit. Little's law at work: no
+ * service time is waited for. */
 static void learn_knee(struct work *w)
 {
     struct service *v = &w->s->service;
-    if (w->in->slots_per_member > 0 || !w->in->ready || !(v->now_s > 0))
+    const struct cox_sample *in = w->in;
+    const double seconds = rates_seconds(v->knee_ns, in->now_ns);
+    const double done = (double)(in->totals.service_count - v->knee_count);
+    const bool is_first = !v->knee_ns || in->totals.service_count < v->knee_count;
+    v->knee_ns = in->now_ns;
+    v->knee_count = in->totals.service_count;
+    if (in->slots_per_member >= 1 || !in->ready || is_first || seconds > 10)
         return;
-    const uint32_t bin = knee_bin(w->in->serving_mean / w->in->ready);
-    const double part = v->knee_weight[bin] < 30 ? 1 / (v->knee_weight[bin] + 1) : 1.0 / 30;
-    v->knee_s[bin] += part * (v->now_s - v->knee_s[bin]);
-    v->knee_weight[bin] += 1;
-    /* A member does x / S(x) a second; where that stops to grow is the knee: x·S(least) / S(x) at its most.
-     */
-    double least = 0, x = 0.5, knee = 1;
-    for (uint32_t i = 0; i < KNEE_BINS; i++)
-        if (v->knee_weight[i] > 3 && (!(least > 0) || v->knee_s[i] < least))
-            least = v->knee_s[i];
-    for (uint32_t i = 0; i < KNEE_BINS; i++, x *= 1.41421356)
-        if (v->knee_weight[i] > 3 && x * least / v->knee_s[i] > knee)
-            knee = x * least / v->knee_s[i];
-    v->knee = knee;
+    v->least_s = v->least_s > 0 && v->least_s < v->now_s ? v->least_s * (1 + 1e-5) : v->now_s;
+    const double work = done / seconds * v->least_s / in->ready, inside = (double)in->serving_now / in->ready;
+    const bool is_full = inside > 2 && inside > 1.5 * work;
+    if (work > v->borne)
+        v->borne += (work - v->borne) * 0.2;
+    if (is_full && work > 0.9 * v->borne)
+        v->knee = v->knee > 0 ? v->knee + (work - v->knee) * 0.1 : work;
+    if (v->knee > 0 && v->knee < v->borne && !is_full)
+        v->knee = v->borne;
 }
 
 double service_knee(const struct work *w)
@@ -78,8 +73,18 @@ double service_knee(const struct work *w)
     const struct service *v = &w->s->service;
     if (w->in->slots_per_member >= 1)
         return w->in->slots_per_member;
-    /* Unknown: ten until members were seen at work; what they bore well, and a little more, after that. */
-    return v->knee > 8 ? v->knee * 1.1 : 10;
+    if (v->knee >= 1)
+        return v->knee;
+    /* Not seen yet: ten, or what they bore well and a little more. */
+    return v->borne > 9 ? v->borne * 1.1 : 10;
+}
+
+/* Every slot is taken. */
+static bool is_saturated(const struct work *w)
+{
+    const struct service *v = &w->s->service;
+    return w->in->held_now > 0 || (!(w->in->slots_per_member >= 1) && v->knee >= 1 &&
+                                   (double)w->in->serving_now > 1.25 * v->knee * w->in->ready);
 }
 
 void service_learn(struct work *w)
@@ -100,9 +105,8 @@ void service_learn(struct work *w)
     /* Down within a minute, up within hours: a creep is not a licence to chase it. */
     v->reference_s += (mean - v->reference_s) * (mean < v->reference_s ? 1.0 / 60 : 1.0 / 7200);
     learn_knee(w);
-    const bool is_saturated = w->in->held_now > 0;
     const bool is_slow = mean > SLOW * v->reference_s && count > 100;
-    v->slow_steps = is_slow && is_saturated ? v->slow_steps + 1 : 0;
+    v->slow_steps = is_slow && is_saturated(w) ? v->slow_steps + 1 : 0;
     if (v->phase == PROBE_USELESS && mean < (1 + SLOW) / 2 * v->reference_s) {
         v->phase = PROBE_NONE;
         v->pause_ns = 0;
@@ -177,7 +181,7 @@ static void weigh(struct work *w, const struct point *now)
         return;
     v->evidence += n * w->math->log(ratio) - v->before_rate * seconds * (ratio - 1);
     const bool is_late = now->t_ns - v->phase_ns > WATCH_NS;
-    if (!w->in->held_now || v->evidence > EVIDENCE || (is_late && v->evidence > 0))
+    if (!is_saturated(w) || v->evidence > EVIDENCE || (is_late && v->evidence > 0))
         finish(v, true, now->t_ns);
     else if (v->evidence < -EVIDENCE || is_late)
         finish(v, false, now->t_ns);

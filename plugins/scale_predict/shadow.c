@@ -13,6 +13,7 @@
 #define SAFETY       0.25     /* of the share is what the past may show: what comes is worse */
 #define MEMORY_S     604800.0 /* sums fade by this time constant */
 #define PRICE_FOLD   0.1
+#define START_DELAYS 0.5 /* of running for nothing that a start counts for */
 #define AGE_STEPS    64u
 #define CHOOSE_STEPS 8u
 #define BETTER       0.995 /* a new choice must be cheaper than the old one by this */
@@ -102,8 +103,10 @@ static void run_candidate(const struct work *w, uint32_t k, uint32_t h, double a
     const struct line ordered = members_line(w, c->held), ready = members_line(w, least);
     const double each = w->slots / service_plan_s(w->s);
     struct shadow *x = w->s->shadows[k][h];
+    /* Each start costs a little of itself, or whoever follows every wave would win by a hair. */
+    const double starts = c->held > c->was ? (c->held - c->was) / each * START_DELAYS * w->s->delay_s : 0;
     for (uint32_t m = 0; m < MARGINS; m++) {
-        x[m].cost += whole_members(&ordered, margins[m]) * seconds;
+        x[m].cost += whole_members(&ordered, margins[m]) * seconds + starts * margins[m];
         run_one(w, &x[m], whole_members(&ready, margins[m]) * each, arrivals, seconds);
     }
 }
@@ -144,6 +147,7 @@ static void take_forecast(struct state *s, uint32_t k, uint32_t h)
     double most = *bucket;
     for (uint32_t i = 0; h && i < BUCKETS; i++) /* the first one does not hold at all */
         most = c->most[i] > most ? c->most[i] : most;
+    c->was = c->held;
     c->held = most;
     if (most < c->least[s->lag_slot])
         c->least[s->lag_slot] = most;

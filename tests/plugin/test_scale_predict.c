@@ -18,6 +18,7 @@ struct set {
     double due_s[STARTING_MAX]; /* of those that start, in the order of their orders */
     uint32_t starting;
     double in_system;
+    bool is_unlimited;  /* nobody says how much a member can do, and it refuses nothing */
     double shared_rate; /* completions a second at most, whatever the members; 0: no such thing */
     double over, all, member_s;
     double sum_s, square_s2, serving_s;
@@ -119,7 +120,7 @@ static double serve(struct set *t)
 static void sample(struct set *t, double arrivals)
 {
     struct cox_sample *in = &t->in;
-    const double slots = t->members * SLOTS;
+    const double slots = t->is_unlimited ? 1e9 : t->members * SLOTS;
     in->now_ns = in->wall_ns = (uint64_t)(t->now_s * 1e9);
     in->arrivals = (uint64_t)arrivals;
     in->totals.arrivals += (uint64_t)arrivals;
@@ -352,6 +353,20 @@ static void test_slow_members_are_made_up_for(void **state)
     set_destroy(t);
 }
 
+static void test_limit_of_a_member_is_learned(void **state)
+{
+    struct set *t = set_create(*state, 4);
+    t->is_unlimited = true;
+    t->in.slots_per_member = strtod("nan", NULL);
+    t->rate = 1000;
+    run(t, 300); /* four members that do 400 a second between them, until others come */
+    assert_true(t->out.slots_per_member > 0.95 * SLOTS && t->out.slots_per_member < 1.05 * SLOTS);
+    run(t, CALM_S);
+    assert_true(t->in_system < t->members * SLOTS);
+    assert_in_range(t->members, 11, 14);
+    set_destroy(t);
+}
+
 /* The same samples give the same answers and the same state, also after the state was saved and came back. */
 static void test_replay_is_equal(void **state)
 {
@@ -387,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_held_request_wakes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shared_bottleneck_is_not_chased, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_members_are_made_up_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limit_of_a_member_is_learned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replay_is_equal, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
