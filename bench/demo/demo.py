@@ -3,6 +3,8 @@
 
     make demo-autoscale                                    about two minutes; writes bench/out/autoscale.svg, .json
     make demo-autoscale DEMO_FLAGS="--step 2 --kill 5"     shorter steps; the orchestrator is killed every 5 s or so
+    make demo-autoscale DEMO_FLAGS="--scale-downs 200"     instead: that many members leave while wrk asks
+    make demo-autoscale DEMO_FLAGS="--wakes 50"            instead: asleep and woken so often, by eight clients at a time
 
 What it starts is conf/autoscale.cfg with free ports. Exit status 1: a request failed, or a member was left behind.
 """
@@ -26,7 +28,8 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from kit import lines, proc  # noqa: E402
 
-CLUSTER = "demo/1/1/web:web"
+SET = "demo/1/1/web"
+CLUSTER = SET + ":web"
 RAMP = (2, 4, 8, 16, 28, 40, 40, 28, 16, 8, 4, 2)
 
 
@@ -40,6 +43,8 @@ def parse():
     parser.add_argument("--step", type=float, default=6, help="seconds of one step of the ramp")
     parser.add_argument("--ms", type=int, default=50, help="how long a page takes")
     parser.add_argument("--kill", type=float, default=0, help="kill the orchestrator at random, this many seconds apart on average")
+    parser.add_argument("--scale-downs", type=int, default=0)
+    parser.add_argument("--wakes", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -65,8 +70,11 @@ class Door:
         self.control = os.path.join(folder, "control.sock")
         text = proc.text_of(os.path.join(TOP, "conf/autoscale.cfg")).replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         text += f'\nadmin = {{ address = "127.0.0.1:{self.admin_port}"; }};\ncontrol = "{self.control}";\n'
+        if args.wakes:
+            text = re.sub(r'scale_to_zero_after = "[^"]*"', 'scale_to_zero_after = "1s"', text)
         if os.geteuid() == 0:
             text += 'user = "root";\n'
+        self.ctl_program = os.path.abspath(os.path.join(args.builddir, "coxctl"))
         with open(self.config, "w") as f:
             f.write(text)
         self.master = nursery.spawn([os.path.abspath(os.path.join(args.builddir, "coxswain")), "-c", self.config],
@@ -85,6 +93,9 @@ class Door:
             return None
         finally:
             link.close()
+
+    def ctl(self, *words):
+        subprocess.run([self.ctl_program, "-s", self.control, *words], check=True, stdout=subprocess.DEVNULL)
 
     def orchestrators(self):
         return [p for p in proc.family(self.master.pid)
@@ -214,6 +225,67 @@ def run(door, recorder, killer, args):
     return seen
 
 
+def scale_downs(door, recorder, args):
+    """Members come and go by hand, all but one at a time, under load."""
+    seen = {"requests": 0, "failed": 0, "scale_downs": 0}
+    one_request(door.port, args.ms)
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            done, failed = wrk(door.port, 4, 5, args.ms)
+            seen["requests"] += done
+            seen["failed"] += failed
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        recorder.connections = 4
+        while seen["scale_downs"] < args.scale_downs:
+            for count in (12, 1):
+                door.ctl("scale", SET, str(count))
+                if not wait_for_members(recorder, count, 60):
+                    raise RuntimeError(f"not {count} members within 60 s")
+            seen["scale_downs"] += 11
+            say(f"{seen['scale_downs']} members left; {seen['requests']} requests, {seen['failed']} failed")
+    finally:
+        stop.set()
+        thread.join()
+    door.ctl("scale", SET, "auto")
+    recorder.connections = 0
+    seen["back_to_zero"] = wait_for_members(recorder, 0, 90)
+    return seen
+
+
+def wakes(door, recorder, args):
+    """Eight clients at a time find nobody there, again and again."""
+    seen = {"requests": 0, "failed": 0, "wakes": 0, "wake_s": []}
+
+    def ask():
+        try:
+            seen["wake_s"].append(one_request(door.port, args.ms))
+        except (OSError, RuntimeError) as e:
+            say(f"failed: {e}")
+            seen["failed"] += 1
+
+    for i in range(args.wakes):
+        clients = [threading.Thread(target=ask) for _ in range(8)]
+        for c in clients:
+            c.start()
+        for c in clients:
+            c.join()
+        seen["requests"] += len(clients)
+        if not wait_for_members(recorder, 0, 120):
+            raise RuntimeError("it does not fall asleep again")
+        seen["wakes"] += 1
+        if i % 10 == 9:
+            say(f"{seen['wakes']} wakes, {seen['failed']} failed")
+    times = sorted(seen.pop("wake_s"))
+    seen["p50_s"], seen["most_s"] = times[len(times) // 2], times[-1]
+    seen["back_to_zero"] = True
+    return seen
+
+
 def draw(rows, kills, title):
     def curve(key, name, **kw):
         return lines.Curve(name, [(r["s"], r.get(key)) for r in rows], **kw)
@@ -243,7 +315,12 @@ def main():
         if killer:
             killer.start()
         try:
-            seen = run(door, recorder, killer, args)
+            if args.scale_downs:
+                seen = scale_downs(door, recorder, args)
+            elif args.wakes:
+                seen = wakes(door, recorder, args)
+            else:
+                seen = run(door, recorder, killer, args)
         finally:
             if killer:
                 killer.stop()
