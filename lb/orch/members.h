@@ -150,7 +150,7 @@ struct member_set {
     uint32_t start_count;                   /* ever; of this set, restored ones included */
     double start_p50_ns, start_p90_ns;      /* of starts_ns; NaN: none */
     uint64_t ready_ns, ready_at_ns;         /* integral of ready up to ready_at_ns */
-    uint64_t changes; /* grows with every change of what members_facts says, time alone excepted */
+    uint64_t changes; /* grows with every change of what members_facts says, but for time and room */
     struct partition_facts *facts; /* owned, lent by members_facts; as many as spots */
     void *scale;                   /* of the scaling engine; borrowed; members never look at it */
 };
@@ -243,6 +243,10 @@ void members_want(struct members *ms, struct member_set *set, uint32_t count, co
 /* What the set is kept at: 0 for one that is no longer configured. */
 uint32_t members_wanted(const struct member_set *set);
 void members_facts(struct members *ms, struct member_set *set, struct member_facts *out);
+/* What is said there of room alone, which time and other sets change too: returns the capacity of the whole
+ * set, and writes those of its first `count` places to `partitions`. */
+uint32_t members_room(const struct member_set *set, uint64_t now_ns, struct partition_facts *partitions,
+                      uint32_t count);
 /* The learned start-up times, newest last, for whoever keeps them over a restart: copies at most
  * MEMBERS_STARTS_MAX to `out` and returns how many. Restoring replaces what was learned. */
 uint32_t members_starts(const struct member_set *set, uint64_t out[MEMBERS_STARTS_MAX]);

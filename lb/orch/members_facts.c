@@ -140,6 +140,19 @@ static uint32_t sum(uint32_t a, uint32_t b)
     return a > UINT32_MAX - b ? UINT32_MAX : a + b;
 }
 
+uint32_t members_room(const struct member_set *set, uint64_t now_ns, struct partition_facts *partitions,
+                      uint32_t count)
+{
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < set->spot_count; i++) {
+        const uint32_t here = spot_capacity(&set->spots[i], now_ns);
+        if (i < count)
+            partitions[i].capacity = here;
+        all = sum(all, here);
+    }
+    return all;
+}
+
 void members_facts(struct members *ms, struct member_set *set, struct member_facts *out)
 {
     const uint64_t now = ms->ops->now_ns(ms->ctx);
@@ -161,9 +174,8 @@ void members_facts(struct members *ms, struct member_set *set, struct member_fac
                                                  .network_partition = s->network,
                                                  .ready = s->ready,
                                                  .starting = s->starting,
-                                                 .draining = s->draining,
-                                                 .capacity = spot_capacity(s, now)};
-        out->capacity = sum(out->capacity, set->facts[i].capacity);
+                                                 .draining = s->draining};
     }
+    out->capacity = members_room(set, now, set->facts, set->spot_count);
     note_ages(ms, set, now, out);
 }

@@ -126,12 +126,15 @@ static void take_latency(struct scale *s, struct scale_set *set, uint64_t now, b
 
 /* ---- members ---- */
 
-/* Kept until something changes: asking costs as much as the set has members. */
+/* Kept until something changes: asking costs as much as the set has members. Room is asked for each time:
+ * time makes some, and so do other sets in the same places. */
 void scale_refresh_facts(struct scale *s, struct scale_set *set, uint64_t now)
 {
     struct member_facts *f = &set->facts;
-    if (set->has_facts && set->set->changes == set->facts_changes)
+    if (set->has_facts && set->set->changes == set->facts_changes) {
+        f->capacity = members_room(set->set, now, set->partitions, f->partition_count);
         return;
+    }
     members_facts(s->members, set->set, f);
     set->has_facts = true;
     set->facts_changes = set->set->changes;
