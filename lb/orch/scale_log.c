@@ -51,7 +51,7 @@ static uint64_t ring_bytes(void)
 static bool is_usable(const struct ring_head *h)
 {
     return h->magic == RING_MAGIC && h->version == SCALE_RING_VERSION && h->bytes == ring_bytes() &&
-           h->end % ALIGN == 0;
+           h->end % ALIGN == 0 && h->end <= UINT64_MAX / 2 && h->last % ALIGN == 0 && h->last <= h->end;
 }
 
 /* -1: there is none, or none can be made. */
@@ -207,6 +207,8 @@ bool scale_log_before(struct scale_log *l, uint64_t *cursor, struct scale_record
     const uint64_t start = *cursor ? *cursor - 1 : h->end - h->last;
     if (start >= h->end || h->end - start > ring_bytes() || start % ALIGN)
         return false; /* it was overwritten */
+    if (ring_bytes() - start % ring_bytes() < sizeof r)
+        return false; /* no record begins there */
     memcpy(&r, place(l, start), sizeof r);
     if (r.magic != RECORD_MAGIC || r.at != start || r.bytes < sizeof r || r.bytes > ring_bytes() / 4 ||
         r.body > r.bytes - sizeof r || start % ring_bytes() + r.bytes > ring_bytes())
