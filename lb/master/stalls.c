@@ -20,10 +20,13 @@ uint64_t stalls_running(const struct stalls *s, uint64_t now_ns, char out_name[S
     return now_ns - since;
 }
 
+/* An instance, or what a policy names: a scaler needs no entry of its own. */
 static bool is_plugin(const struct settings *settings, const char *name)
 {
-    for (size_t i = 0; i < settings->plugins.count; i++)
-        if (strcmp(SETTINGS_AT(settings->plugins, struct plugin_settings, i)->name, name) == 0)
+    if (settings_plugin(settings, name))
+        return true;
+    for (size_t i = 0; i < settings->policies.count; i++)
+        if (strcmp(SETTINGS_AT(settings->policies, struct plugin_settings, i)->plugin, name) == 0)
             return true;
     return false;
 }

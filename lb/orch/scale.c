@@ -18,7 +18,7 @@ static bool is_static(const struct scale_set *set)
 {
     const bool is_scheduled = set->scaling && set->scaling->schedules.count;
     const bool may_sleep = set->set->min == 0 && set->set->max > 0 && set->set->cartridge;
-    return !set->policy && !is_scheduled && !may_sleep && !set->has_hand;
+    return !set->policy && !set->is_left_out && !is_scheduled && !may_sleep && !set->has_hand;
 }
 
 static struct scaler *find_policy(struct scale *s, const char *name)
@@ -57,8 +57,9 @@ static void add_set(struct scale *s, struct member_set *set, uint64_t now)
     list_init(&e->reports);
     add_clusters(e);
     set->scale = e;
-    if (e->policy && !e->policy->ops)
-        e->policy = NULL; /* left out: the count stays */
+    e->is_left_out = e->policy && !e->policy->ops;
+    if (e->is_left_out)
+        e->policy = NULL;
     if (e->policy) {
         e->state = must(calloc(1, e->policy->state_bytes + 1));
         e->policy->ops->init_state(&e->policy->values.options, e->state);
@@ -82,12 +83,26 @@ static void add_sets(struct scale *s)
             s->watches[s->watch_count++] = (struct scale_watch){.slot = LEDGER_NO_SLOT, .set = (uint32_t)i};
 }
 
+/* It may be of a config that allowed more. */
+static void mind_max(struct scale_set *set)
+{
+    const uint32_t max = set->set->max;
+    if (set->has_hand && set->hand > max) {
+        log_warn("set %s: it was set by hand to %u, and max is %u now", set->set->id, set->hand, max);
+        set->hand = max;
+        set->is_changed = true;
+    }
+    if (set->count > max)
+        set->count = max;
+}
+
 /* What is known of the count before the first sample: what was decided before the restart, or what the config
  * says where nobody else decides. */
 static void begin_counts(struct scale *s)
 {
     for (size_t i = 0; i < s->set_count; i++) {
         struct scale_set *e = &s->sets[i];
+        mind_max(e);
         if (is_static(e)) {
             e->count = e->set->min;
             e->due_ns = UINT64_MAX;
@@ -122,7 +137,7 @@ static bool open_policies(struct scale *s, const struct scale_args *args, struct
         struct scaler *p = &s->policies[s->policy_count++];
         const struct plugin_settings *one = SETTINGS_AT(settings->policies, struct plugin_settings, i);
         if (is_left_out(args, one->plugin)) {
-            *p = (struct scaler){.name = one->name, .plugin = one->plugin};
+            *p = (struct scaler){.name = one->name, .plugin = one->plugin, .source = one->plugin};
             log_error("autoscaling policy \"%s\" is left out: its plugin has stalled too often; sets stay as "
                       "they are",
                       one->name);
@@ -150,6 +165,7 @@ struct scale *scale_create_with(const struct scale_args *args, struct scaler *on
                         .saving = {.fd = -1},
                         .incarnation = must(str_dup(str_of(args->incarnation ? args->incarnation : ""))),
                         .dir = dir && *dir ? must(str_dup(str_of(dir))) : NULL,
+                        .begun_ns = args->ops->now_ns(args->ctx),
                         .saved_ns = args->ops->now_ns(args->ctx)};
     if (!open_policies(s, args, errors)) {
         scale_destroy(&s);
@@ -247,6 +263,17 @@ static bool has_begun(struct scale *s, struct scale_set *set, uint64_t now)
     return true;
 }
 
+/* What was counted while nobody looked belongs to the whole of that time: a recovered set is first sampled
+ * when all of it can be read, or was not for a while. */
+static bool has_counts(struct scale *s, const struct scale_set *set, uint64_t now)
+{
+    uint32_t expected, fresh;
+    if (set->sampled_ns || !set->before_ns || now - s->begun_ns >= SCALE_RETURN_MS * NS_PER_MS)
+        return true;
+    s->ops->sources(s->ctx, &expected, &fresh);
+    return s->has_slots && expected && fresh == expected;
+}
+
 static bool must_not_shrink(const struct scale_set *set, const struct cox_sample *sample)
 {
     const uint64_t window = set->policy ? set->policy->window_ns : 0;
@@ -270,6 +297,10 @@ static void step(struct scale *s, struct scale_set *set, uint64_t now)
     end_hand(s, set);
     if (!has_begun(s, set, now))
         return;
+    if (!has_counts(s, set, now)) {
+        set->due_ns = now + SCALE_TICK_MS * NS_PER_MS;
+        return;
+    }
     scale_gather(s, set, now, &room, &sample);
     if (must_not_shrink(set, &sample))
         sample.flags |= COX_SAMPLE_NO_SHRINK;

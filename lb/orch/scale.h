@@ -30,6 +30,7 @@
 #define SCALE_QUIET_MS   1000  /* between samples of a set that is idle, and has been for SCALE_CALM_MS */
 #define SCALE_STILL_MS   10000 /* and when it has no more members than it must have */
 #define SCALE_CALM_MS    5000
+#define SCALE_RETURN_MS  1000  /* a new loop waits so long for the counts of those that it takes over */
 #define SCALE_WINDOW_MS  60000 /* of a policy that names none */
 #define SCALE_LOG_MS     10000 /* a decision that changes nothing is logged this often, while there is load */
 #define SCALE_ORIGIN_MAX 64    /* bytes of a correlation id */
@@ -62,15 +63,15 @@ struct scale_ops {
     /* Requests that this member's endpoints ever got; for the chain from a request to the first one served.
      */
     uint64_t (*served)(void *ctx, const struct member *m);
-    /* Around each call of a scaler; may be NULL. */
+    /* Around each call of a scaler, with the name that its policy calls the plugin by; may be NULL. */
     void (*enter)(void *ctx, const char *plugin);
     void (*leave)(void *ctx, const char *plugin);
     void (*changed)(void *ctx, const struct scale_change *change); /* may be NULL */
 };
 
 /* Loads the policies' plugins and recovers what was kept in state_dir (NULL or "": nothing is kept). Every
- * mistake in a policy is a line in *errors, and NULL is returned. `left_out` names plugins not to use: their
- * sets stay as they are. */
+ * mistake in a policy is a line in *errors, and NULL is returned. `left_out` names plugins not to use, as
+ * policies call them: their sets stay as they are. */
 struct scale_args {
     const struct settings *settings; /* outlives it */
     struct members *members;         /* likewise; its sets are loaded */

@@ -60,10 +60,10 @@ static void ask(struct scale *s, struct scale_set *set, const struct cox_sample 
 {
     struct cox_decision *d = &set->decision;
     if (s->ops->enter)
-        s->ops->enter(s->ctx, set->policy->plugin);
+        s->ops->enter(s->ctx, set->policy->source);
     scaler_ask(set->policy, set->state, sample, d);
     if (s->ops->leave)
-        s->ops->leave(s->ctx, set->policy->plugin);
+        s->ops->leave(s->ctx, set->policy->source);
     set->is_changed = true;
     if (!isfinite(d->wanted)) {
         say(v, set->count, COX_CAUSE_NO_DATA, "%s gave no number", set->policy->plugin);
@@ -71,6 +71,15 @@ static void ask(struct scale *s, struct scale_set *set, const struct cox_sample 
     }
     set->wanted = d->wanted;
     say(v, scale_round(d->wanted), d->cause, "%s", d->reason[0] ? d->reason : "its scaler gives no reason");
+}
+
+/* Its policy is left out: nobody knows better than who decided last. But who sleeps is woken as ever. */
+static void stay(const struct scale_set *set, const struct cox_sample *sample, struct verdict *v)
+{
+    if (set->count == 0 && (sample->held_now || sample->flags & COX_SAMPLE_WAKE))
+        say(v, 1, COX_CAUSE_HELD, "a request waits, and nothing can serve it");
+    else
+        say(v, set->count, COX_CAUSE_NO_DATA, "its policy is left out, so the count stays");
 }
 
 /* Without a policy: what the floors say, and one member for as long as there is work. */
@@ -203,10 +212,13 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
     if (set->policy) {
         record.state = keep_state(s, set, sample);
         ask(s, set, sample, &v);
+    } else if (set->is_left_out) {
+        stay(set, sample, &v);
     } else {
         keep(set, sample, &v);
     }
-    mind_zero(set, sample, &v);
+    if (!set->is_left_out)
+        mind_zero(set, sample, &v);
     mind_bounds(set, sample, &v);
     if (set->has_hand)
         say(&v, set->hand, COX_CAUSE_NONE, "set by hand to %u", set->hand);

@@ -52,7 +52,8 @@ struct scale_set *scale_find(struct scale *s, struct str name)
     return found;
 }
 
-/* Clusters of sets come from the config: once they have a slot they keep it. */
+/* Clusters of sets come from the config: once they have a slot they keep it, over a restart too. Before the
+ * first topology nothing is known of slots but what was recovered. */
 void scale_published(struct scale *s)
 {
     bool all = true;
@@ -63,9 +64,12 @@ void scale_published(struct scale *s)
         for (size_t k = 0; k < s->sets[i].cluster_count; k++, at++) {
             struct scale_cluster *c = &s->sets[i].clusters[k];
             const uint32_t slot = s->ops->slot(s->ctx, str_of(c->id));
+            if (slot == LEDGER_NO_SLOT) {
+                all = false;
+                continue;
+            }
             c->has_last &= slot == c->slot; /* else other sums than before */
             c->slot = s->watches[at].slot = slot;
-            all &= slot != LEDGER_NO_SLOT;
         }
     s->has_slots = all;
 }

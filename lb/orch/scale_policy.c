@@ -100,7 +100,9 @@ bool scaler_open(struct scaler *p, const struct settings *s, const struct plugin
     const struct plugin_settings *instance = settings_plugin(s, policy->plugin);
     const struct schema_place place = {.plugin = policy->plugin, .file = policy->file, .line = policy->line};
     struct buf why;
-    *p = (struct scaler){.name = policy->name, .plugin = instance ? instance->plugin : policy->plugin};
+    *p = (struct scaler){.name = policy->name,
+                         .plugin = instance ? instance->plugin : policy->plugin,
+                         .source = policy->plugin};
     buf_init(&why);
     bool ok = module_open(&p->module, dir, p->plugin, &why);
     if (!ok)

@@ -40,6 +40,7 @@ struct scaler {
     struct schema_values values;
     const struct cox_scaler *ops; /* borrowed from module; NULL: left out, or it could not be loaded */
     const char *name, *plugin;    /* borrowed from settings */
+    const char *source;           /* likewise: what its policy calls the plugin, and who is blamed for it */
     uint64_t state_bytes;
     uint64_t fingerprint;  /* of plugin, its version and options: the same decides the same */
     uint64_t options_hash; /* of plugin and options alone: its state means the same */
@@ -75,7 +76,8 @@ struct scale_chain {
 struct scale_set {
     struct member_set *set;                 /* borrowed */
     const struct scaling_settings *scaling; /* borrowed; NULL: none */
-    struct scaler *policy;                  /* borrowed; NULL: none */
+    struct scaler *policy;                  /* borrowed; NULL: none, or left out */
+    bool is_left_out;                       /* its policy is: the count stays as it is */
     struct scale_cluster *clusters;         /* owned */
     size_t cluster_count;
     uint8_t *state; /* owned; policy->state_bytes of it; NULL: no policy */
@@ -150,7 +152,7 @@ struct scale {
     char *metrics[SCALE_FACTORS_MAX];
     size_t metric_count;
     char *dir; /* owned; NULL: nothing is kept */
-    uint64_t saved_ns, save_every_ns;
+    uint64_t begun_ns, saved_ns, save_every_ns;
     struct scale_saving {
         int fd;      /* of the file that is being written; -1: none is */
         size_t next; /* set */

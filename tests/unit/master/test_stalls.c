@@ -10,6 +10,8 @@
 
 static struct plugin_settings plugins[] = {{.name = (char *)(uintptr_t) "slow"},
                                            {.name = (char *)(uintptr_t) "quick"}};
+static struct plugin_settings policies[] = {
+    {.name = (char *)(uintptr_t) "steady", .plugin = (char *)(uintptr_t) "scale_steady"}};
 static struct settings settings;
 
 static void stall_in(struct stalls *s, const char *name, bool ended)
@@ -31,6 +33,18 @@ static void left_out_at_the_third_time(void **state)
     assert_false(stalls_is_left_out(&s, "quick"));
     stalls_forget(&s);
     assert_false(stalls_is_left_out(&s, "slow"));
+}
+
+static void a_scaler_is_left_out_by_what_its_policy_calls_it(void **state)
+{
+    (void)state;
+    struct stalls s;
+    stalls_init(&s);
+    for (int i = 0; i < STALLS_MAX; i++)
+        stall_in(&s, "scale_steady", true);
+    assert_true(stalls_is_left_out(&s, "scale_steady"));
+    stall_in(&s, "steady", true); /* no plugin but a policy */
+    assert_int_equal(s.count, 1);
 }
 
 static void what_is_not_a_stall_of_a_plugin_blames_nobody(void **state)
@@ -79,6 +93,8 @@ static int set_up(void **state)
     (void)state;
     settings.plugins.items = plugins;
     settings.plugins.count = 2;
+    settings.policies.items = policies;
+    settings.policies.count = 1;
     return 0;
 }
 
@@ -86,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(left_out_at_the_third_time),
+        cmocka_unit_test(a_scaler_is_left_out_by_what_its_policy_calls_it),
         cmocka_unit_test(what_is_not_a_stall_of_a_plugin_blames_nobody),
         cmocka_unit_test(only_a_call_under_way_is_running),
         cmocka_unit_test(a_long_name_is_cut_and_terminated),

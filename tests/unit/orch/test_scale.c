@@ -92,7 +92,8 @@ struct stage {
     uint64_t now, wall, served;
     struct ledger_cluster_sum sum, other; /* other: of the second port, where there is one */
     uint64_t latency[LEDGER_HIST_BUCKETS];
-    bool is_unreadable;
+    bool is_unreadable, is_unpublished, is_policy_left_out;
+    const char *entered; /* plugin that was called last */
     uint32_t proxies;
     char dir[64];
     const char *incarnation;
@@ -158,7 +159,8 @@ static const struct members_ops members_ops = {.start = on_start,
 
 static uint32_t on_slot(void *ctx, struct str cluster)
 {
-    (void)ctx;
+    if (((struct stage *)ctx)->is_unpublished)
+        return LEDGER_NO_SLOT;
     return str_eq(cluster, STR(SET ":http")) ? 3 : str_eq(cluster, STR(SET ":grpc")) ? 4 : LEDGER_NO_SLOT;
 }
 
@@ -206,6 +208,11 @@ static void on_changed(void *ctx, const struct scale_change *change)
         ((struct stage *)ctx)->changes++;
 }
 
+static void on_enter(void *ctx, const char *plugin)
+{
+    ((struct stage *)ctx)->entered = plugin;
+}
+
 static const struct scale_ops ops = {.now_ns = on_now,
                                      .wall_ns = on_wall,
                                      .slot = on_slot,
@@ -214,6 +221,7 @@ static const struct scale_ops ops = {.now_ns = on_now,
                                      .latency = on_latency,
                                      .sources = on_sources,
                                      .served = on_served,
+                                     .enter = on_enter,
                                      .changed = on_changed};
 
 static struct scale_set *the_set(struct stage *t)
@@ -244,9 +252,10 @@ static void open_scale(struct stage *t, bool has_policy)
                                     .plugin_dir = "/nonexistent",
                                     .incarnation = t->incarnation};
     buf_init(&errors);
-    policy = (struct scaler){.ops = &fake,
+    policy = (struct scaler){.ops = t->is_policy_left_out ? NULL : &fake,
                              .name = "steady",
                              .plugin = "fake",
+                             .source = "instance",
                              .state_bytes = sizeof(struct fake_state),
                              .fingerprint = fake.state_version,
                              .options_hash = 5,
@@ -704,6 +713,83 @@ static void without_a_policy_it_sleeps_and_wakes(void **state)
     assert_int_equal(wanted(t), 0);
 }
 
+/* ---- a policy that is left out ---- */
+
+static void a_set_stays_when_its_policy_is_left_out(void **state)
+{
+    struct stage *t = *state;
+    t->is_policy_left_out = true;
+    begin(t, 4);
+    assert_int_equal(wanted(t), 4); /* and not min */
+    run(t, 120000, 1);
+    assert_int_equal(wanted(t), 4);
+    run(t, 120000, 0);
+    assert_int_equal(wanted(t), 4);
+    assert_null(t->entered);
+}
+
+static void a_set_without_its_policy_is_woken_and_stays(void **state)
+{
+    struct stage *t = *state;
+    t->is_policy_left_out = true;
+    t->alias.min = 0;
+    begin(t, 0);
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 0);
+    t->sum.count[LEDGER_HELD] = 1;
+    run(t, 10000, 0);
+    assert_int_equal(wanted(t), 1);
+    t->sum.count[LEDGER_HELD] = 0;
+    run(t, 120000, 0);
+    assert_int_equal(wanted(t), 1);
+}
+
+static void a_scaler_is_called_in_the_name_that_its_policy_gives(void **state)
+{
+    struct stage *t = *state;
+    begin(t, 1);
+    assert_string_equal(t->entered, "instance");
+}
+
+/* ---- room ---- */
+
+/* A place without capacity has some again by the clock alone. */
+static void room_comes_back_with_time(void **state)
+{
+    struct stage *t = *state;
+    begin_known(t, 2);
+    struct place *place = the_set(t)->set->spots[0].place;
+    answer = 4;
+    place->full_until_ns = t->now + 5 * S;
+    the_set(t)->set->changes++;
+    run(t, 1000, 1);
+    assert_int_equal(wanted(t), 2);
+    const uint64_t changes = the_set(t)->set->changes;
+    run(t, 3900, 1);
+    assert_int_equal(wanted(t), 2);
+    assert_int_equal(the_set(t)->set->changes, changes);
+    run(t, 200, 1);
+    assert_int_equal(wanted(t), 4);
+}
+
+/* And when others take less of it. */
+static void room_comes_back_from_other_sets(void **state)
+{
+    struct stage *t = *state;
+    begin_known(t, 2);
+    struct place *place = the_set(t)->set->spots[0].place;
+    place->max = 5;
+    place->living += 2; /* of another set */
+    answer = 5;
+    run(t, 100, 1);
+    assert_int_equal(wanted(t), 3);
+    place->living -= 2;
+    const uint64_t changes = the_set(t)->set->changes;
+    run(t, 100, 1);
+    assert_int_equal(the_set(t)->set->changes, changes);
+    assert_int_equal(wanted(t), 5);
+}
+
 /* ---- hands and calendars ---- */
 
 static const char *say(struct stage *t, const char *command)
@@ -828,6 +914,49 @@ static void a_killed_loop_goes_on_where_it_was(void **state)
     assert_true(seen.totals.ready_ns > before.ready_ns);
 }
 
+/* What is counted is the whole of what was missed, over the whole of that time, although a new loop knows no
+ * slots and no proxies at first. */
+static void what_came_while_nobody_looked_is_counted(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 3);
+    run(t, 2000, 2);
+    const struct cox_totals before = seen.totals;
+    t->sum.requests += 5; /* while nobody looks */
+    t->sum.integral_ns[LEDGER_SERVING] += 2 * 900 * MS;
+    t->now += 900 * MS;
+    t->is_unpublished = true;
+    t->proxies = 0;
+    kill_and_start(t, true);
+    list_members(t, 3);
+    run(t, 200, 2);
+    assert_int_equal(the_set(t)->samples, 0);
+    t->is_unpublished = false;
+    t->proxies = 1;
+    scale_published(t->scale);
+    run(t, 100, 2);
+    assert_int_equal(seen.totals.epoch, before.epoch);
+    assert_int_equal(seen.totals.arrivals, before.arrivals + 5);
+    assert_int_equal(seen.totals.serving_ns, before.serving_ns + 2 * 1200 * MS);
+    assert_in_range(seen.window_ns, 1200 * MS, 2200 * MS); /* since the last save */
+    assert_true(fabs(seen.serving_mean - 2) < 0.001);
+}
+
+static void counts_that_never_come_back_are_not_waited_for(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 3);
+    t->is_unpublished = true;
+    kill_and_start(t, true);
+    list_members(t, 3);
+    run(t, SCALE_RETURN_MS - 100, 2);
+    assert_int_equal(the_set(t)->samples, 0);
+    run(t, 200, 2);
+    assert_true(the_set(t)->samples > 0);
+}
+
 static void a_decision_after_the_last_save_is_not_lost(void **state)
 {
     struct stage *t = *state;
@@ -866,6 +995,22 @@ static void a_hand_and_start_times_outlive_everything(void **state)
     assert_int_not_equal(the_set(t)->epoch, epoch);
     assert_int_equal(seen.totals.arrivals, 0);
     assert_int_equal(seen_calls, 1); /* its state is of other counters */
+}
+
+static void a_hand_does_not_outlive_its_max(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 2);
+    (void)say(t, "web 5");
+    run(t, 100, 1);
+    t->alias.max = 3;
+    kill_and_start(t, true);
+    assert_int_equal(wanted(t), 3);
+    list_members(t, 2);
+    run(t, 100, 1);
+    assert_int_equal(wanted(t), 3);
+    assert_true(the_set(t)->has_hand);
 }
 
 static void a_new_version_of_a_scaler_upgrades_its_state(void **state)
@@ -1018,6 +1163,41 @@ static void the_ring_keeps_the_newest(void **state)
     assert_in_range(count, 8000, 39999);
 }
 
+/* A ring whose head says that its last record begins where no record can, 8 bytes before the end. */
+static void a_head_that_lies_is_harmless(void **state)
+{
+    struct stage *t = *state;
+    struct scale_record r;
+    uint64_t cursor = 0;
+    char path[128];
+    struct {
+        uint32_t magic, version;
+        uint64_t bytes, end, number, last;
+    } head;
+    use_disk(t);
+    begin(t, 1);
+    answer = 2;
+    run(t, 100, 1);
+    (void)snprintf(path, sizeof path, "%s/decisions.ring", t->dir);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fread(&head, sizeof head, 1, f), 1);
+    for (int i = 0; i < 4; i++) {
+        const uint64_t ends[4] = {head.bytes, head.bytes + 8, 64, UINT64_MAX - 7};
+        const uint64_t lasts[4] = {8, 16, 72, 8};
+        head.end = ends[i];
+        head.last = lasts[i];
+        rewind(f);
+        assert_int_equal(fwrite(&head, sizeof head, 1, f), 1);
+        assert_int_equal(fflush(f), 0);
+        struct scale_log *log = scale_log_open(t->dir);
+        cursor = 0;
+        assert_false(scale_log_before(log, &cursor, &r));
+        scale_log_close(&log);
+    }
+    fclose(f);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1040,19 +1220,28 @@ int main(void)
         TEST(never_to_zero_where_min_is_one),
         TEST(a_request_wakes_at_once_and_its_way_is_kept),
         TEST(without_a_policy_it_sleeps_and_wakes),
+        TEST(a_set_stays_when_its_policy_is_left_out),
+        TEST(a_set_without_its_policy_is_woken_and_stays),
+        TEST(a_scaler_is_called_in_the_name_that_its_policy_gives),
+        TEST(room_comes_back_with_time),
+        TEST(room_comes_back_from_other_sets),
         TEST(a_hand_is_above_everything_until_it_lets_go),
         TEST(a_hand_may_hold_for_a_while),
         TEST(wrong_commands_are_refused),
         TEST(a_schedule_is_a_floor),
         TEST(a_killed_loop_goes_on_where_it_was),
+        TEST(what_came_while_nobody_looked_is_counted),
+        TEST(counts_that_never_come_back_are_not_waited_for),
         TEST(a_decision_after_the_last_save_is_not_lost),
         TEST(a_hand_and_start_times_outlive_everything),
+        TEST(a_hand_does_not_outlive_its_max),
         TEST(a_new_version_of_a_scaler_upgrades_its_state),
         TEST(a_torn_state_is_no_state),
         TEST(what_was_decided_is_decided_again),
         TEST(a_record_says_all_that_went_in),
         TEST(mutated_records_are_harmless),
         TEST(the_ring_keeps_the_newest),
+        TEST(a_head_that_lies_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
