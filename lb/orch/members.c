@@ -213,12 +213,24 @@ void member_ask_stop(struct members *ms, struct member *m, bool is_drained)
         member_gone(ms, m, "its actuator does not stop it");
 }
 
+static uint64_t drain_timeout_ns(const struct member *m)
+{
+    return (m->set->cartridge ? m->set->cartridge->drain_timeout_ms : 30000) * NS_PER_MS;
+}
+
 void member_begin_drain(struct members *ms, struct member *m, const char *reason)
 {
-    const uint64_t timeout_ms = m->set->cartridge ? m->set->cartridge->drain_timeout_ms : 30000;
     member_set_state(ms, m, MEMBER_IN_MAINTENANCE, reason);
-    m->drain_until_ns = m->since_ns + timeout_ms * NS_PER_MS;
+    m->drain_until_ns = m->since_ns + drain_timeout_ns(m);
     m->covered_number = 0;
+}
+
+void member_close(struct members *ms, struct member *m)
+{
+    m->is_closing = true;
+    m->covered_number = 0;
+    member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN,
+                     m->is_drained_by_hand || m->is_faulty ? MEMBERS_CLOSING_FOR_GOOD : MEMBERS_CLOSING);
 }
 
 /* ---- what actuators say ---- */
@@ -286,12 +298,20 @@ static uint64_t elapsed(uint64_t wall_ns, uint64_t now)
     return ns < now ? ns : now;
 }
 
+static bool was_closing(const struct member_info *before)
+{
+    return before->state == MEMBER_READY_TO_SHUT_DOWN &&
+           (str_eq(before->reason, STR(MEMBERS_CLOSING)) ||
+            str_eq(before->reason, STR(MEMBERS_CLOSING_FOR_GOOD)));
+}
+
 /* It goes on where the last topology left it: an active one keeps serving, and its probe is asked afresh
  * without taking it away first; one that was leaving leaves on. */
 static void go_on(struct members *ms, struct member *m, const struct member_info *before)
 {
     const uint64_t now = ms->ops->now_ns(ms->ctx);
-    const bool was_up = before && (before->state == MEMBER_ACTIVE || before->state == MEMBER_IN_MAINTENANCE);
+    const bool was_up = before && (before->state == MEMBER_ACTIVE || before->state == MEMBER_IN_MAINTENANCE ||
+                                   was_closing(before));
     member_uncount(ms, m);
     m->state = was_up ? MEMBER_ACTIVE : MEMBER_STARTING;
     m->active_ns = was_up ? now : 0;
@@ -318,6 +338,14 @@ static void drain_on(struct members *ms, struct member *m, const struct member_i
     m->is_drained_by_hand = strcmp(reason, MEMBERS_BY_HAND) == 0;
     m->is_faulty = strcmp(reason, MEMBERS_FAULTY) == 0;
     m->drain_until_ns -= m->since_ns - began; /* what it has waited for counts */
+}
+
+/* The last of its set was not asked to stop yet: it may serve something still. */
+static void close_on(struct members *ms, struct member *m, const struct member_info *before)
+{
+    m->is_drained_by_hand = str_eq(before->reason, STR(MEMBERS_CLOSING_FOR_GOOD));
+    m->drain_until_ns = m->since_ns + drain_timeout_ns(m); /* what it has waited for counts */
+    member_close(ms, m);
 }
 
 static const char *partition_of(const struct cox_member_change *change, const struct member_info *before,
@@ -350,7 +378,9 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
     take_addresses(ms, m, change);
     describe(ms, m);
     members_wake(ms, set);
-    if (before && before->state == MEMBER_READY_TO_SHUT_DOWN) {
+    if (before && was_closing(before)) {
+        close_on(ms, m, before);
+    } else if (before && before->state == MEMBER_READY_TO_SHUT_DOWN) {
         member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "it was being stopped");
         member_ask_stop(ms, m, true); /* once more: nobody knows whether that was heard */
     } else if (before && before->state == MEMBER_IN_MAINTENANCE) {

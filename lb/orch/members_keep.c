@@ -62,15 +62,21 @@ static bool take_vacancy(struct member_set *set, uint64_t now, unsigned *out_fai
     return true;
 }
 
-/* One that is leaving, serves still and may stay: the last that was told to go. */
+/* Leaves, serves still and may stay. */
+static bool may_return(const struct member *m)
+{
+    const struct member_set *set = m->set;
+    return set->cartridge && set->cartridge->undrain &&
+           (m->state == MEMBER_IN_MAINTENANCE || m->is_closing) && !m->is_drained_by_hand && !m->is_faulty &&
+           !set->spots[m->spot].is_stray;
+}
+
+/* The last that was told to go. */
 static struct member *pick_returner(const struct member_set *set)
 {
-    if (!set->cartridge || !set->cartridge->undrain)
-        return NULL;
     for (const struct list *k = set->restless.prev; k != &set->restless; k = k->prev) {
         struct member *m = CONTAINER_OF(k, struct member, restless);
-        if ((m->state == MEMBER_IN_MAINTENANCE || m->is_closing) && !m->is_drained_by_hand && !m->is_faulty &&
-            !set->spots[m->spot].is_stray)
+        if (may_return(m))
             return m;
     }
     return NULL;
@@ -270,20 +276,10 @@ static bool is_covered(struct members *ms, struct member *m)
     return is_known(ms, m);
 }
 
-/* A draining endpoint still gets requests when there is no other. The last one is closed first: what comes
- * from then on waits for its successor, and it is stopped once every proxy knows, and nothing is in flight.
- */
-static void close_last(struct members *ms, struct member *m)
-{
-    m->is_closing = true;
-    m->covered_number = 0;
-    member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "the last one is drained; what comes now waits");
-}
-
 static void closing_step(struct members *ms, struct member *m, uint64_t now)
 {
-    if (m->set->counted < members_wanted(m->set))
-        return; /* it may stay after all */
+    if (m->set->counted < members_wanted(m->set) && may_return(m) && now < m->drain_until_ns)
+        return; /* it stays after all. Any other goes, if only to make room for its successor */
     if ((!is_known(ms, m) || in_flight(ms, m) > 0) && now < m->drain_until_ns)
         return;
     m->is_closing = false;
@@ -296,7 +292,7 @@ static void drain_step(struct members *ms, struct member *m, uint64_t now)
         if (m->set->ready)
             stop_member(ms, m, "drained");
         else
-            close_last(ms, m);
+            member_close(ms, m);
     } else if (now >= m->drain_until_ns)
         stop_member(ms, m, "drain_timeout is over");
 }

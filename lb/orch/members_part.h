@@ -14,6 +14,10 @@
 #define MEMBERS_BY_HAND "drain asked for"
 #define MEMBERS_FAULTY  "its probe has failed for too long"
 
+/* Of the last member of a set while it is closed: it may stay when it is wanted again, or it may not. */
+#define MEMBERS_CLOSING          "the last one is drained; what comes now waits"
+#define MEMBERS_CLOSING_FOR_GOOD "the last one is drained for good; what comes now waits"
+
 /* Of members in a spot that is not, or not for so many, of the policy. */
 #define MEMBERS_STRAYED "its place is not of the policy any more"
 
@@ -33,6 +37,10 @@ void member_give_up(struct members *ms, struct member *m, const char *reason);
 /* The actuator may answer, and so end the member, before it returns. */
 void member_ask_stop(struct members *ms, struct member *m, bool is_drained);
 void member_begin_drain(struct members *ms, struct member *m, const char *reason);
+/* A draining endpoint still gets requests when there is no other. The last one is closed first: what comes
+ * from then on waits for its successor, and it is stopped once every proxy knows, and nothing is in flight.
+ */
+void member_close(struct members *ms, struct member *m);
 /* A member that the set's count is made of. */
 bool member_counts(const struct member *m);
 /* One of an earlier run that nobody knows any more: its endpoints go. */

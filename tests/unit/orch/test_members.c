@@ -558,6 +558,83 @@ static void test_adoption(void **state)
     s->members = &s->first;
 }
 
+/* The orchestrator died after it closed the last one: the next asks nobody to stop while anything is in
+ * flight there, and keeps it when it is wanted again, unless somebody drained it by hand. */
+static void adopt_closed(struct script *s, bool is_by_hand)
+{
+    struct members fresh;
+    s->alias.max = 1;
+    s->cartridge.undrain = true;
+    begin(s);
+    change(s, s->started[1], COX_PHASE_TERMINATED, NULL);
+    members_want(s->members, the_set(s), 1, "load");
+    turn(s);
+    if (is_by_hand)
+        drain(s, 0);
+    members_want(s->members, the_set(s), 0, "idle");
+    step(s);
+    step(s);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(s->stop_count, 0);
+    struct topology *loaded = model_current(s->model);
+    topology_ref(loaded);
+    members_init(&fresh, s->model, &ops, s);
+    fresh.loaded = loaded;
+    members_load_settings(&fresh, &s->settings);
+    s->members = &fresh;
+    s->in_flight = 1;
+    change(s, s->started[0], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    members_on_listed(&fresh, "process");
+    members_want(&fresh, the_set(s), 0, "idle");
+    for (int i = 0; i < 4; i++)
+        step(s);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_OFF);
+    assert_int_equal(s->stop_count, 0);
+    members_want(&fresh, the_set(s), 1, "a request waits");
+    step(s);
+    assert_int_equal(state_of(s, 0), is_by_hand ? MEMBER_READY_TO_SHUT_DOWN : MEMBER_ACTIVE);
+    assert_int_equal(s->start_count, is_by_hand ? 3 : 2);
+    members_want(&fresh, the_set(s), 0, "idle");
+    step(s);
+    s->stop_count = 0; /* of what was started */
+    s->in_flight = 0;
+    for (int i = 0; i < 4; i++)
+        step(s);
+    assert_int_equal(s->stop_count, 1);
+    assert_true(s->stop_was_drained);
+    assert_string_equal(s->stopped, s->started[0]);
+    members_fini(&fresh);
+    topology_unref(&loaded);
+    s->members = &s->first;
+}
+
+static void test_closed_one_is_adopted(void **state)
+{
+    adopt_closed(*state, false);
+}
+
+static void test_closed_by_hand_is_adopted(void **state)
+{
+    adopt_closed(*state, true);
+}
+
+static void test_closed_one_waits_no_longer_than_drain_timeout(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    change(s, s->started[1], COX_PHASE_TERMINATED, NULL);
+    members_want(s->members, the_set(s), 0, "idle");
+    step(s);
+    step(s);
+    s->in_flight = 1;
+    step(s);
+    assert_int_equal(s->stop_count, 0);
+    s->now += 20 * S;
+    step(s);
+    assert_int_equal(s->stop_count, 1);
+}
+
 static void test_set_is_found(void **state)
 {
     struct script *s = *state;
@@ -681,6 +758,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_last_one_is_closed_before_it_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_find_by_the_end_of_an_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_one_is_adopted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_by_hand_is_adopted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_one_waits_no_longer_than_drain_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_set_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_want, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_shrink_before_the_first_want, setup, teardown),
