@@ -439,9 +439,12 @@ void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_resu
     m->is_crowded_out = result == COX_TICKET_NO_CAPACITY;
     if (m->state >= MEMBER_STARTING)
         return;
+    const uint64_t full_until_ns = place->full_until_ns;
     member_gone(ms, m, why);
-    if (result == COX_TICKET_NO_CAPACITY) /* after it went, which makes room */
-        place_is_full(place, ms->ops->now_ns(ms->ctx));
+    if (result != COX_TICKET_NO_CAPACITY)
+        return;
+    place->full_until_ns = full_until_ns; /* it had no room there, so its end makes none */
+    place_is_full(place, ms->ops->now_ns(ms->ctx));
 }
 
 void members_on_published(struct members *ms, uint64_t number)

@@ -164,8 +164,10 @@ struct member_facts {
     uint32_t starting_age_count;
     uint64_t oldest_starting_ns; /* 0: none is starting */
     const struct partition_facts *partitions;
-    uint32_t partition_count;          /* at least 1 */
-    uint32_t capacity;                 /* of all of them; UINT32_MAX: no limit but the set's max */
+    uint32_t partition_count; /* at least 1 */
+    /* Of all of them; UINT32_MAX: no limit but the set's max. Members that serve where the policy has no
+     * place any more are in it for as long as the places of the policy have no room to replace them. */
+    uint32_t capacity;
     double start_p50_ns, start_p90_ns; /* created to active, over the last starts; NaN: none was seen yet */
     double slots_per_member;           /* max_in_flight of the smallest port; NaN: no limit */
     bool is_listed; /* the actuators have told what lives; false: the counts are not to be trusted yet */

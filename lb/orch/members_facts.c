@@ -140,17 +140,23 @@ static uint32_t sum(uint32_t a, uint32_t b)
     return a > UINT32_MAX - b ? UINT32_MAX : a + b;
 }
 
+/* What is full at the moment must not pull the count below what serves: then nothing would replace the
+ * strays, and they would leave all the same. What the config does not allow is not made up for. */
 uint32_t members_room(const struct member_set *set, uint64_t now_ns, struct partition_facts *partitions,
                       uint32_t count)
 {
-    uint32_t all = 0;
+    uint32_t all = 0, strays = 0, limit = 0;
     for (uint32_t i = 0; i < set->spot_count; i++) {
-        const uint32_t here = spot_capacity(&set->spots[i], now_ns);
+        const struct spot *s = &set->spots[i];
+        const uint32_t here = spot_capacity(s, now_ns);
         if (i < count)
             partitions[i].capacity = here;
         all = sum(all, here);
+        strays += s->is_stray ? s->ready : 0;
+        limit = sum(limit, spot_limit(s));
     }
-    return all;
+    all = sum(all, strays);
+    return all < limit ? all : limit;
 }
 
 void members_facts(struct members *ms, struct member_set *set, struct member_facts *out)

@@ -75,6 +75,8 @@ uint32_t spot_to_shrink(const struct member_set *set);
 uint64_t spots_retry_ns(const struct member_set *set, uint64_t now);
 /* Members that this spot may have, by all that is known; UINT32_MAX: nobody said. */
 uint32_t spot_capacity(const struct spot *spot, uint64_t now);
+/* The same by the config alone: when its place has room and nobody else is there. */
+uint32_t spot_limit(const struct spot *spot);
 /* Its actuator has no room at the moment. */
 void place_is_full(struct place *p, uint64_t now);
 /* A start worked there. */

@@ -223,7 +223,15 @@ uint32_t spot_capacity(const struct spot *s, uint64_t now)
                           : s->place->max == UINT32_MAX ? UINT32_MAX
                           : s->place->max > others      ? s->place->max - others
                                                         : 0;
-    return here < s->max ? here : s->max;
+    /* A place may hold more than it should, of an earlier policy: that takes nothing from those who have
+     * theirs by right. */
+    const uint32_t mine = count_of(s), room = here > mine ? here : mine;
+    return room < s->max ? room : s->max;
+}
+
+uint32_t spot_limit(const struct spot *s)
+{
+    return s->max < s->place->max ? s->max : s->place->max;
 }
 
 void place_is_full(struct place *p, uint64_t now)

@@ -100,14 +100,15 @@ static const struct members_ops ops = {.start = on_start,
 
 /* ---- the script's verbs ---- */
 
-#define PLACES                                                                                               \
+#define PLACES_OF(max)                                                                                       \
     "plugins = ( { name = \"east\"; plugin = \"mock\"; }, { name = \"west\"; plugin = \"mock\"; } );\n"      \
     "listeners = ( { name = \"l\"; address = \"127.0.0.1:8080\"; } );\n"                                     \
     "cartridges = ( { name = \"app\"; actuator = \"east\"; ports = ( { name = \"http\"; } ); } );\n"         \
-    "partitions = ( { name = \"a\"; max = 4; }, { name = \"b\"; }, { name = \"c\"; actuator = \"west\"; } "  \
-    ");\n"                                                                                                   \
+    "partitions = ( { name = \"a\"; max = " max                                                              \
+    "; }, { name = \"b\"; }, { name = \"c\"; actuator = \"west\"; } );\n"                                    \
     "network_partitions = ( { name = \"here\"; partitions = [ \"a\", \"b\" ]; }, "                           \
     "{ name = \"there\"; partitions = [ \"c\" ]; } );\n"
+#define PLACES PLACES_OF("4")
 
 #define SHOP(policy)                                                                                         \
     "applications = ( { name = \"shop\"; cartridges = ( { alias = \"web\"; type = \"app\"; min = 1; max = "  \
@@ -397,6 +398,52 @@ static void test_no_capacity_anywhere(void **state)
     assert_ready(s, "c=4");
 }
 
+/* Answers of one burst are one answer, though each of its members went. */
+static void test_a_burst_without_capacity_is_asked_for_again_soon(void **state)
+{
+    struct script *s = *state;
+    begin(s, PLACES SHOP(
+                 "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( \"there\" ); } );\n");
+    listed(s);
+    want(s, 8);
+    assert_int_equal(s->starts, 8);
+    for (int i = 0; i < 8; i++)
+        members_on_ticket(&s->members, s->tickets[i], COX_TICKET_NO_CAPACITY, "");
+    assert_int_equal(turn(s), MEMBERS_FULL_MS);
+    s->now += MEMBERS_FULL_MS * MS;
+    turn(s);
+    assert_int_equal(s->starts, 16);
+    for (int i = 8; i < 16; i++)
+        members_on_ticket(&s->members, s->tickets[i], COX_TICKET_NO_CAPACITY, "");
+    assert_int_equal(turn(s), 2 * MEMBERS_FULL_MS);
+}
+
+/* The only one is drained, and its successor fits in nowhere but in its place. */
+static void test_the_last_one_makes_room_for_its_successor(void **state)
+{
+    struct script *s = *state;
+    const char *why;
+    begin(s, PLACES SHOP(
+                 "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( { name = \"here\"; "
+                      "partitions = ( { name = \"a\"; max = 1; } ); } ); } );\n");
+    listed(s);
+    want(s, 1);
+    all_up(s);
+    (void)snprintf(s->busy, sizeof s->busy, "%s", s->ids[0]);
+    assert_true(members_drain(&s->members, members_find(&s->members, s->ids[0]), &why));
+    turn(s);
+    assert_int_equal(s->starts, 1);
+    s->busy[0] = 0;
+    for (int i = 0; i < 3; i++) {
+        s->now += MEMBERS_TICK_MS * MS;
+        turn(s);
+    }
+    assert_null(members_find(&s->members, s->ids[0]));
+    assert_int_equal(s->starts, 2);
+    all_up(s);
+    assert_ready(s, "a=1");
+}
+
 /* ---- who leaves ---- */
 
 static void test_victim_is_the_least_loaded_newest(void **state)
@@ -628,6 +675,59 @@ static void test_another_policy_moves_members(void **state)
     assert_ready(s, "c=2 a=0");
 }
 
+static uint32_t capacity(struct script *s)
+{
+    struct member_facts f;
+    members_facts(&s->members, set_of(s, "shop/1/1/web"), &f);
+    return f.capacity;
+}
+
+/* The places of the new policy are full: who decides the count is told that those elsewhere are there. */
+static void test_strays_stay_while_the_policy_has_no_room(void **state)
+{
+    struct script *s = *state;
+    begin(s, HERE("4"));
+    listed(s);
+    want(s, 3);
+    all_up(s);
+    (void)snprintf(s->full, sizeof s->full, "c");
+    begin_again(
+        s, PLACES SHOP(
+               "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( \"there\" ); } );\n");
+    assert_int_equal(capacity(s), UINT32_MAX);
+    want(s, 3);
+    assert_string_equal(s->order, "c ");
+    assert_int_equal(capacity(s), 3);
+    want(s, capacity(s));
+    assert_ready(s, "c=0 a=3");
+    s->full[0] = 0;
+    s->now += MEMBERS_FULL_MS * MS;
+    turn(s);
+    all_up(s);
+    assert_ready(s, "c=3 a=0");
+    assert_int_equal(capacity(s), UINT32_MAX);
+}
+
+/* What the config allows no more is not made up for by what is there still: it goes, but not all of it. */
+static void test_strays_do_not_lift_a_limit(void **state)
+{
+    struct script *s = *state;
+    begin(s, PLACES SHOP(
+                 "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( { name = \"here\"; "
+                      "partitions = ( { name = \"a\"; max = 4; } ); } ); } );\n");
+    listed(s);
+    want(s, 4);
+    all_up(s);
+    begin_again(s, PLACES_OF("2")
+                       SHOP("p") "deployment_policies = ( { name = \"p\"; network_partitions = ( { name = "
+                                 "\"here\"; partitions = ( { name = \"a\"; max = 3; } ); } ); } );\n");
+    assert_int_equal(capacity(s), 2); /* for two there is room, and two are too many */
+    (void)snprintf(s->busy, sizeof s->busy, "%s", s->ids[2]);
+    want(s, capacity(s));
+    assert_ready(s, "a=2 a=0");
+    assert_int_equal(capacity(s), 2); /* while they leave, too */
+}
+
 static void test_nothing_before_every_actuator_has_told(void **state)
 {
     struct script *s = *state;
@@ -727,6 +827,8 @@ int main(void)
         TEST(test_partition_is_shared),
         TEST(test_no_capacity),
         TEST(test_no_capacity_anywhere),
+        TEST(test_a_burst_without_capacity_is_asked_for_again_soon),
+        TEST(test_the_last_one_makes_room_for_its_successor),
         TEST(test_victim_is_the_least_loaded_newest),
         TEST(test_wanted_again),
         TEST(test_not_wanted_again_when_the_cartridge_says_so),
@@ -738,6 +840,8 @@ int main(void)
         TEST(test_cluster_with_scale),
         TEST(test_a_lower_limit_moves_members),
         TEST(test_another_policy_moves_members),
+        TEST(test_strays_stay_while_the_policy_has_no_room),
+        TEST(test_strays_do_not_lift_a_limit),
         TEST(test_idle_sets_sleep),
         TEST(test_a_set_has_a_limit_in_one_turn),
         TEST(test_all_sets_have_a_limit_in_one_turn),
