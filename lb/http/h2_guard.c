@@ -113,6 +113,13 @@ static void take_frame(struct h2_guard *g, uint64_t now_ms)
         ok = h2_budget_take(&g->resets, now_ms); /* T1 */
         note_end(g, type, flags, id);
         break;
+    case NGHTTP2_WINDOW_UPDATE:
+        if (g->windows) {
+            g->windows--;
+            break;
+        }
+        ok = h2_budget_take(&g->control, now_ms);
+        break;
     default: /* T5 */
         ok = h2_budget_take(&g->control, now_ms);
         if (type == NGHTTP2_PRIORITY && is_priority_wrong(g, id))

@@ -16,6 +16,7 @@
 
 struct h2_guard {
     struct h2_budget resets, control;
+    uint32_t windows; /* WINDOW_UPDATEs that DATA of ours has paid for: no burst of them is a flood */
     uint32_t continuations_max;
     uint32_t continued; /* CONTINUATION frames of this block */
     uint32_t skip;      /* bytes until the next frame's head; the preface at first */
@@ -30,6 +31,12 @@ struct h2_guard {
     uint32_t code;   /* else the error of the connection (RFC 9113 7); 0: none */
 };
 
+/* A DATA frame was sent: one update of its stream's window and one of the connection's are to be expected. */
+#define H2_GUARD_WINDOWS_MAX (1u << 16)
+static inline void h2_guard_sent_data(struct h2_guard *g)
+{
+    g->windows += g->windows < H2_GUARD_WINDOWS_MAX ? 2 : 0;
+}
 void h2_guard_init(struct h2_guard *g, uint32_t continuations);
 /* The number of the field block that began and is not here as a whole, were it only that bytes of its last
  * frame are missing; 0: none. */

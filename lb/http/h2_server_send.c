@@ -93,8 +93,10 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
 {
     struct h2_server *srv = ctx;
     (void)ng;
-    if (frame->hd.type == NGHTTP2_DATA)
+    if (frame->hd.type == NGHTTP2_DATA) {
+        h2_guard_sent_data(&srv->guard);
         h2_budget_give(&srv->guard.control, 8); /* the WINDOW_UPDATEs that it will cause */
+    }
     if (frame->hd.type == NGHTTP2_GOAWAY)
         count_goaway(srv, &frame->goaway);
     if (frame->hd.type == NGHTTP2_RST_STREAM) {

@@ -103,6 +103,26 @@ static void tokens_come_back_with_time_and_honest_work(void **state)
     assert_false(h2_budget_take(&b, 1100));
 }
 
+/* A client that opens its windows after every frame, all at once, because we were slow to read: no flood, up
+ * to two updates for each frame that we sent; beyond that they cost what others do. */
+static void updates_of_windows_are_paid_for_by_data(void **state)
+{
+    struct h2_guard g;
+    struct wire w;
+    (void)state;
+    begin(&g, &w);
+    for (int i = 0; i < 10; i++)
+        h2_guard_sent_data(&g);
+    for (int i = 0; i < 20 + 3; i++)
+        put(&w, 8, 0, 1, 4);
+    assert_int_equal(h2_guard_look(&g, w.bytes, w.n, 1000), w.n);
+    assert_false(g.flood);
+    w.n = 0;
+    put(&w, 8, 0, 1, 4);
+    h2_guard_look(&g, w.bytes, w.n, 1000);
+    assert_true(g.flood);
+}
+
 static void continuations_are_counted_by_block(void **state)
 {
     (void)state;
@@ -160,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_hold_at_and_above),
         cmocka_unit_test(tokens_come_back_with_time_and_honest_work),
+        cmocka_unit_test(updates_of_windows_are_paid_for_by_data),
         cmocka_unit_test(continuations_are_counted_by_block),
         cmocka_unit_test(streams_have_an_order),
     };
