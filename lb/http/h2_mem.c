@@ -35,7 +35,7 @@ struct h2_mem {
     uint8_t class_for[LARGEST / 16 + 1]; /* by size / 16, rounded up: the smallest that fits */
     uint8_t class_of[LARGEST / 16 + 1];  /* by usable size / 16, rounded down: the one it came from */
     bool lends;
-    void *page; /* borrowed from the session that is being made: see h2_mem_page */
+    void *page; /* borrowed from the session that is being made or reads; NULL once it is freed */
     uint32_t taken;
     char *frame; /* owned, FRAME_BYTES */
 };
@@ -100,8 +100,11 @@ static void *on_malloc(size_t n, void *ctx)
 static void on_free(void *block, void *ctx)
 {
     struct h2_mem *m = ctx;
-    if (block && block != m->frame)
-        give(m, block);
+    if (!block || block == m->frame)
+        return;
+    if (block == m->page)
+        m->page = NULL;
+    give(m, block);
 }
 
 static void *on_calloc(size_t count, size_t each, void *ctx)
@@ -148,7 +151,14 @@ void h2_mem_begin(struct h2_mem *m)
 void *h2_mem_end(struct h2_mem *m)
 {
     m->lends = false;
-    return m->page;
+    return h2_mem_watch(m, NULL);
+}
+
+void *h2_mem_watch(struct h2_mem *m, void *page)
+{
+    void *before = m->page;
+    m->page = page;
+    return before;
 }
 
 void h2_page_rest(void *page)

@@ -390,12 +390,22 @@ void h2_nv_destroy(struct h2_nv **nv)
     *nv = NULL;
 }
 
+/* New streams come nowhere else, so that the page with their table is freed in here or with the session. */
+static ssize_t read_frames(struct h2_server *srv, const char *p, size_t n)
+{
+    struct h2_mem *mem = srv->nv->mem;
+    void *outer = h2_mem_watch(mem, srv->page);
+    ssize_t got = nghttp2_session_mem_recv(srv->ng, (const uint8_t *)p, n);
+    srv->page = h2_mem_watch(mem, outer);
+    return got;
+}
+
 bool h2_server_recv(struct h2_server *srv, const char *p, size_t n, uint64_t now_ms)
 {
     srv->now_ms = now_ms;
     srv->rested = false;
     size_t good = h2_guard_look(&srv->guard, p, n, now_ms);
-    ssize_t got = nghttp2_session_mem_recv(srv->ng, (const uint8_t *)p, good);
+    ssize_t got = read_frames(srv, p, good);
     size_t queued = nghttp2_session_get_outbound_queue_size(srv->ng);
     if (srv->guard.flood || queued > srv->limits.queued_frames || got == NGHTTP2_ERR_FLOODED)
         h2_server_set_why(srv, REASON_H2_FLOOD); /* T17 */

@@ -20,7 +20,7 @@ struct h2_server {
     uint64_t owed;   /* of the connection's window, not given back yet */
     size_t emitted;  /* by this h2_server_send */
     size_t budget;   /* its argument */
-    void *page;      /* of nghttp2: h2_mem_priv.h; NULL: none */
+    void *page;      /* of nghttp2: h2_mem_priv.h; NULL: none, or not any more */
     bool rested;     /* nothing came since h2_server_rest */
     uint8_t why;     /* enum reason */
     bool notice_sent, shut;

@@ -4,9 +4,10 @@
 
 #include <stdio.h>
 
-#include "http/h2_server.h"
+#include "http/h2_server_priv.h"
 
 #define REQUESTS   3
+#define CROWD      200 /* more than fit into the first table of streams */
 #define OUT_BYTES  (1u << 20)
 #define BODY_BYTES 50000u
 #define EXTRAS     24
@@ -21,7 +22,7 @@ struct peer {
         struct arena arena;
         char room[512];
         size_t body;
-    } streams[REQUESTS];
+    } streams[CROWD];
     int opened, gone;
     char *out;
     size_t len;
@@ -30,7 +31,7 @@ struct peer {
 static struct h2_stream *on_open(void *ctx, struct message **out_m, struct arena **out_arena)
 {
     struct peer *p = ctx;
-    assert_true(p->opened < REQUESTS);
+    assert_true(p->opened < CROWD);
     struct side_stream *s = &p->streams[p->opened++];
     message_init(&s->m, s->fields, 8);
     arena_init(&s->arena, s->room, sizeof s->room, 4096);
@@ -108,32 +109,38 @@ static const struct h2_server_ops ops = {
     .emit = on_emit,
 };
 
+static void ask(struct peer *p, int i)
+{
+    static const char get[] = "\0\0\6\1\5\0\0\0\0\x82\x86\x84\x41\1a"; /* GET / of a, END_STREAM */
+    char frame[sizeof get];
+    int id = 1 + 2 * i;
+    memcpy(frame, get, sizeof get);
+    frame[7] = (char)(id >> 8);
+    frame[8] = (char)id;
+    assert_true(h2_server_recv(p->srv, frame, sizeof get - 1, 1));
+}
+
 static void open_peer(struct peer *p, struct h2_nv *nv, char letter)
 {
     static const struct h2_server_limits limits = {.head = {.bytes = 4096, .path_bytes = 64, .fields = 8},
-                                                   .streams = 8,
+                                                   .streams = CROWD,
                                                    .stream_window = 65535,
                                                    .connection_window = 65535,
                                                    .reset_burst = 10,
                                                    .control_burst = 100,
                                                    .continuations = 4,
-                                                   .queued_frames = 100};
+                                                   .queued_frames = 2 * CROWD};
     static const char hello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-                                "\0\0\6\4\0\0\0\0\0\0\4\0\x10\0\0"     /* SETTINGS: streams of 1 MiB */
-                                "\0\0\4\x8\0\0\0\0\0\0\x10\0\0";       /* WINDOW_UPDATE: the connection too */
-    static const char get[] = "\0\0\6\1\5\0\0\0\1\x82\x86\x84\x41\1a"; /* GET / of a, END_STREAM */
+                                "\0\0\6\4\0\0\0\0\0\0\4\0\x10\0\0" /* SETTINGS: streams of 1 MiB */
+                                "\0\0\4\x8\0\0\0\0\0\0\x10\0\0";   /* WINDOW_UPDATE: the connection too */
     memset(p, 0, sizeof *p);
     p->letter = letter;
     p->out = malloc(OUT_BYTES);
     p->srv = h2_server_create(&ops, p, &limits, nv);
     assert_non_null(p->srv);
     assert_true(h2_server_recv(p->srv, hello, sizeof hello - 1, 1));
-    for (int i = 0; i < REQUESTS; i++) {
-        char frame[sizeof get];
-        memcpy(frame, get, sizeof get);
-        frame[8] = (char)(1 + 2 * i);
-        assert_true(h2_server_recv(p->srv, frame, sizeof get - 1, 1));
-    }
+    for (int i = 0; i < REQUESTS; i++)
+        ask(p, i);
 }
 
 static void close_peer(struct peer *p)
@@ -177,10 +184,34 @@ static void frames_of_two_connections_do_not_meet(void **state)
     h2_nv_destroy(&own);
 }
 
+/* Its table of streams grew, and the old one was freed: nobody may look at that again. */
+static void a_page_is_forgotten_when_it_is_freed(void **state)
+{
+    struct h2_nv *nv = h2_nv_create();
+    struct peer few, many;
+    (void)state;
+    open_peer(&few, nv, 'a');
+    open_peer(&many, nv, 'b');
+    assert_non_null(many.srv->page);
+    for (int i = REQUESTS; i < CROWD; i++)
+        ask(&many, i);
+    assert_int_equal(many.opened, CROWD);
+    assert_null(many.srv->page);
+    h2_server_rest(many.srv);
+    assert_non_null(few.srv->page);
+    h2_server_rest(few.srv);
+    h2_server_destroy(&few.srv);
+    h2_server_destroy(&many.srv);
+    free(few.out);
+    free(many.out);
+    h2_nv_destroy(&nv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_of_two_connections_do_not_meet),
+        cmocka_unit_test(a_page_is_forgotten_when_it_is_freed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
