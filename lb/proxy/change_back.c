@@ -25,13 +25,25 @@ static bool is_below(struct str path, struct str prefix)
     return !prefix.n || behind == '/' || behind == '?' || behind == '#';
 }
 
+/* With the prefix gone, would a client take it for "//host"? Many read "\\" as a slash, and leave out tabs.
+ * More slashes in a row are made one by put_path. */
+static bool hides_authority(struct str rest)
+{
+    size_t i = 0;
+    while (i < rest.n && rest.p[i] == '/')
+        i++;
+    return i && i < rest.n && (rest.p[i] == '\\' || (unsigned char)rest.p[i] <= ' ');
+}
+
 /* Does this path, of a server, begin as it sees it? What already begins as the client sees it was made by an
  * application that knows, where one can be told from the other. "//x" is no path but another host. */
 static bool is_mapped(const struct view_of *v, struct str path)
 {
     if (str_starts(path, STR("//")) || !is_below(path, v->server))
         return false;
-    return !v->client.n || !is_below(v->client, v->server) || !is_below(path, v->client);
+    if (!v->client.n)
+        return !hides_authority(str_make(path.p + v->server.n, path.n - v->server.n));
+    return !is_below(v->client, v->server) || !is_below(path, v->client);
 }
 
 /* A path that is_mapped, as the client sees it. */

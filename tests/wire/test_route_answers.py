@@ -64,6 +64,11 @@ LOCATIONS = [
     ("root.test", "/v2", "/"),
     ("root.test", "/v2?a", "/?a"),
     ("root.test", "/v2//evil.test/", "/evil.test/"),  # else it would name a host
+    ("root.test", "/v2/\\evil.test/", "/v2/\\evil.test/"),  # so it would to a browser
+    ("root.test", "/v2//\\evil.test/", "/v2//\\evil.test/"),
+    ("root.test", "/v2/\t/evil.test/", "/v2/\t/evil.test/"),
+    ("root.test", "/v2/a\\b", "/a\\b"),
+    ("strip.test", "/\\evil.test/", "/api/\\evil.test/"),
     ("longer.test", "/v2/y", "/v2/x/y"),
     ("longer.test", "/v2/x/y", "/v2/x/y"),
     ("named.test", "http://app.internal:8000/x", "/api/x"),
