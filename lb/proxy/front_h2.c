@@ -10,6 +10,8 @@
 /* So much in one piece does not wait. It is more than a frame of HTTP/2: what comes from that codec is within
  * its events. */
 #define URGENT_BYTES 20000
+/* A pipe gives out less at a time; else front_h2_direct would offer its bytes to the codec twice. */
+_Static_assert(CHUNK_BYTES < URGENT_BYTES, "a pipe's piece must not go the short way");
 
 static bool h2_interim(struct exchange *x, struct message *m)
 {
