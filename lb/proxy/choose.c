@@ -76,7 +76,7 @@ void choose_done(struct exchange *x)
         ledger_endpoint_attempt(l, x->endpoint->slot, -1, x->pw->w.now_ns);
     x->tunnel_counted = false;
     if (x->in_wave)
-        wave_give(x, false);
+        wave_give(x, WAVE_LEFT);
     if (!x->place_taken)
         return;
     x->place_taken = false;
@@ -134,14 +134,14 @@ static void note_server_error(struct exchange *x)
     look_for_outliers(x);
 }
 
-void choose_answered(struct exchange *x)
+void choose_answered(struct exchange *x, uint16_t status)
 {
     if (!x->endpoint || x->back == &back_files)
         return;
     if (x->in_wave)
-        wave_give(x, true);
+        wave_give(x, WAVE_ANSWERED);
     gate_worked(gate_of(x), x->opt->eject_time_ms, x->pw->w.now_ms);
-    if (x->status >= 500 && x->opt->eject_rate)
+    if (status >= 500 && x->opt->eject_rate)
         note_server_error(x);
 }
 

@@ -23,8 +23,9 @@ struct retry_budget {
 enum choice choose_endpoint(struct exchange *x);
 /* The attempt is over: out of the ledger, and its place goes to whoever waits for one. Idempotent. */
 void choose_done(struct exchange *x);
-/* An endpoint answered; an answer is complete; an attempt failed by the server's or the network's fault. */
-void choose_answered(struct exchange *x);
+/* An endpoint answered, be it only by the name of a file; an answer is complete; an attempt failed by the
+ * server's or the network's fault. */
+void choose_answered(struct exchange *x, uint16_t status);
 void choose_completed(struct exchange *x);
 void choose_failed(struct exchange *x);
 /* Takes one retry from the budget. False: none is left. */

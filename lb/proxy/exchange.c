@@ -253,12 +253,18 @@ static enum ledger_failure failure_kind(enum reason why)
     }
 }
 
+/* Every endpoint was tried. */
+static void fail_at_last(struct exchange *x)
+{
+    count_failure(x, failure_kind((enum reason)x->last_failure));
+    exchange_reply(x, (enum reason)x->last_failure);
+}
+
 /* Nothing can serve it now. is_full: somebody could, once there is room. */
 static void hold_or_refuse(struct exchange *x, bool is_full)
 {
-    if (x->attempts && (!is_full || !x->opt->hold_max)) { /* every endpoint was tried */
-        count_failure(x, failure_kind((enum reason)x->last_failure));
-        exchange_reply(x, (enum reason)x->last_failure);
+    if (x->attempts && (!is_full || !x->opt->hold_max)) {
+        fail_at_last(x);
         return;
     }
     if (x->is_mirror) { /* never waits */
@@ -302,10 +308,12 @@ static void begin_attempt(struct exchange *x)
     exchange_back_ready(x);
 }
 
-/* PICK: begins an attempt, or holds, or refuses. Where requests wait a new one goes behind them. */
+/* PICK: begins an attempt, or holds, or refuses. Where requests wait a new one goes behind them; not so one
+ * whose turn it was already, and whose uplink was stale. */
 static void pick(struct exchange *x)
 {
-    bool must_wait = x->opt->hold_max && !x->attempts && x->back != &back_files && hold_is_used(x);
+    bool is_new = !x->attempts && !x->fresh_uplink;
+    bool must_wait = x->opt->hold_max && is_new && x->back != &back_files && hold_is_used(x);
     enum choice choice = !must_wait                    ? choose_endpoint(x)
                          : x->cluster->candidate_count ? CHOICE_FULL
                                                        : CHOICE_NONE;
@@ -321,11 +329,17 @@ bool exchange_retry_held(struct exchange *x)
     bool is_paced = wave_is_for(x->cluster) && x->cluster->candidate_count;
     if (is_paced && !wave_take(x))
         return false;
-    if (choose_endpoint(x) != CHOSEN) {
-        wave_give(x, false);
+    enum choice choice = choose_endpoint(x);
+    bool is_hopeless = choice == CHOICE_NONE && x->attempts;
+    if (choice != CHOSEN)
+        wave_give(x, WAVE_UNUSED);
+    if (choice != CHOSEN && !is_hopeless)
         return false;
-    }
     hold_remove(x);
+    if (is_hopeless) { /* what it waited for is gone; it is not to be in the way of those behind it */
+        fail_at_last(x);
+        return true;
+    }
     if (!x->attempts)
         ledger_add(&x->pw->ledger.clusters[x->cluster->slot].waited, 1);
     begin_attempt(x);
@@ -418,6 +432,9 @@ void exchange_attempt_failed(struct exchange *x, enum reason why, bool sent, boo
     if (x->state == EXCHANGE_DONE)
         return;
     exchange_endpoint_done(x);
+    if (x->from_wave && !reused && failure_kind(why) != LEDGER_FAIL_INTERNAL)
+        wave_failed(x);
+    x->from_wave = false;
     x->last_failure = (uint8_t)why;
     /* An idle uplink that the server closed in the same moment says nothing about the server. */
     if (!reused) {

@@ -148,6 +148,7 @@ struct exchange {
     bool is_question; /* asked by ourselves about another exchange: not in the access log */
     bool is_mirror;   /* a copy for another cluster: counted apart, not held, not logged */
     bool in_wave;     /* has a place in the wave of its cluster (wave.h) */
+    bool from_wave;   /* this attempt had one, and is not answered yet */
     bool share_taken; /* counted as held by its client */
     bool rules_kept;  /* `rules` is counted: the view that it came with may be gone */
 

@@ -244,6 +244,7 @@ bool exchange_response(struct exchange *x, struct message *m)
 {
     if (x->state != EXCHANGE_ATTEMPT)
         return false;
+    choose_answered(x, m->status);
     bool accel = message_has(m, FIELD_X_ACCEL_REDIRECT) || message_has(m, FIELD_X_SENDFILE);
     if (accel && !x->redirected && files_accel(x, m))
         return false;
@@ -251,7 +252,6 @@ bool exchange_response(struct exchange *x, struct message *m)
         reply_hide_reason(m);
     x->status = m->status;
     x->first_byte_ns = x->pw->w.now_ns;
-    choose_answered(x);
     pipe_forget(&x->req_body);
     x->buffered_response = wants_buffer(x, m);
     if (x->buffered_response)

@@ -107,8 +107,10 @@ void hold_drop(struct pworker *pw, struct hold_place *place, const struct cluste
         wave_end(pw, c);
     if (was_first)
         publish_oldest(room);
-    if (list_is_empty(&room->waiting))
+    if (list_is_empty(&room->waiting)) {
         list_remove(&room->node);
+        room->wave_seen = 0; /* the next wave may begin as this one did */
+    }
 }
 
 static void leave(struct exchange *x)

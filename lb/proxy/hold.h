@@ -36,7 +36,8 @@ struct hold_room {
     _Atomic bool mailed; /* … is under way */
     struct pworker *pw;
     _Atomic uint64_t oldest_ns; /* arrival of the first; 0: nobody waits. Read by the other workers */
-    uint32_t wave_seen;         /* wave.h */
+    uint32_t wave_seen;         /* wave.h: how many places there were … */
+    uint64_t wave_ms;           /* … since when, as far as was looked */
 };
 
 /* Of all workers; lines are written only when something has to wait. */
@@ -64,7 +65,7 @@ void hold_set_deadline(struct exchange *x, uint64_t at_ms);
 bool hold_is_used(const struct exchange *x);
 /* A new topology is current: those whose cluster can serve now go on. */
 void hold_release(struct pworker *pw);
-/* A second went by. */
+/* Some time went by: a second, or less while the worker drains. */
 void hold_tick(struct pworker *pw);
 /* A place in this cluster came free. Never runs an exchange at once: in the next pass of the run queue. */
 void hold_freed(struct pworker *pw, uint32_t slot);

@@ -3,6 +3,8 @@
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 
+#define QUIET_MS 1000
+
 struct wave_places {
     uint32_t taken, all;
 };
@@ -46,11 +48,11 @@ bool wave_take(struct exchange *x)
             return false;
         p.taken++;
     } while (!atomic_compare_exchange_weak(word, &old, pack(p)));
-    x->in_wave = true;
+    x->in_wave = x->from_wave = true;
     return true;
 }
 
-void wave_give(struct exchange *x, bool is_answered)
+void wave_give(struct exchange *x, enum wave_outcome outcome)
 {
     _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
@@ -58,14 +60,29 @@ void wave_give(struct exchange *x, bool is_answered)
     if (!x->in_wave)
         return;
     x->in_wave = false;
+    x->from_wave = outcome == WAVE_LEFT;
     do {
-        uint32_t least = first_wave(x->cluster);
         p = unpack(old);
         p.taken--;
         if (p.all) /* else this wave is over */
-            p.all = is_answered ? p.all + 1 : p.all / 2 > least ? p.all / 2 : least;
+            p.all += outcome == WAVE_ANSWERED;
     } while (!atomic_compare_exchange_weak(word, &old, pack(p)));
-    hold_freed(x->pw, x->cluster->slot);
+    if (outcome != WAVE_UNUSED)
+        hold_freed(x->pw, x->cluster->slot);
+}
+
+void wave_failed(struct exchange *x)
+{
+    _Atomic uint64_t *word = word_of(x->pw->proxy, x->cluster);
+    uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+    uint32_t least = first_wave(x->cluster);
+    struct wave_places p;
+    do {
+        p = unpack(old);
+        if (!p.all) /* this wave is over */
+            return;
+        p.all = p.all / 2 > least ? p.all / 2 : least;
+    } while (!atomic_compare_exchange_weak(word, &old, pack(p)));
 }
 
 void wave_end(struct pworker *pw, const struct cluster *c)
@@ -73,17 +90,22 @@ void wave_end(struct pworker *pw, const struct cluster *c)
     atomic_fetch_and_explicit(word_of(pw->proxy, c), UINT32_MAX, memory_order_relaxed);
 }
 
-/* `all` grows with every answer, so it is the same as a second ago only when there was none. */
+/* `all` grows with every answer, so it is the same as a second ago only when there was none. The time is
+ * looked at, for a worker that drains ticks more often. */
 void wave_tick(struct pworker *pw, const struct cluster *c)
 {
     _Atomic uint64_t *word = word_of(pw->proxy, c);
     struct hold_room *room = &pw->hold_rooms[c->slot];
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
     struct wave_places p = unpack(old);
-    if (p.all && p.all == room->wave_seen) {
+    bool is_same = p.all && p.all == room->wave_seen;
+    if (is_same && pw->w.now_ms - room->wave_ms < QUIET_MS)
+        return;
+    if (is_same) {
         p.all += first_wave(c);
         if (atomic_compare_exchange_strong(word, &old, pack(p)))
             hold_freed(pw, c->slot);
     }
     room->wave_seen = p.all;
+    room->wave_ms = pw->w.now_ms;
 }

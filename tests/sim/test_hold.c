@@ -103,6 +103,53 @@ static void a_retry_waits_for_the_others(void **state)
     stage_end(st);
 }
 
+/* Its turn has been: it does not go behind those that came later, nor is the room too full for it. */
+static void a_stale_uplink_costs_no_turn(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 1;", 1);
+    struct client *a = client_send(st, GET), *b = client_send(st, GET);
+    assert_true(waits(b));
+    server_fail(attempt_of(a), REASON_SERVER_CLOSED, true, true);
+    assert_non_null(a->x);
+    assert_false(waits(a));
+    assert_true(waits(b));
+    assert_true(attempt_of(a)->fresh);
+    server_answer(attempt_of(a), 0);
+    server_answer(attempt_of(b), 0);
+    assert_int_equal(a->status, 200);
+    assert_int_equal(b->status, 200);
+    stage_end(st);
+}
+
+/* The last endpoint that it could have tried is gone. */
+static void a_retry_without_hope_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", LIMITED "hold_max = 4;", 1);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    struct client *a = client_send(st, GET), *b = client_send(st, GET);
+    if (str_eq(attempt_of(a)->endpoint, STR("127.0.0.1:2001"))) {
+        struct client *other = a;
+        a = b;
+        b = other;
+    }
+    server_fail(attempt_of(a), REASON_CONNECT_FAILED, false, false);
+    struct client *c = client_send(st, GET);
+    assert_true(waits(a) && waits(c));
+    model_remove_endpoint(st->model, STR("test"), STR("c"), STR("127.0.0.1:2001"));
+    stage_serve(st, model_publish(st->model));
+    hold_release(&st->pw);
+    stage_turn(st);
+    assert_null(a->x);
+    assert_int_equal(a->reason, REASON_CONNECT_FAILED);
+    assert_false(waits(c));
+    server_answer(attempt_of(c), 0);
+    server_answer(attempt_of(b), 0);
+    assert_int_equal(stage_counts(st).abandoned, 0);
+    stage_end(st);
+}
+
 static void a_new_endpoint_takes_who_waits(void **state)
 {
     (void)state;
@@ -203,6 +250,13 @@ static void failures_make_waves_smaller(void **state)
     stage_end(st);
 }
 
+static void tick_after(struct stage *st, uint64_t ms)
+{
+    stage_advance(st, ms);
+    hold_tick(&st->pw);
+    stage_turn(st);
+}
+
 /* Streams that last: their heads were answers enough. Requests that wait for long without any: so is time. */
 static void long_answers_keep_nobody_waiting(void **state)
 {
@@ -217,13 +271,91 @@ static void long_answers_keep_nobody_waiting(void **state)
     }
     stage_turn(st);
     assert_int_equal(serving(st), 6); /* two stream on, four more began */
-    hold_tick(&st->pw);
+    tick_after(st, 1000);
     assert_int_equal(serving(st), 6); /* something was answered in this second */
-    hold_tick(&st->pw);
-    stage_turn(st);
+    for (int i = 0; i < 19; i++)
+        tick_after(st, 50); /* a worker that drains looks more often */
+    assert_int_equal(serving(st), 6);
+    tick_after(st, 50);
     assert_int_equal(serving(st), 8); /* nothing was */
+    tick_after(st, 50);
+    assert_int_equal(serving(st), 8);
     for (int i = 0; i < 2; i++)
         server_end(attempt_of(c[i]), false);
+    for (int i = 2; i < 20; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+/* What the last wave was seen to be says nothing about this one, which begins with as many places. */
+static void a_new_wave_has_its_own_second(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("", "hold_max = 100; hold_wave = 2; hold_timeout = \"9s\";", 0);
+    struct client *c[12];
+    wait_all(st, c, 6);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    tick_after(st, 1000); /* seen: two places */
+    assert_int_equal(serving(st), 2);
+    for (int i = 0; i < 6; i++)
+        server_answer(attempt_of(c[i]), 0);
+    model_remove_endpoint(st->model, STR("test"), STR("c"), STR("127.0.0.1:2001"));
+    stage_serve(st, model_publish(st->model));
+    wait_all(st, c + 6, 6);
+    stage_add_endpoint(st, "127.0.0.1:2002");
+    tick_after(st, 1000);
+    assert_int_equal(serving(st), 2);
+    tick_after(st, 1000);
+    assert_int_equal(serving(st), 4);
+    for (int i = 6; i < 12; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+/* They say nothing about the servers; nor does an uplink that was closed while it was idle. */
+static void who_leaves_makes_no_wave_smaller(void **state)
+{
+    (void)state;
+    struct stage *st =
+        stage_make("", "hold_max = 100; hold_wave = 2; eject_failures = 0; hold_timeout = \"9s\";", 0);
+    struct client *c[CROWD];
+    wait_all(st, c, CROWD);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    for (int i = 0; i < 6; i++)
+        server_answer(attempt_of(c[i]), 0);
+    assert_int_equal(serving(st), 8);
+    for (int i = 6; i < 10; i++) {
+        c[i]->gone = true;
+        client_leave(c[i]);
+        stage_turn(st);
+    }
+    assert_int_equal(serving(st), 8);
+    server_fail(attempt_of(c[10]), REASON_SERVER_CLOSED, true, true);
+    assert_false(waits(c[10])); /* it is tried again, and does not wait again */
+    assert_int_equal(serving(st), 9);
+    for (int i = 10; i < CROWD; i++)
+        server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
+/* "Send this file" is an answer, whatever becomes of the file. */
+static void a_file_that_is_named_is_an_answer(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make("",
+                                  "hold_max = 100; hold_wave = 2; hold_timeout = \"9s\"; "
+                                  "files = { internal_root = \"/nowhere\"; internal_prefix = \"/f/\"; };",
+                                  0);
+    struct client *c[20];
+    wait_all(st, c, 20);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    for (int i = 0; i < 2; i++) {
+        server_connect(attempt_of(c[i]));
+        server_head(attempt_of(c[i]), 200, "X-Accel-Redirect: /f/a\r\n");
+        stage_turn(st);
+        assert_int_equal(c[i]->reason, REASON_FILE_NOT_FOUND);
+    }
+    assert_int_equal(serving(st), 4);
     for (int i = 2; i < 20; i++)
         server_answer(attempt_of(c[i]), 0);
     stage_end(st);
@@ -404,11 +536,16 @@ int main(void)
         cmocka_unit_test(without_a_room_the_answer_is_at_once),
         cmocka_unit_test(who_leaves_is_passed_over),
         cmocka_unit_test(a_retry_waits_for_the_others),
+        cmocka_unit_test(a_stale_uplink_costs_no_turn),
+        cmocka_unit_test(a_retry_without_hope_keeps_nobody_waiting),
         cmocka_unit_test(a_new_endpoint_takes_who_waits),
         cmocka_unit_test(a_newborn_is_met_by_few_and_each_answer_brings_two),
         cmocka_unit_test(two_newborns_are_met_by_twice_as_many),
         cmocka_unit_test(failures_make_waves_smaller),
         cmocka_unit_test(long_answers_keep_nobody_waiting),
+        cmocka_unit_test(a_new_wave_has_its_own_second),
+        cmocka_unit_test(who_leaves_makes_no_wave_smaller),
+        cmocka_unit_test(a_file_that_is_named_is_an_answer),
         cmocka_unit_test(a_new_wave_does_not_wait_for_the_last),
         cmocka_unit_test(nobody_has_more_of_the_room_than_is_free),
         cmocka_unit_test(a_share_is_of_one_cluster_and_may_be_switched_off),
