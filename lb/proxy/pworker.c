@@ -19,7 +19,7 @@
 #define DRAIN_TICK_MS  50
 #define CUT_AT_ONCE    4096 /* held requests that a drain at its end wakes to be cut, in one step */
 #define EXCHANGES_KEPT 1024
-#define ARENAS_KEPT    256 /* heads that an exchange's own block has no room for */
+#define ARENAS_KEPT    64 /* heads that an exchange's own block has no room for */
 #define SESSIONS_KEPT  1024
 #define UPLINKS_KEPT   512
 #define INTROS_KEPT    256

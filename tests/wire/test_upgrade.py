@@ -1,12 +1,14 @@
 """Upgrades to a build with another ledger layout and back, deaths of everything at once, plugins that stall, the
 topology on disk, and as whom the processes run."""
 
+import glob
 import os
 import pwd
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -284,10 +286,21 @@ def ids(pid):
     }
 
 
+@pytest.fixture
+def readable_plugins():
+    """The built plugins where anybody may read them: the checkout may lie in somebody's home."""
+    with tempfile.TemporaryDirectory(prefix="coxswain-plugins-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        built = os.environ["COXSWAIN_PLUGIN_DIR"]
+        for so in glob.glob(os.path.join(glob.escape(built), "**", "*.so"), recursive=True):
+            shutil.copy(so, folder)
+        yield folder
+
+
 @needs_root
-def test_children_and_members_run_as_the_user_without_capabilities(make_door, tmp_path):
+def test_children_and_members_run_as_the_user_without_capabilities(make_door, readable_plugins):
     nobody = pwd.getpwnam("nobody")
-    d = make_door(user="nobody", **members_config(1, directory="/"))
+    d = make_door(user="nobody", env={"COXSWAIN_PLUGIN_DIR": readable_plugins}, **members_config(1, directory="/"))
     wait_active(d, 1)
     assert "0" in ids(d.process.pid)["uids"]
     roles = d.children("proxy") + d.children("orchestrator")
