@@ -28,6 +28,9 @@ GROWTH = 64 << 20
 # What the keys of a listener allow is more here: 100 connections with max_streams answers each that nobody reads take a block
 # of 4 KiB an exchange, beside max_memory of 256 KiB a connection.
 GROWTHS = {"t17_unread_answers": 96 << 20}
+KEPT = 24 << 20  # spare blocks of the pools of two workers, afterwards
+# In the short form the first wave of such an attack (2,000 requests at once) is a good part of it.
+WAVES = {"t17_unread_answers": 1.5}
 
 
 class GoodClient:
@@ -107,8 +110,8 @@ def quiet_p99(door):
     return c.p99()
 
 
-def bound(quiet):
-    return max(3 * quiet, 0.020) if LONG else max(10 * quiet, 0.5 * SLOW)
+def bound(quiet, name):
+    return max(3 * quiet, 0.020) if LONG else max(10 * quiet, WAVES.get(name, 0.5) * SLOW)
 
 
 @pytest.mark.guard(120)
@@ -130,8 +133,8 @@ def test_attack(door, quiet_p99, name):
     print("%s: %s; quiet p99 %.1f ms, now %.1f ms of %d, grew %.1f MiB" % (
         name, did, quiet_p99 * 1e3, c.p99() * 1e3, len(c.times), (peak - before) / 2 ** 20))
     assert did["actions"] >= min(50, RATE * SECONDS / 20) and did["connects"] >= CONNECTIONS, did  # it did attack
-    assert len(c.times) > 20 * SECONDS and c.p99() <= bound(quiet_p99), "p99 %.1f ms, quiet %.1f ms" % (c.p99() * 1e3, quiet_p99 * 1e3)
+    assert len(c.times) > 20 * SECONDS and c.p99() <= bound(quiet_p99, name), "p99 %.1f ms, quiet %.1f ms" % (c.p99() * 1e3, quiet_p99 * 1e3)
     if not SANITIZED:
         assert peak - before <= GROWTHS.get(name, GROWTH), "memory grew by %.1f MiB" % ((peak - before) / 2 ** 20)
-        poll(lambda: door.rss() - before <= GROWTH / 4, 20, "memory came back")
+        poll(lambda: door.rss() - before <= KEPT, 20, "memory came back")
     poll(lambda: door.status()["quiet"] is True, 15, "everything that was in flight has ended")

@@ -1,7 +1,6 @@
 """Upgrades to a build with another ledger layout and back, deaths of everything at once, plugins that stall, the
 topology on disk, and as whom the processes run."""
 
-import glob
 import os
 import pwd
 import re
@@ -292,8 +291,10 @@ def readable_plugins():
     with tempfile.TemporaryDirectory(prefix="coxswain-plugins-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         built = os.environ["COXSWAIN_PLUGIN_DIR"]
-        for so in glob.glob(os.path.join(glob.escape(built), "**", "*.so"), recursive=True):
-            shutil.copy(so, folder)
+        for where, _, files in os.walk(built):
+            for name in files:
+                if name.endswith(".so"):
+                    shutil.copy(os.path.join(where, name), folder)
         yield folder
 
 
