@@ -28,7 +28,7 @@ GROWTH = 64 << 20
 # What the keys of a listener allow is more here: 100 connections with max_streams answers each that nobody reads take a block
 # of 4 KiB an exchange, beside max_memory of 256 KiB a connection.
 GROWTHS = {"t17_unread_answers": 96 << 20}
-KEPT = 24 << 20  # spare blocks of the pools of two workers, afterwards
+KEPT = 24 << 20  # what may stay afterwards; 17 MiB do after unread answers, taken for spare blocks of two workers' pools
 # In the short form the first wave of such an attack (2,000 requests at once) is a good part of it.
 WAVES = {"t17_unread_answers": 1.5}
 
