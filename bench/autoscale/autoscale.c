@@ -295,6 +295,7 @@ static void parse(struct job *j, int argc, char **argv)
         i += arguments[k].has_value;
         parse_one(j, arguments[k].code, arguments[k].name, argv[i]);
     }
+    c->warmup_s = ceil(c->warmup_s);
     if (c->tick_s <= 0.0)
         c->tick_s = c->is_exact ? 0.1 : 1.0;
     j->spec.seed = c->seed;

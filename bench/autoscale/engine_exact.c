@@ -8,7 +8,7 @@
 #include "run.h"
 
 struct service {
-    double ends_s, began_s, arrived_s;
+    double ends_work, began_s, arrived_s; /* it ends when the clock of work says so */
     uint32_t member;
 };
 
@@ -28,6 +28,9 @@ struct exact {
     uint32_t *ready;        /* owned: indexes of the ready ones, oldest first */
     uint32_t member_count, member_cap, ready_count;
     uint64_t free_slots;
+    double work_s, pace; /* the clock of work, and how fast it runs now: 1 unless members are slower or share
+                          * something that is short */
+    double slowness;     /* of this tick */
     double tick_arrivals[2]; /* of the running tick: how many are to come, and when the last one came */
 };
 
@@ -40,7 +43,7 @@ static void heap_push(struct exact *x, struct service v)
         x->heap = must(realloc(x->heap, x->heap_cap * sizeof(*x->heap)));
     }
     size_t i = x->heap_count++;
-    for (; i && x->heap[(i - 1) / 2].ends_s > v.ends_s; i = (i - 1) / 2)
+    for (; i && x->heap[(i - 1) / 2].ends_work > v.ends_work; i = (i - 1) / 2)
         x->heap[i] = x->heap[(i - 1) / 2];
     x->heap[i] = v;
 }
@@ -53,9 +56,9 @@ static struct service heap_pop(struct exact *x)
         size_t child = 2 * i + 1;
         if (child >= x->heap_count)
             break;
-        if (child + 1 < x->heap_count && x->heap[child + 1].ends_s < x->heap[child].ends_s)
+        if (child + 1 < x->heap_count && x->heap[child + 1].ends_work < x->heap[child].ends_work)
             child++;
-        if (x->heap[child].ends_s >= last.ends_s)
+        if (x->heap[child].ends_work >= last.ends_work)
             break;
         x->heap[i] = x->heap[child];
         i = child;
@@ -64,11 +67,27 @@ static struct service heap_pop(struct exact *x)
     return top;
 }
 
+/* Who is served gets on at the same pace: slower when members are, and when all of them together would do
+ * more than what they share allows. */
+static void set_pace(struct exact *x)
+{
+    const struct run *r = x->r;
+    const double busy = (double)(r->serving + r->leaving), most = r->capped * r->config->law.mean_s;
+    x->pace = busy > most * x->slowness ? most / busy : 1.0 / x->slowness;
+}
+
+static double next_end(const struct exact *x)
+{
+    return x->heap_count ? fmax(x->r->now_s, x->r->now_s + (x->heap[0].ends_work - x->work_s) / x->pace)
+                         : INFINITY;
+}
+
 /* Brings the integrals up to `at_s`; the fleet's too. */
 static void pass(struct exact *x, double at_s)
 {
     struct run *r = x->r;
     const double dt = at_s - r->now_s;
+    x->work_s += dt * x->pace;
     r->totals.held_s += dt * (double)r->held;
     r->totals.serving_s += dt * (double)(r->serving + r->leaving);
     r->now_s = at_s;
@@ -77,9 +96,9 @@ static void pass(struct exact *x, double at_s)
 static double draw_service(struct exact *x)
 {
     struct run *r = x->r;
-    const double mean = r->config->law.mean_s * run_slowness(r);
-    return mean * (r->config->service_cv > 0.0 ? random_lognormal(&r->service, r->config->service_cv)
-                                               : random_exponential(&r->service));
+    const double cv = r->config->service_cv;
+    return r->config->law.mean_s *
+           (cv > 0.0 ? random_lognormal(&r->service, cv) : random_exponential(&r->service));
 }
 
 /* There is a free slot: a few draws find it, else the first from a random place on. */
@@ -105,7 +124,7 @@ static void serve(struct exact *x, double arrived_s)
     x->members[m].busy++;
     x->free_slots--;
     r->serving++;
-    heap_push(x, (struct service){.ends_s = r->now_s + draw_service(x),
+    heap_push(x, (struct service){.ends_work = x->work_s + draw_service(x),
                                   .began_s = r->now_s,
                                   .arrived_s = arrived_s,
                                   .member = m});
@@ -142,14 +161,14 @@ static void serve_line(struct exact *x)
         serve(x, line_pop(x));
 }
 
-static void on_end(struct exact *x)
+static void on_end(struct exact *x, double at_s)
 {
     struct run *r = x->r;
     const struct service v = heap_pop(x);
     struct member *m = &x->members[v.member];
-    const double took = v.ends_s - v.began_s;
+    const double took = at_s - v.began_s;
     uint32_t bucket = 0;
-    pass(x, v.ends_s);
+    pass(x, at_s);
     m->busy--;
     while (bucket + 1 < COX_SERVICE_BUCKETS && took * 1e9 >= cox_service_bucket_floor_ns(bucket + 1))
         bucket++;
@@ -210,11 +229,9 @@ static void drain_members(struct exact *x, uint32_t n)
 static void fail_members(struct exact *x)
 {
     struct run *r = x->r;
-    bool begins;
-    const struct load_event *e = run_event(r, LOAD_FAILURE, &begins);
-    if (!e || !begins)
+    const uint32_t lost = (uint32_t)(r->fleet.ready * run_failure(r) + 0.5);
+    if (!lost)
         return;
-    const uint32_t lost = (uint32_t)(r->fleet.ready * fmin(1.0, e->amount) + 0.5);
     size_t kept = 0;
     for (uint32_t n = lost; n; n--) {
         struct member *m = &x->members[x->ready[--x->ready_count]];
@@ -249,6 +266,7 @@ static void decide(struct exact *x, uint32_t flags)
     struct run *r = x->r;
     r->oldest_held_s = r->held ? x->line[x->line_head] : 0.0;
     drain_members(x, run_tick(r, flags));
+    add_members(x, fleet_advance(&r->fleet, r->now_s)); /* who needs no time to start */
 }
 
 /* Arrival times of a tick are in order: each is the next of n evenly spread ones. */
@@ -258,7 +276,7 @@ static double next_arrival(struct exact *x, double tick_ends_s)
     if (*left < 1.0)
         return INFINITY;
     const double rest = tick_ends_s - *last;
-    return *last + rest * (1.0 - pow(random_unit(&x->r->arrivals), 1.0 / *left));
+    return *last + rest * (1.0 - pow(random_unit(&x->r->moments), 1.0 / *left));
 }
 
 static void on_arrival(struct exact *x, double at_s, bool *told)
@@ -286,7 +304,8 @@ static void one_tick(struct exact *x, double ends_s)
     bool told = r->held > 0;
     double arrival = next_arrival(x, ends_s);
     for (;;) {
-        const double end = x->heap_count ? x->heap[0].ends_s : INFINITY, born = fleet_next_ready(&r->fleet);
+        set_pace(x);
+        const double end = next_end(x), born = fleet_next_ready(&r->fleet);
         const double next = fmin(fmin(arrival, end), fmin(born, ends_s));
         if (next == ends_s)
             break;
@@ -294,7 +313,7 @@ static void one_tick(struct exact *x, double ends_s)
             pass(x, born);
             add_members(x, fleet_advance(&r->fleet, born));
         } else if (next == end) {
-            on_end(x);
+            on_end(x, end);
         } else {
             on_arrival(x, arrival, &told);
             arrival = next_arrival(x, ends_s);
@@ -323,9 +342,9 @@ static double live(struct exact *x, double ends_s)
     double expected = 0.0;
     for (double at = from; at < ends_s; at = r->now_s) {
         const double upto = jump > at && jump < ends_s ? jump : ends_s;
-        const double n = run_expected(r, upto - at);
-        expected += n;
-        x->tick_arrivals[0] = (double)random_poisson(&r->arrivals, n);
+        double part;
+        x->tick_arrivals[0] = (double)run_arrivals(r, upto - at, &part);
+        expected += part;
         x->tick_arrivals[1] = at;
         one_tick(x, upto);
     }
@@ -334,13 +353,15 @@ static double live(struct exact *x, double ends_s)
 
 void engine_exact(struct run *r)
 {
-    struct exact x = {.r = r};
+    struct exact x = {.r = r, .pace = 1.0, .slowness = 1.0};
     const double tick = r->config->tick_s, first = r->now_s;
     const uint64_t ticks = (uint64_t)((run_end_s(r) - first) / tick + 0.5);
     add_members(&x, r->fleet.ready);
     for (uint64_t i = 0; i < ticks; i++) {
         r->now_s = first + (double)i * tick;
         fail_members(&x);
+        run_bottleneck(r, (uint64_t)r->fleet.ready * r->config->law.slots);
+        x.slowness = run_slowness(r);
         decide(&x, 0);
         const double expected = live(&x, first + (double)(i + 1) * tick);
         give_up(&x);

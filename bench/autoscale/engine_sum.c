@@ -13,17 +13,28 @@ struct group {
     uint64_t all, count;     /* and how many are still there */
 };
 
+/* What a length of time means to those in service, of exponential law: how many are still there at its end,
+ * and how long, of it, is spent with those that were there before, or came in it. */
+struct piece {
+    double length_s, mean_s;
+    struct thin left;          /* of those who were there, the share that has left at its end */
+    struct thin left_newly;    /* … and of those who came */
+    double rest_s, rest_var;   /* time in it of one who was there and left, or of one who came and stayed */
+    double whole_s, whole_var; /* of one who came and left */
+};
+
 struct sums {
     struct run *r;
     struct group *groups; /* owned: a ring */
     size_t head, count, cap;
-    double ended_in, ended; /* of ended() */
+    struct piece pieces[3]; /* of the lengths in use: a tick, four steps, a step */
     double age_s;           /* sum of what those in service have had of it */
-    double capped;          /* completions a second that a shared bottleneck allows; infinity: any */
     double fractions[COX_SERVICE_BUCKETS], fractions_mean_s; /* of the exponential law with that mean */
     double carries[COX_SERVICE_BUCKETS];
     uint32_t first, last; /* fractions that matter */
     bool is_observed;     /* the policy is a plugin, which may look at the histogram */
+    bool has_touched;     /* somebody waited in the last step, if not at its end */
+    bool is_told;         /* of this tick's waiting: once */
 };
 
 /* ---- who waits ---- */
@@ -162,109 +173,164 @@ static uint64_t slots(const struct run *r)
     return (uint64_t)r->fleet.ready * r->config->law.slots;
 }
 
-/* Share of services that end within so many service times. Steps are alike, so the last one is kept. */
-static double ended(struct sums *s, double a)
+static struct piece piece_of(double length_s, double mean_s)
 {
-    if (a != s->ended_in) {
-        s->ended_in = a;
-        s->ended = 1.0 - exp(-a);
-    }
-    return s->ended;
+    const double a = length_s / mean_s, e = exp(-a), gone = 1.0 - e, newcomers = a - gone;
+    /* in units of the mean service: residual times cut off at a; then the law (a − x)·exp(−x) */
+    const double rest = 1.0 - a * e / gone, rest2 = 2.0 - (a * a + 2.0 * a) * e / gone;
+    const double tail2 = 2.0 - e * (a * a + 2.0 * a + 2.0);
+    const double tail3 = 6.0 - e * (a * a * a + 3.0 * a * a + 6.0 * a + 6.0);
+    const double whole = (a * (1.0 - e * (1.0 + a)) - tail2) / newcomers;
+    const double whole2 = (a * tail2 - tail3) / newcomers;
+    return (struct piece){.length_s = length_s,
+                          .mean_s = mean_s,
+                          .left.p = gone,
+                          .left_newly.p = 1.0 - gone / a,
+                          .rest_s = rest * mean_s,
+                          .rest_var = fmax(0.0, rest2 - rest * rest) * mean_s * mean_s,
+                          .whole_s = whole * mean_s,
+                          .whole_var = fmax(0.0, whole2 - whole * whole) * mean_s * mean_s};
 }
 
-/* How many of `all` and n newcomers leave in a step of a service times `a`, with c slots. While all slots are
- * taken, services end like clockwork gone random; while some are free, each ends by itself, which varies
- * less. */
-static uint64_t deaths_in(struct sums *s, double a, uint64_t all, uint64_t n, uint64_t c)
+/* Kept until one of another length or mean is asked for in its place. */
+enum { PIECE_TICK, PIECE_FOUR, PIECE_STEP, PIECES };
+
+static struct piece *piece(struct sums *s, size_t place, double length_s, double mean_s)
+{
+    struct piece *p = &s->pieces[place];
+    if (p->length_s != length_s || p->mean_s != mean_s) {
+        thin_free(&p->left);
+        thin_free(&p->left_newly);
+        *p = piece_of(length_s, mean_s);
+    }
+    return p;
+}
+
+/* So many of those in service leave after what they had before: takes it out of the sum of the ages, and says
+ * how much it was. Ages are exponential, and who leaves is any of them. */
+static double take_ages(struct sums *s, uint64_t leave, uint64_t all)
+{
+    if (!leave)
+        return 0.0;
+    const double share = (double)leave / (double)all, each = s->age_s / (double)all;
+    const double spread = each * sqrt((double)leave * (1.0 - share)) * random_bell(&s->r->service);
+    const double taken = fmin(fmax(0.0, each * (double)leave + spread), s->age_s);
+    s->age_s -= taken;
+    return taken;
+}
+
+/* How many of `all` and n newcomers leave in a step, with c slots. While all slots are taken, services end
+ * like clockwork gone random; while some are free, each ends by itself, which varies less. */
+static uint64_t deaths_in(struct sums *s, struct piece *p, uint64_t all, uint64_t n, uint64_t c)
 {
     struct random *r = &s->r->service;
     const double busy = all < c ? (double)all : (double)c;
-    const double mean_s = s->r->config->law.mean_s * run_slowness(s->r);
     uint64_t deaths;
-    if (busy / mean_s >= s->capped) {
-        deaths = random_poisson(r, s->capped * a * mean_s);
+    if (busy / p->mean_s >= s->r->capped) {
+        deaths = random_poisson(r, s->r->capped * p->length_s);
     } else if (all >= c) {
-        deaths = random_poisson(r, (double)c * a);
+        deaths = random_poisson(r, (double)c * p->length_s / p->mean_s);
     } else {
-        deaths = random_binomial(r, all, ended(s, a));
+        deaths = random_thin(r, &p->left, all);
         const uint64_t room = c - all + deaths; /* newcomers beyond it wait */
-        deaths += random_poisson(r, (double)(n < room ? n : room) * (1.0 - ended(s, a) / a));
+        deaths += random_thin(r, &p->left_newly, n < room ? n : room);
     }
     const uint64_t most = all < c ? all + n : c + n;
     return deaths > most ? most : deaths;
 }
 
-/* One step with n arrivals in it. */
-static void step(struct sums *s, double dt, uint64_t n, double mean_s)
+/* Whether so many comings and goings between two counts have filled the slots and one more: the chance that a
+ * random walk with these ends has. */
+static bool touches(struct sums *s, uint64_t from, uint64_t to, uint64_t moves, uint64_t c)
 {
-    struct run *r = s->r;
-    const uint64_t c = slots(r), before = r->serving, all = r->held + r->serving;
-    const double rate = 1.0 / mean_s;
-    const uint64_t deaths = deaths_in(s, dt * rate, all, n, c);
-    const uint64_t gone = random_binomial(&r->service, r->leaving, ended(s, dt * rate));
-    const uint64_t left = all + n - deaths;
-    group_push(s, (struct group){.from_s = r->now_s, .length_s = dt, .all = n, .count = n});
-    r->serving = left < c ? left : c;
-    const uint64_t held = left - r->serving, sent = r->held + n - held;
-    send(s, sent, r->now_s, dt);
-    r->totals.held_s += dt * 0.5 * (double)(r->held + held);
-    r->totals.serving_s += dt * 0.5 * (double)(before + r->serving + 2 * r->leaving - gone);
-    const double in_service = (double)(before + r->leaving);
-    const double age = in_service > 0.0 ? s->age_s / in_service + dt / 2.0 : dt / 2.0;
-    const double had = fmin(age * (double)(deaths + gone), s->age_s + in_service * dt);
-    s->age_s = fmax(0.0, s->age_s + dt * 0.5 * (in_service + (double)(r->serving + r->leaving - gone)) - had);
-    r->held = held;
-    r->leaving -= gone;
-    r->totals.arrivals += n;
-    completed(s, deaths + gone, had, mean_s);
-    r->now_s += dt;
-    fleet_advance(&r->fleet, r->now_s);
+    const double first = (double)c + 1.0 - (double)from, last = (double)c + 1.0 - (double)to;
+    const double x = 2.0 * first * last;
+    if (s->is_told || moves == 0 || x > 12.0 * (double)moves)
+        return false;
+    return random_unit(&s->r->service) < exp(-x / (double)moves);
 }
 
-/* A tick in one step: nobody waits. */
-static void leap(struct sums *s, double dt, uint64_t n, double mean_s)
+/* One step with n arrivals in it. */
+static void step(struct sums *s, struct piece *p, uint64_t n)
+{
+    struct run *r = s->r;
+    const uint64_t c = slots(r), before = r->serving + r->leaving, all = r->held + r->serving;
+    const double dt = p->length_s;
+    const uint64_t deaths = deaths_in(s, p, all, n, c);
+    const uint64_t gone = random_thin(&r->service, &p->left, r->leaving);
+    const uint64_t left = all + n - deaths;
+    const uint64_t held = left > c ? left - c : 0, sent = r->held + n - held;
+    if (r->held || held) {
+        group_push(s, (struct group){.from_s = r->now_s, .length_s = dt, .all = n, .count = n});
+        send(s, sent, r->now_s, dt);
+    } else if (n) {
+        run_sent(r, r->now_s, 0.0, (double)n, 0.0);
+    }
+    s->has_touched = held > 0 || touches(s, r->held ? c : r->serving, left, n + deaths, c);
+    r->serving = left - held;
+    r->leaving -= gone;
+    const uint64_t after = r->serving + r->leaving, done = deaths + gone;
+    const double integral = dt * 0.5 * (double)(before + after);
+    r->totals.held_s += dt * 0.5 * (double)(r->held + held);
+    r->totals.serving_s += integral;
+    /* what those had that left: their ages, and their part of the integral */
+    s->age_s += integral;
+    const double had = take_ages(s, done, done + after);
+    r->held = held;
+    r->totals.arrivals += n;
+    completed(s, done, had, p->mean_s);
+    r->now_s += dt;
+    if (fleet_next_ready(&r->fleet) <= r->now_s)
+        fleet_advance(&r->fleet, r->now_s);
+}
+
+static double sum_of(struct random *r, uint64_t n, double each, double variance)
+{
+    return n ? fmax(0.0, (double)n * each + sqrt((double)n * variance) * random_bell(r)) : 0.0;
+}
+
+/* A tick, or a piece of it, in one step: nobody waits. */
+static void leap(struct sums *s, struct piece *p, uint64_t n)
 {
     struct run *r = s->r;
     const uint64_t before = r->serving + r->leaving;
-    const double stay = exp(-dt / mean_s), newly = mean_s / dt * (1.0 - stay);
-    const uint64_t old = random_binomial(&r->service, r->serving, stay);
-    const uint64_t leaving = random_binomial(&r->service, r->leaving, stay);
-    const uint64_t young = random_binomial(&r->service, n, newly);
-    const uint64_t done = before + n - old - leaving - young;
-    const double spread = done ? random_normal(&r->service) / sqrt((double)done) : 0.0;
-    const double sum = (double)done * mean_s * fmax(0.2, 1.0 + spread);
+    const uint64_t old = r->serving - random_thin(&r->service, &p->left, r->serving);
+    const uint64_t leaving = r->leaving - random_thin(&r->service, &p->left, r->leaving);
+    const uint64_t young = n - random_thin(&r->service, &p->left_newly, n);
+    const uint64_t stayed = old + leaving, left = before - stayed;
+    const double ages = take_ages(s, left, before);
+    const double ended = sum_of(&r->service, left, p->rest_s, p->rest_var) +
+                         sum_of(&r->service, n - young, p->whole_s, p->whole_var);
+    const double grown = (double)stayed * p->length_s + sum_of(&r->service, young, p->rest_s, p->rest_var);
     r->serving = old + young;
     r->leaving = leaving;
-    /* Σ service of those that ended = ∫ in service dt − growth of the ages; those are a mean service each */
-    const double integral = sum + mean_s * ((double)(r->serving + leaving) - (double)before);
-    r->totals.serving_s += fmax(integral, 0.0);
-    s->age_s = mean_s * (double)(r->serving + leaving);
+    r->totals.serving_s += ended + grown;
+    s->age_s += grown;
     r->totals.arrivals += n;
-    completed(s, done, sum, mean_s);
-    run_sent(r, r->now_s, 0.0, (double)n, 0.0);
-    r->now_s += dt;
-    fleet_advance(&r->fleet, r->now_s);
+    completed(s, left + n - young, ages + ended, p->mean_s);
+    if (n)
+        run_sent(r, r->now_s, 0.0, (double)n, 0.0);
+    r->now_s += p->length_s;
+    if (fleet_next_ready(&r->fleet) <= r->now_s)
+        fleet_advance(&r->fleet, r->now_s);
 }
 
-/* Four standard deviations of room: somebody waits for a moment once in 30,000, and for as long as an
- * objective never. */
-static bool is_roomy(const struct sums *s, double expected_now)
+/* True: at each of so many moments of a time, four standard deviations of room are left, so that somebody
+ * waits for a moment once in 30,000, and for as long as an objective never. In service after a time t are a
+ * binomial number of those there, and a Poisson number of those who come. */
+static bool is_roomy(const struct sums *s, double usual, size_t moments)
 {
+    static const double stay[] = {0.7788, 0.6065, 0.3679, 0.1353, 0.0}; /* after 1/4, 1/2, 1, 2 services */
     const struct run *r = s->r;
-    const double load = fmax((double)r->serving, expected_now);
-    return r->held == 0 && isinf(s->capped) && load + 4.0 * sqrt(load) + 2.0 <= (double)slots(r);
-}
-
-static void split(struct sums *s, double dt, uint64_t n, double mean_s)
-{
-    const struct service_law *law = &s->r->config->law;
-    const double most = fmin(law->mean_s, law->objective_s) / 4.0;
-    const uint64_t steps = (uint64_t)ceil(dt / most - 1e-9);
-    for (uint64_t left = steps; left; left--) {
-        const uint64_t k = left == 1 ? n : random_binomial(&s->r->service, n, 1.0 / (double)left);
-        n -= k;
-        step(s, dt / (double)steps, k, mean_s);
+    const double there = (double)r->serving, room = (double)slots(r) - 2.0;
+    if (r->held || !isinf(r->capped))
+        return false;
+    for (size_t i = 0; i < moments; i++) {
+        const double mean = there * stay[i] + usual * (1.0 - stay[i]), left = room - mean;
+        if (left < 0.0 || left * left < 16.0 * (mean - there * stay[i] * stay[i]))
+            return false;
     }
+    return true;
 }
 
 /* ---- members ---- */
@@ -290,11 +356,9 @@ static void drain(struct sums *s, uint32_t count)
 static void fail(struct sums *s)
 {
     struct run *r = s->r;
-    bool begins;
-    const struct load_event *e = run_event(r, LOAD_FAILURE, &begins);
-    if (!e || !begins || !r->fleet.ready)
+    const uint32_t lost = (uint32_t)(r->fleet.ready * run_failure(r) + 0.5);
+    if (!lost)
         return;
-    const uint32_t lost = (uint32_t)(r->fleet.ready * fmin(1.0, e->amount) + 0.5);
     const uint64_t cut = (uint64_t)((double)r->serving * lost / r->fleet.ready);
     r->serving -= cut;
     r->totals.failed += cut;
@@ -303,38 +367,86 @@ static void fail(struct sums *s)
     fleet_fail(&r->fleet, lost);
 }
 
-static void bottleneck(struct sums *s)
+/* ---- time ---- */
+
+static void decide(struct sums *s, uint32_t flags)
 {
-    bool begins;
-    const struct load_event *e = run_event(s->r, LOAD_BOTTLENECK, &begins);
-    if (!e)
-        s->capped = INFINITY;
-    else if (begins)
-        s->capped = (double)slots(s->r) / s->r->config->law.mean_s / e->amount;
+    struct run *r = s->r;
+    r->oldest_held_s = s->count ? group_at(s, 0)->from_s : r->now_s;
+    drain(s, run_tick(r, flags));
+    fleet_advance(&r->fleet, r->now_s); /* who needs no time to start */
+}
+
+/* The edge: somebody waits, and nobody did when the tick began. */
+static void tell(struct sums *s)
+{
+    struct run *r = s->r;
+    if (s->is_told || !s->has_touched || r->now_s - r->before_s < 0.01)
+        return;
+    const uint64_t held = r->held;
+    s->is_told = true;
+    r->held = held ? held : 1; /* when it was said, somebody waited */
+    fleet_advance(&r->fleet, r->now_s);
+    decide(s, r->fleet.ready ? COX_SAMPLE_SATURATED : COX_SAMPLE_WAKE);
+    r->held = held;
+}
+
+/* A quarter of the smaller of service time and objective at a time, or four of those where there is room. */
+static void split(struct sums *s, double length_s, uint64_t n, double usual, double mean_s)
+{
+    const struct service_law *law = &s->r->config->law;
+    struct random *r = &s->r->service;
+    const uint64_t fours = (uint64_t)ceil(length_s / fmin(law->mean_s, law->objective_s) - 1e-9);
+    const double dt = length_s / (double)fours / 4.0;
+    struct piece *const four = piece(s, PIECE_FOUR, 4.0 * dt, mean_s), *const one =
+                                                                           piece(s, PIECE_STEP, dt, mean_s);
+    for (uint64_t left = fours; left; left--) {
+        const uint64_t all = left == 1 ? n : random_binomial(r, n, 1.0 / (double)left);
+        n -= all;
+        if (is_roomy(s, usual, 3)) {
+            leap(s, four, all);
+            continue;
+        }
+        const uint64_t half = random_half(r, all), first = random_half(r, half),
+                       third = random_half(r, all - half);
+        const uint64_t counts[] = {first, half - first, third, all - half - third};
+        for (size_t i = 0; i < 4; i++) {
+            step(s, one, counts[i]);
+            if (left > 1 || i < 3)
+                tell(s);
+        }
+    }
 }
 
 void engine_sums(struct run *r)
 {
-    struct sums s = {.r = r, .capped = INFINITY, .is_observed = r->policy->baseline == NULL};
+    struct sums s = {.r = r, .is_observed = r->policy->baseline == NULL};
     const double tick = r->config->tick_s, first = r->now_s;
     const uint64_t ticks = (uint64_t)((run_end_s(r) - first) / tick + 0.5);
     for (uint64_t i = 0; i < ticks; i++) {
         r->now_s = first + (double)i * tick; /* steps add up with an error */
         fleet_advance(&r->fleet, r->now_s);
         fail(&s);
-        bottleneck(&s);
-        r->oldest_held_s = s.count ? group_at(&s, 0)->from_s : 0.0;
-        drain(&s, run_tick(r, 0));
-        const double expected = run_expected(r, tick), mean_s = r->config->law.mean_s * run_slowness(r);
-        const uint64_t n = random_poisson(&r->arrivals, expected);
-        if (is_roomy(&s, expected / tick * mean_s))
-            leap(&s, tick, n, mean_s);
+        run_bottleneck(r, slots(r));
+        decide(&s, 0);
+        s.is_told = r->held > 0;
+        const double mean_s = r->config->law.mean_s * run_slowness(r);
+        double expected;
+        const uint64_t n = run_arrivals(r, tick, &expected);
+        const double usual = expected / tick * mean_s;
+        if (is_roomy(&s, usual, tick > 2.0 * mean_s ? 5 : tick > 1.01 * mean_s ? 4 : 3))
+            leap(&s, piece(&s, PIECE_TICK, tick, mean_s), n);
         else
-            split(&s, tick, n, mean_s);
+            split(&s, tick, n, usual, mean_s);
         r->now_s = first + (double)(i + 1) * tick;
+        fleet_advance(&r->fleet, r->now_s);
         give_up(&s);
         fill_buckets(&s);
         run_note(r, expected);
+    }
+    for (size_t i = 0; i < PIECES; i++) {
+        thin_free(&s.pieces[i].left);
+        thin_free(&s.pieces[i].left_newly);
     }
     free(s.groups);
 }

@@ -27,11 +27,6 @@ void fleet_fini(struct fleet *f)
     f->starting = NULL;
 }
 
-double fleet_next_ready(const struct fleet *f)
-{
-    return f->starting_count ? f->starting[f->starting_head].ready_s : INFINITY;
-}
-
 static void pass(struct fleet *f, double until_s)
 {
     if (until_s > f->now_s && isfinite(f->now_s)) {

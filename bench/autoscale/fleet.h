@@ -40,7 +40,10 @@ void fleet_fini(struct fleet *f);
 /* Integrals and starts up to now. Returns how many became ready. */
 uint32_t fleet_advance(struct fleet *f, double now_s);
 /* When the next one is ready; infinity: none starts. */
-double fleet_next_ready(const struct fleet *f);
+static inline double fleet_next_ready(const struct fleet *f)
+{
+    return f->starting_count ? f->starting[f->starting_head].ready_s : (double)INFINITY;
+}
 /* What a scaler wants, from now on. Returns how many ready members are to be drained: they are no longer
  * among the ready. */
 uint32_t fleet_want(struct fleet *f, double wanted);

@@ -7,6 +7,9 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+#include "base/panic.h"
 
 struct random {
     uint64_t s[4];
@@ -73,6 +76,15 @@ static inline double random_normal(struct random *r)
     return u * q;
 }
 
+/* Like a normal, within three and a half deviations: for the noise of sums whose law matters little. */
+static inline double random_bell(struct random *r)
+{
+    const uint64_t bits = random_bits(r);
+    const double sum = (double)(bits & 0xffff) + (double)(bits >> 16 & 0xffff) +
+                       (double)(bits >> 32 & 0xffff) + (double)(bits >> 48);
+    return (sum - 2.0 * 65535.0) * (1.7320508075688772 / 65535.6);
+}
+
 /* Above a mean of 30: a normal with its skewness set right, off by less than 1 in 1,000 in the tails. */
 static inline uint64_t random_poisson(struct random *r, double mean)
 {
@@ -100,13 +112,67 @@ static inline uint64_t random_binomial(struct random *r, uint64_t n, double p)
         const double z = random_normal(r), x = mean + sqrt(variance) * z + (z * z - 1.0) * (q - p) / 6.0;
         return x <= 0.0 ? 0 : x + 0.5 >= (double)n ? n : (uint64_t)(x + 0.5);
     }
-    double term = exp((double)n * log(q)), u = random_unit(r);
-    uint64_t k = 0;
-    while (u > term && k < n) {
+    const double odds = p / q;
+    double term = exp((double)n * log(q)), u = random_unit(r), left = (double)n, k = 0.0;
+    while (u > term && left > 0.0) {
         u -= term;
-        k++;
-        term *= (double)(n - k + 1) / (double)k * p / q;
+        k += 1.0;
+        term *= left * odds / k;
+        left -= 1.0;
     }
+    return (uint64_t)k;
+}
+
+/* Of n, each with a chance of one half. */
+static inline uint64_t random_half(struct random *r, uint64_t n)
+{
+    uint64_t k = 0;
+    if (n > 1024)
+        return random_binomial(r, n, 0.5);
+    for (; n >= 64; n -= 64)
+        k += (uint64_t)__builtin_popcountll(random_bits(r));
+    return n ? k + (uint64_t)__builtin_popcountll(random_bits(r) >> (64 - n)) : k;
+}
+
+/* random_binomial for one p and many n, by tables; zero before its use. */
+#define THIN_MAX 128u
+struct thin {
+    double p;
+    double *below[THIN_MAX]; /* owned: row n: chances of at most 0 .. n */
+};
+
+static inline void thin_free(struct thin *t)
+{
+    for (uint32_t n = 0; n < THIN_MAX; n++)
+        free(t->below[n]);
+    *t = (struct thin){0};
+}
+
+static inline double *thin_row(double p, uint32_t n)
+{
+    double *row = must(malloc((n + 1) * sizeof(*row))), sum = 0.0;
+    for (uint32_t k = 0; k < n; k++) {
+        sum +=
+            exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) + k * log(p) + (n - k) * log1p(-p));
+        row[k] = sum < 1.0 ? sum : 1.0;
+    }
+    row[n] = 1.0;
+    return row;
+}
+
+static inline uint64_t random_thin(struct random *r, struct thin *t, uint64_t n)
+{
+    if (n >= THIN_MAX || t->p <= 0.0 || t->p >= 1.0)
+        return random_binomial(r, n, t->p);
+    if (n == 0)
+        return 0;
+    const double *row = t->below[n] ? t->below[n] : (t->below[n] = thin_row(t->p, (uint32_t)n)),
+                 u = random_unit(r);
+    uint64_t k = (uint64_t)((double)n * t->p);
+    while (u >= row[k] && k < n)
+        k++;
+    while (k > 0 && u < row[k - 1])
+        k--;
     return k;
 }
 

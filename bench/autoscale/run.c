@@ -12,22 +12,28 @@
 
 /* ---- load ---- */
 
-double run_expected(struct run *r, double length_s)
+uint64_t run_arrivals(struct run *r, double length_s, double *out_expected)
 {
     const struct load *l = r->config->load;
-    double expected = load_expected(l, r->now_s, length_s);
-    if (l->noise_cv > 0.0) {
-        const int64_t second = (int64_t)floor(r->now_s + 1e-9);
-        if (second != r->gamma_second) {
-            r->gamma_second = second;
-            r->gamma = random_gamma(&r->noise, l->noise_cv);
-        }
-        expected *= r->gamma;
+    const int64_t second = (int64_t)floor(r->now_s + 1e-9);
+    if (second != r->second) {
+        r->second = second;
+        r->gamma = l->noise_cv > 0.0 ? random_gamma(&r->noise, l->noise_cv) : 1.0;
+        r->second_expected = r->gamma * load_expected(l, r->now_s, (double)(second + 1) - r->now_s);
+        r->second_left = random_poisson(&r->arrivals, r->second_expected);
     }
-    return expected;
+    const double expected = r->gamma * load_expected(l, r->now_s, length_s);
+    const bool is_last = r->now_s + length_s > (double)(second + 1) - 1e-6;
+    const uint64_t n = is_last ? r->second_left
+                               : random_binomial(&r->splits, r->second_left,
+                                                 expected / fmax(r->second_expected, expected + 1e-12));
+    r->second_left -= n;
+    r->second_expected -= expected;
+    *out_expected = expected;
+    return n;
 }
 
-const struct load_event *run_event(const struct run *r, enum load_event_kind kind, bool *out_begins)
+static const struct load_event *event_now(const struct run *r, enum load_event_kind kind, bool *out_begins)
 {
     const struct load *l = r->config->load;
     for (size_t i = 0; i < l->event_count; i++) {
@@ -45,8 +51,25 @@ const struct load_event *run_event(const struct run *r, enum load_event_kind kin
 double run_slowness(const struct run *r)
 {
     bool begins;
-    const struct load_event *e = run_event(r, LOAD_SLOWER, &begins);
+    const struct load_event *e = event_now(r, LOAD_SLOWER, &begins);
     return e ? e->amount : 1.0;
+}
+
+void run_bottleneck(struct run *r, uint64_t slots)
+{
+    bool begins;
+    const struct load_event *e = event_now(r, LOAD_BOTTLENECK, &begins);
+    if (!e)
+        r->capped = INFINITY;
+    else if (begins)
+        r->capped = (double)slots / r->config->law.mean_s / e->amount;
+}
+
+double run_failure(const struct run *r)
+{
+    bool begins;
+    const struct load_event *e = event_now(r, LOAD_FAILURE, &begins);
+    return e && begins ? fmin(1.0, e->amount) : 0.0;
 }
 
 /* ---- score ---- */
@@ -374,10 +397,13 @@ void run(const struct run_config *config, struct policy *policy, struct run_resu
     r->now_s = r->before_s = -config->warmup_s;
     r->is_first = true;
     r->wanted = NAN;
-    r->gamma_second = INT64_MIN;
+    r->second = INT64_MIN;
+    r->capped = INFINITY;
     r->noise = random_make(config->seed, 1);
     r->arrivals = random_make(config->seed, 2);
     r->service = random_make(config->seed, 4);
+    r->splits = random_make(config->seed, 5);
+    r->moments = random_make(config->seed, 6);
     r->result.not_capacity_s = r->result.last_over_s = NAN;
     staffing_init(&r->staffing, &config->law, config->share);
     uint32_t initial = config->initial ? config->initial : staffing_least(&r->staffing, load_rate(l, 0.0));

@@ -75,8 +75,11 @@ struct run {
     double wanted; /* last answer */
     bool is_first;
     double gamma; /* noise of this second */
-    int64_t gamma_second;
-    struct random noise, arrivals, service;
+    int64_t second;
+    double second_expected; /* of its arrivals, how many are to be expected after now … */
+    uint64_t second_left;   /* … and how many there will be */
+    double capped;          /* completions a second that a shared bottleneck allows; infinity: any */
+    struct random noise, arrivals, splits, moments, service;
     /* score */
     struct run_result result;
     double waits[WAIT_BUCKETS];
@@ -99,8 +102,10 @@ void run(const struct run_config *config, struct policy *policy, struct run_resu
 void engine_sums(struct run *r);
 void engine_exact(struct run *r);
 
-/* Expected arrivals of the coming tick, noise included; to be asked for once a tick. */
-double run_expected(struct run *r, double length_s);
+/* Arrivals of the next length_s, which must not go beyond the second, and how many were to be expected, noise
+ * included. They are drawn by the second and then shared out, so that under one seed both engines have the
+ * same number in each second, whatever their ticks are. */
+uint64_t run_arrivals(struct run *r, double length_s, double *out_expected);
 /* A sample at run->now_s and its decision. Returns how many ready members are to be drained. */
 uint32_t run_tick(struct run *r, uint32_t flags);
 /* Once a tick, after the engine has brought everything to now: spans and timeline. */
@@ -111,10 +116,13 @@ void run_sent(struct run *r, double arrived_s, double wait_s, double count, doub
 void run_lost(struct run *r, double arrived_s, double count);
 /* One answer, exact engine. */
 void run_answered(struct run *r, double arrived_s);
-/* How much longer a service takes now, and what the shared bottleneck allows: completions a second, infinity:
- * none; is_begin: its first tick. */
+/* How much longer a service takes now. */
 double run_slowness(const struct run *r);
-const struct load_event *run_event(const struct run *r, enum load_event_kind kind, bool *out_begins);
+/* Once a tick, before its sample: sets `capped`, of what so many slots could do when the bottleneck begins.
+ */
+void run_bottleneck(struct run *r, uint64_t slots);
+/* Share of the ready members that is lost at this tick. */
+double run_failure(const struct run *r);
 
 static inline double run_end_s(const struct run *r)
 {

@@ -126,10 +126,11 @@ static void test_engines_agree(void **state)
 {
     (void)state;
     static const char *const loads[] = {"constant:280:1500", "spike:200:4:300:60:900",
-                                        "constant:500:400,failure=0.5@200"};
+                                        "constant:500:400,failure=0.5@200",
+                                        "constant:300:300,bottleneck=1.5@100-250"};
     static const char *const rules[][2] = {
-        {"static", "members=3"}, {"kpa", "target=0.8"}, {"static", "members=8"}};
-    for (size_t i = 0; i < 3; i++) {
+        {"static", "members=3"}, {"kpa", "target=0.8"}, {"static", "members=8"}, {"static", "members=4"}};
+    for (size_t i = 0; i < 4; i++) {
         struct scene s;
         scene_init(&s, loads[i], 0, false);
         s.config.tick_s = 0.1;
@@ -138,9 +139,99 @@ static void test_engines_agree(void **state)
         const struct run_result exact = play(&s, rules[i][0], rules[i][1], 8);
         near(sums.cost_s, exact.cost_s, 0.02);
         near(sums.over, exact.over, 0.10);
-        near(sums.requests, exact.requests, 0.01);
+        near(sums.requests, exact.requests, 1e-9); /* the same arrivals in each second */
         near(sums.failed + 1, exact.failed + 1, 0.15);
         scene_fini(&s);
+    }
+}
+
+/* What a policy sees. */
+struct probe {
+    double ticks, serving, serving_square, next_to, last, service, service_square;
+    uint64_t edges;
+};
+
+static void probe_decide(struct policy *p, const struct cox_sample *s, struct cox_decision *out)
+{
+    struct probe *see = p->state;
+    out->wanted = s->current;
+    see->edges += (s->flags & COX_SAMPLE_SATURATED) != 0;
+    if (s->window_ns + 1000 < s->interval_ns || s->completed == 0)
+        return;
+    const double x = s->serving_mean, y = s->service_mean_ns / 1e9;
+    see->ticks += 1;
+    see->serving += x;
+    see->serving_square += x * x;
+    see->next_to += x * see->last;
+    see->last = x;
+    see->service += y;
+    see->service_square += y * y;
+}
+
+static struct probe probe(struct scene *s, bool is_exact, double tick_s, uint32_t members)
+{
+    static const struct baseline eye = {"eye", "", sizeof(struct probe), {{0}}, probe_decide, NULL, NULL};
+    struct probe see = {0};
+    struct policy p = {.name = "eye", .baseline = &eye, .state = calloc(1, sizeof(see) + 1)};
+    struct run_result result;
+    s->config.is_exact = is_exact;
+    s->config.tick_s = tick_s;
+    s->config.initial = members;
+    run(&s->config, &p, &result);
+    memcpy(&see, p.state, sizeof(see));
+    free(p.state);
+    return see;
+}
+
+static double variance(double square, double sum, double n)
+{
+    return square / n - sum / n * (sum / n);
+}
+
+/* Means, their spread from tick to tick and how they hang together, whether there is room (8 members: a tick,
+ * or four steps, in one) or some wait at times (5). */
+static void test_engines_show_the_same(void **state)
+{
+    (void)state;
+    static const double ticks[] = {0.1, 0.5, 1.0};
+    struct scene s;
+    scene_init(&s, "constant:300:6000", 0, false);
+    for (size_t i = 0; i < 6; i++) {
+        const uint32_t members = i % 2 ? 5 : 8;
+        const struct probe sums = probe(&s, false, ticks[i / 2], members);
+        const struct probe exact = probe(&s, true, ticks[i / 2], members);
+        const double n = sums.ticks, m = exact.ticks, is = sums.serving / n, shall = exact.serving / m;
+        const double usual = variance(exact.serving_square, exact.serving, m);
+        near(is, shall, 0.01);
+        near(variance(sums.serving_square, sums.serving, n), usual, 0.08);
+        near(usual + sums.next_to / n - is * is, usual + exact.next_to / m - shall * shall, 0.08);
+        near(sums.service / n, exact.service / m, 0.01);
+        near(variance(sums.service_square, sums.service, n), variance(exact.service_square, exact.service, m),
+             0.15);
+        near(100.0 + (double)sums.edges, 100.0 + (double)exact.edges, 0.15);
+    }
+    scene_fini(&s);
+}
+
+/* Draws by tables and by halves are binomial. */
+static void test_draws(void **state)
+{
+    (void)state;
+    struct random r = random_make(3, 3);
+    static const double shares[] = {0.02, 0.2212, 0.6321};
+    for (size_t i = 0; i < 9; i++) {
+        struct thin t = {.p = shares[i / 3]};
+        const uint64_t n = (const uint64_t[]){5, 90, 300}[i % 3], rounds = 40000;
+        double sum = 0, square = 0, half = 0, half_square = 0;
+        for (uint64_t k = 0; k < rounds; k++) {
+            const double x = (double)random_thin(&r, &t, n), y = (double)random_half(&r, n);
+            sum += x, square += x * x, half += y, half_square += y * y;
+        }
+        near(sum / (double)rounds, (double)n * t.p, 0.02);
+        near(variance(square, sum, (double)rounds), (double)n * t.p * (1 - t.p), 0.05);
+        near(half / (double)rounds, (double)n / 2, 0.01);
+        near(variance(half_square, half, (double)rounds), (double)n / 4, 0.05);
+        thin_free(&t);
     }
 }
 
@@ -325,6 +416,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_erlang),
                                        cmocka_unit_test(test_engines_against_theory),
                                        cmocka_unit_test(test_engines_agree),
+                                       cmocka_unit_test(test_engines_show_the_same),
+                                       cmocka_unit_test(test_draws),
                                        cmocka_unit_test(test_fleet_costs),
                                        cmocka_unit_test(test_loads),
                                        cmocka_unit_test(test_optimum_is_one),
