@@ -54,10 +54,11 @@ static uint64_t on_arrivals(void *ctx, uint32_t slot)
     return ledger_cluster_arrivals(&((struct bench *)ctx)->ledger, slot);
 }
 
-static bool on_sum(void *ctx, uint32_t slot, uint64_t now, struct ledger_cluster_sum *out)
+static bool on_sum(void *ctx, uint32_t slot, uint64_t now, enum ledger_part part,
+                   struct ledger_cluster_sum *out)
 {
-    memset(out, 0, sizeof *out);
-    ledger_sum_cluster(&((struct bench *)ctx)->ledger, slot, true, now, out);
+    memset(out, 0, ledger_part_bytes(part));
+    ledger_sum_cluster_part(&((struct bench *)ctx)->ledger, slot, true, now, part, out);
     return true;
 }
 
@@ -66,10 +67,10 @@ static void on_latency(void *ctx, uint32_t slot, uint64_t buckets[LEDGER_HIST_BU
     ledger_sum_hist(&((struct bench *)ctx)->ledger, slot, buckets);
 }
 
-static void on_sources(void *ctx, uint32_t *out_expected, uint32_t *out_fresh)
+static void on_sources(void *ctx, struct scale_sources *out)
 {
     (void)ctx;
-    *out_expected = *out_fresh = 1;
+    *out = (struct scale_sources){.expected = 1, .fresh = 1};
 }
 
 static uint64_t on_served(void *ctx, const struct member *m)

@@ -50,7 +50,8 @@ struct cox_partition_count {
     const char *partition;
 };
 
-/* How many exchanges a parent set's exchange causes here. */
+/* How many exchanges a parent set's exchange causes here. Kept for groups: there are none yet, so a sample's
+ * array of them is empty. */
 struct cox_call_ratio {
     uint32_t size;
     uint32_t reserved;
@@ -82,8 +83,10 @@ struct cox_totals {
     uint64_t arrivals, completed, failed, rejected, abandoned;
     /* Of successful attempts, PICK to the server's last byte. The squares are in µs², modulo 2^64. */
     uint64_t service_count, service_sum_ns, service_square_us2;
-    uint64_t waited_count;            /* arrivals that were held before they were sent */
-    struct cox_array service_buckets; /* uint64_t, cumulative in time (not over buckets); may be empty */
+    uint64_t waited_count; /* arrivals that were held before they were sent */
+    /* uint64_t, cumulative in time (not over buckets); may be empty. It is costly to read, so it is brought
+     * up to date about once a second only: it lags behind the other words. */
+    struct cox_array service_buckets;
 };
 
 enum cox_sample_flags {
@@ -96,7 +99,7 @@ enum cox_sample_flags {
 enum cox_floor_origin {
     COX_FLOOR_NONE = 0,
     COX_FLOOR_POLICY = 1,
-    COX_FLOOR_PARENT = 2,
+    COX_FLOOR_PARENT = 2, /* kept for groups, where one set follows another; never given yet */
     COX_FLOOR_SCHEDULE = 3,
     COX_FLOOR_HAND = 4
 };
@@ -132,7 +135,7 @@ struct cox_sample {
     uint64_t oldest_starting_ns;
     /* where the counts come from */
     uint32_t sources_expected, sources_fresh;
-    uint64_t oldest_source_ns;
+    uint64_t oldest_source_ns;    /* since the one that was silent for longest gave a sign of life */
     struct cox_array partitions;  /* struct cox_partition_count */
     struct cox_array call_ratios; /* struct cox_call_ratio */
     struct cox_array factors;     /* struct cox_factor */
@@ -144,7 +147,8 @@ struct cox_sample {
         starting_ages_ns;     /* uint64_t each, oldest first; at most 64 of them, `starting` has all */
     uint64_t idle_ns;         /* since anything was last in flight; 0: something is */
     uint64_t interval_ns;     /* the usual distance of two samples */
-    double objective_wait_ns; /* longest wait before SEND that is fine; NaN: not said */
+    double objective_wait_ns; /* of the set's `objective`: longest wait before SEND that is fine; NaN: not
+                                 said */
 };
 
 /* Which rule led to an answer; for logs, metrics and machines. Unknown numbers are shown as they are. */

@@ -362,6 +362,10 @@ static void add_cluster(const struct cluster_words *c, bool alive, uint64_t now_
     sum->waited += c->waited;
     sum->abandoned += c->abandoned;
     sum->service_square_us2 += c->service_square_us2;
+}
+
+static void add_service(const struct cluster_words *c, struct ledger_cluster_sum *sum)
+{
     for (int i = 0; i < LEDGER_SERVICE_BUCKETS; i++)
         sum->service[i] += c->service[i];
 }
@@ -369,14 +373,26 @@ static void add_cluster(const struct cluster_words *c, bool alive, uint64_t now_
 void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
                         struct ledger_cluster_sum *sum)
 {
+    ledger_sum_cluster_part(l, slot, alive, now_ns, LEDGER_WHOLE, sum);
+}
+
+void ledger_sum_cluster_part(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
+                             enum ledger_part part, struct ledger_cluster_sum *sum)
+{
     const struct ledger_header *h = l->header;
+    const size_t wanted =
+        part == LEDGER_WHOLE ? sizeof(struct cluster_words) / 8 : offsetof(struct cluster_words, service) / 8;
+    const size_t words = l->cluster_words < wanted ? l->cluster_words : wanted;
+    struct cluster_words c;
     if (slot >= h->max_clusters)
         return;
+    memset((uint64_t *)&c + words, 0, (wanted - words) * 8); /* what a segment lacks is zero */
     for (uint32_t i = 0; i < h->workers; i++) {
-        struct cluster_words c = {0};
         copy_cell(ledger_row(l, i), cell_at(l, i, h->clusters_off, h->cluster_bytes, slot), alive,
-                  (uint64_t *)&c, l->cluster_words);
+                  (uint64_t *)&c, words);
         add_cluster(&c, alive, now_ns, sum);
+        if (part == LEDGER_WHOLE)
+            add_service(&c, sum);
     }
 }
 

@@ -368,6 +368,9 @@ struct ledger_endpoint_sum {
     uint64_t spare[LEDGER_SPARE_WORDS];
 };
 
+/* How much of a cluster's cell is read. The histogram of service times is two thirds of it. */
+enum ledger_part { LEDGER_WITHOUT_SERVICE, LEDGER_WHOLE };
+
 /* Copies `words` cells of a row, all of one moment; bounded tries. False: still torn after the last of them
  * (its writer was stopped in the middle of a change), and the copy is as it was found. */
 bool ledger_copy(const struct ledger_row *row, const ledger_u64 *from, uint64_t *to, size_t words);
@@ -377,6 +380,15 @@ const struct ledger_row *ledger_row(const struct ledger *l, uint32_t worker);
  * else the generation is dead: its in-flight counts are dropped, integrals end at the last change. */
 void ledger_sum_cluster(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
                         struct ledger_cluster_sum *sum);
+/* The same of a part; nothing of *sum beyond it is touched, so that needs not be zero either. */
+void ledger_sum_cluster_part(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
+                             enum ledger_part part, struct ledger_cluster_sum *sum);
+/* What is to be zero of a sum before a part is added. */
+static inline size_t ledger_part_bytes(enum ledger_part part)
+{
+    return part == LEDGER_WHOLE ? sizeof(struct ledger_cluster_sum)
+                                : offsetof(struct ledger_cluster_sum, service);
+}
 void ledger_sum_endpoint(const struct ledger *l, uint32_t slot, bool alive, uint64_t now_ns,
                          struct ledger_endpoint_sum *sum);
 /* Adds the histogram of a slot into buckets[LEDGER_HIST_BUCKETS]. */
@@ -424,6 +436,8 @@ bool ledger_past_has(const struct ledger_past *p, uint64_t generation);
 uint64_t ledger_past_turn(const struct ledger_past *p);
 void ledger_past_cluster(const struct ledger_past *p, uint32_t slot,
                          struct ledger_cluster_sum *sum); /* adds */
+void ledger_past_cluster_part(const struct ledger_past *p, uint32_t slot, enum ledger_part part,
+                              struct ledger_cluster_sum *sum); /* likewise */
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum);
 void ledger_past_hist(const struct ledger_past *p, uint32_t slot, uint64_t *buckets);
 /* Slot LEDGER_NO_SLOT: of no cluster. */

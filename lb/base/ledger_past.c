@@ -347,6 +347,14 @@ void ledger_past_cluster(const struct ledger_past *p, uint32_t slot, struct ledg
         add_slot(p, PAST_CLUSTER, slot, (uint64_t *)(void *)sum, fewer(CLUSTER_WORDS, p->cluster_words));
 }
 
+void ledger_past_cluster_part(const struct ledger_past *p, uint32_t slot, enum ledger_part part,
+                              struct ledger_cluster_sum *sum)
+{
+    const size_t words = ledger_part_bytes(part) / 8;
+    if (slot < p->max_clusters)
+        add_slot(p, PAST_CLUSTER, slot, (uint64_t *)(void *)sum, fewer(words, p->cluster_words));
+}
+
 void ledger_past_endpoint(const struct ledger_past *p, uint32_t slot, struct ledger_endpoint_sum *sum)
 {
     if (slot < p->max_endpoints)

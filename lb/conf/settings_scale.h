@@ -20,6 +20,7 @@ struct schedule_settings {
 /* Of a set, whoever makes it: its rows stand in that section itself, but for the name of the policy. */
 struct scaling_settings {
     char *policy; /* of an autoscaling policy; NULL: the count stays at min, or where it was put by hand */
+    uint64_t objective_ms;        /* longest wait of a request for its server that is fine; 0: not said */
     uint64_t zero_after_ms;       /* idle for so long: to zero, where min allows it */
     struct option_list schedules; /* struct schedule_settings */
 };

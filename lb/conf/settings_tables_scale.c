@@ -54,6 +54,10 @@ const struct option_table schedule_table = {
 
 #define Z(member) offsetof(struct scaling_settings, member)
 static const struct option scaling_rows[] = {
+    ROW_DURATION("objective", Z(objective_ms), "0s", 0, 60 * 60 * SEC(1),
+                 "The longest that a request may wait for a member that is free to serve it. Scalers that know what to do "
+                 "with it (scale_predict) keep as many members as that takes, and take it instead of their own option. "
+                 "0s: nothing is said."),
     ROW_DURATION("scale_to_zero_after", Z(zero_after_ms), "5m", SEC(1), 7 * DAY,
                  "With min = 0: when nothing was in flight for so long, the last member goes. The next request waits (see "
                  "hold_max) while one starts."),

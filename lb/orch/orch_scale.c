@@ -41,9 +41,11 @@ struct summing {
     struct orch *orch;
     uint32_t slot;
     uint64_t now_ns, arrivals;
+    enum ledger_part part;
     struct ledger_cluster_sum *sum;
     uint64_t *buckets;
     uint32_t expected, fresh;
+    uint64_t oldest_ns;
 };
 
 /* A generation that ended is in the totals, though its segment may be here for a moment longer. */
@@ -59,7 +61,7 @@ static void add_sum(void *ctx, uint64_t generation, uint64_t acknowledged, const
     s->expected++;
     s->fresh += ledger != NULL;
     if (ledger && !is_in_past(s->orch, generation))
-        ledger_sum_cluster(ledger, s->slot, true, s->now_ns, s->sum);
+        ledger_sum_cluster_part(ledger, s->slot, true, s->now_ns, s->part, s->sum);
 }
 
 static uint64_t past_turn(const struct orch *o)
@@ -67,17 +69,17 @@ static uint64_t past_turn(const struct orch *o)
     return o->has_past ? ledger_past_turn(&o->past) : 0;
 }
 
-static bool sum(void *ctx, uint32_t slot, uint64_t now, struct ledger_cluster_sum *out)
+static bool sum(void *ctx, uint32_t slot, uint64_t now, enum ledger_part part, struct ledger_cluster_sum *out)
 {
     struct orch *o = orch_of(ctx);
-    struct summing s = {.orch = o, .slot = slot, .now_ns = now, .sum = out};
+    struct summing s = {.orch = o, .slot = slot, .now_ns = now, .part = part, .sum = out};
     uint64_t turn;
     do { /* again when a generation was moved from the living to the totals meanwhile */
         turn = past_turn(o);
-        memset(out, 0, sizeof *out);
+        memset(out, 0, ledger_part_bytes(part));
         s.expected = s.fresh = 0;
         if (o->has_past && turn)
-            ledger_past_cluster(&o->past, slot, out);
+            ledger_past_cluster_part(&o->past, slot, part, out);
         proxies_each(o->proxies, add_sum, &s);
     } while (past_turn(o) != turn);
     return s.expected == s.fresh;
@@ -123,14 +125,18 @@ static void count_source(void *ctx, uint64_t generation, uint64_t acknowledged, 
     (void)acknowledged;
     s->expected++;
     s->fresh += ledger != NULL;
+    for (uint32_t i = 0; ledger && i < ledger->header->workers; i++) {
+        const uint64_t beat = ledger_get(&ledger_row(ledger, i)->heartbeat_ns);
+        if (beat && s->now_ns > beat && s->now_ns - beat > s->oldest_ns)
+            s->oldest_ns = s->now_ns - beat;
+    }
 }
 
-static void sources(void *ctx, uint32_t *out_expected, uint32_t *out_fresh)
+static void sources(void *ctx, struct scale_sources *out)
 {
-    struct summing s = {0};
+    struct summing s = {.now_ns = clock_now_ns()};
     proxies_each(orch_of(ctx)->proxies, count_source, &s);
-    *out_expected = s.expected;
-    *out_fresh = s.fresh;
+    *out = (struct scale_sources){.expected = s.expected, .fresh = s.fresh, .oldest_ns = s.oldest_ns};
 }
 
 static uint64_t served(void *ctx, const struct member *m)

@@ -166,7 +166,8 @@ struct scale *scale_create_with(const struct scale_args *args, struct scaler *on
                         .incarnation = must(str_dup(str_of(args->incarnation ? args->incarnation : ""))),
                         .dir = dir && *dir ? must(str_dup(str_of(dir))) : NULL,
                         .begun_ns = args->ops->now_ns(args->ctx),
-                        .saved_ns = args->ops->now_ns(args->ctx)};
+                        .saved_ns = args->ops->now_ns(args->ctx),
+                        .calm = {.bytes = SCALE_CALM_BURST, .at_ns = args->ops->now_ns(args->ctx)}};
     if (!open_policies(s, args, errors)) {
         scale_destroy(&s);
         return NULL;
@@ -267,11 +268,9 @@ static bool has_begun(struct scale *s, struct scale_set *set, uint64_t now)
  * when all of it can be read, or was not for a while. */
 static bool has_counts(struct scale *s, const struct scale_set *set, uint64_t now)
 {
-    uint32_t expected, fresh;
     if (set->sampled_ns || !set->before_ns || now - s->begun_ns >= SCALE_RETURN_MS * NS_PER_MS)
         return true;
-    s->ops->sources(s->ctx, &expected, &fresh);
-    return s->has_slots && expected && fresh == expected;
+    return s->has_slots && s->sources.expected && s->sources.fresh == s->sources.expected;
 }
 
 static bool must_not_shrink(const struct scale_set *set, const struct cox_sample *sample)
@@ -323,7 +322,8 @@ uint64_t scale_tick(struct scale *s)
     if (!s->set_count)
         return 0;
     const uint64_t now = s->ops->now_ns(s->ctx);
-    s->keep_bytes = SCALE_KEEP_BYTES;
+    scale_decide_begin(s, now);
+    s->ops->sources(s->ctx, &s->sources);
     for (size_t i = 0; i < s->watch_count; i++) {
         struct scale_watch *w = &s->watches[i];
         struct scale_set *set = &s->sets[w->set];

@@ -47,6 +47,11 @@ struct scale_change {
     uint32_t from, to, cause; /* cause: enum cox_cause */
 };
 
+struct scale_sources {
+    uint32_t expected, fresh;
+    uint64_t oldest_ns;
+};
+
 struct scale_ops {
     uint64_t (*now_ns)(void *ctx);
     uint64_t (*wall_ns)(void *ctx);
@@ -54,12 +59,14 @@ struct scale_ops {
     uint32_t (*slot)(void *ctx, struct str cluster);
     /* A cheap number that differs once anything arrived. */
     uint64_t (*arrivals)(void *ctx, uint32_t slot);
-    /* *out gets ended and living generations together, integrals up to now_ns. False: a source could not be
-     * read. */
-    bool (*sum)(void *ctx, uint32_t slot, uint64_t now_ns, struct ledger_cluster_sum *out);
+    /* This part of *out gets ended and living generations together, integrals up to now_ns. False: a source
+     * could not be read. */
+    bool (*sum)(void *ctx, uint32_t slot, uint64_t now_ns, enum ledger_part part,
+                struct ledger_cluster_sum *out);
     void (*latency)(void *ctx, uint32_t slot, uint64_t buckets[LEDGER_HIST_BUCKETS]);
-    /* Living generations, and how many of them can be read. */
-    void (*sources)(void *ctx, uint32_t *out_expected, uint32_t *out_fresh);
+    /* Living generations, how many of them can be read, and how long ago the one of those that was silent for
+     * longest gave a sign of life. */
+    void (*sources)(void *ctx, struct scale_sources *out);
     /* Requests that this member's endpoints ever got; for the chain from a request to the first one served.
      */
     uint64_t (*served)(void *ctx, const struct member *m);

@@ -228,7 +228,7 @@ void scale_encode(const struct scale_set *set, const struct cox_sample *sample,
     if (!p)
         return;
     buf_pack_str(out, str_make((const char *)record->state, record->state ? bytes : 0));
-    buf_pack_u64(out, scale_hash(0, set->state, bytes));
+    buf_pack_u64(out, scale_checksum(set->state, bytes));
     put_decision(&set->decision, out);
 }
 

@@ -187,10 +187,30 @@ static void apply(struct scale *s, struct scale_set *set, const struct cox_sampl
     tell(s, set, from, v);
 }
 
-/* The log keeps what changes something, and now and then what does not, while there is anything to see. */
-static bool is_record_due(const struct scale_set *set, const struct cox_sample *sample)
+/* The log keeps what changes something, and now and then what does not, while there is anything to see: with
+ * many sets more seldom, or it would hold nothing else and only seconds of that. */
+static bool is_record_due(const struct scale *s, const struct scale_set *set, const struct cox_sample *sample)
 {
-    return !sample->idle_ns && sample->now_ns - set->logged_ns >= SCALE_LOG_MS * NS_PER_MS;
+    return !sample->idle_ns && sample->now_ns - set->logged_ns >= SCALE_LOG_MS * NS_PER_MS && s->calm.bytes &&
+           (size_t)(set - s->sets) >= s->calm.from;
+}
+
+static void pay(struct scale *s, const struct scale_set *set, uint64_t bytes)
+{
+    s->calm.bytes -= bytes < s->calm.bytes ? bytes : s->calm.bytes;
+    s->calm.from = (size_t)(set - s->sets) + 1;
+    s->calm.was_used = true;
+}
+
+void scale_decide_begin(struct scale *s, uint64_t now)
+{
+    const uint64_t more = (now - s->calm.at_ns) * SCALE_CALM_RATE / NS_PER_S;
+    s->calm.bytes = more < SCALE_CALM_BURST - s->calm.bytes ? s->calm.bytes + more : SCALE_CALM_BURST;
+    s->calm.at_ns = now;
+    if (!s->calm.was_used)
+        s->calm.from = 0; /* all had their turn */
+    s->calm.was_used = false;
+    s->keep_bytes = SCALE_KEEP_BYTES;
 }
 
 /* The state before a decision, in case it turns out to be worth a record. With very many busy sets at a time
@@ -199,7 +219,7 @@ static const uint8_t *keep_state(struct scale *s, const struct scale_set *set,
                                  const struct cox_sample *sample)
 {
     const uint64_t bytes = set->policy->state_bytes;
-    if (bytes > s->keep_bytes && !is_record_due(set, sample))
+    if (bytes > s->keep_bytes && !is_record_due(s, set, sample))
         return NULL;
     s->keep_bytes -= bytes < s->keep_bytes ? bytes : s->keep_bytes;
     return scale_log_keep(s->log, set->state, bytes);
@@ -224,13 +244,17 @@ void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sampl
         say(&v, set->hand, COX_CAUSE_NONE, "set by hand to %u", set->hand);
     mind_shortage(s, set, &v);
     apply(s, set, sample, &v);
-    if (record.from == set->count && !is_record_due(set, sample))
+    const bool is_calm = record.from == set->count;
+    if (is_calm && !is_record_due(s, set, sample))
         return;
     set->logged_ns = sample->now_ns;
     record.to = set->count;
     record.cause = v.cause;
     memcpy(record.why, v.why, sizeof record.why);
-    const uint64_t number = scale_log_put(s->log, set, sample, &record);
-    if (record.from != record.to)
+    uint64_t bytes;
+    const uint64_t number = scale_log_put(s->log, set, sample, &record, &bytes);
+    if (is_calm)
+        pay(s, set, bytes);
+    else
         scale_chain_decided(s, set, number);
 }

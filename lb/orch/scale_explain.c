@@ -217,7 +217,8 @@ static void replay_one(const struct scale_set *set, struct scale_record *r, stru
     r->sample.set = set->set->id;
     r->sample.options = &p->values.options;
     scaler_ask(p, state, &r->sample, &again);
-    if (scale_same_decision(&again, &r->decision) && scale_hash(0, state, p->state_bytes) == r->state_after) {
+    if (scale_same_decision(&again, &r->decision) &&
+        scale_checksum(state, p->state_bytes) == r->state_after) {
         result->same++;
     } else {
         result->differ++;

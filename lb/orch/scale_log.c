@@ -164,8 +164,9 @@ static uint64_t skip_end(struct scale_log *l, uint64_t need)
 }
 
 uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const struct cox_sample *sample,
-                       const struct scale_record *record)
+                       const struct scale_record *record, uint64_t *out_bytes)
 {
+    *out_bytes = 0;
     ensure(l, true);
     struct ring_head *h = l->head;
     if (!h)
@@ -183,7 +184,7 @@ uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const s
                                      .at = h->end,
                                      .before = h->last,
                                      .body = l->scratch.len,
-                                     .checksum = scale_hash(0, l->scratch.p, l->scratch.len)};
+                                     .checksum = scale_checksum(l->scratch.p, l->scratch.len)};
     memset(at + bytes - ALIGN, 0, ALIGN);
     memcpy(at + sizeof head, l->scratch.p, l->scratch.len);
     memcpy(at, &head, sizeof head);
@@ -191,6 +192,7 @@ uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const s
     h->number++;
     h->last = bytes;
     h->end += bytes;
+    *out_bytes = bytes;
     return h->number;
 }
 
@@ -215,5 +217,5 @@ bool scale_log_before(struct scale_log *l, uint64_t *cursor, struct scale_record
         return false;
     *cursor = r.before && r.before <= start ? start - r.before + 1 : h->end + 1;
     const struct str body = str_make(place(l, start) + sizeof r, r.body);
-    return scale_hash(0, body.p, body.n) == r.checksum && scale_decode(body, r.number, out);
+    return scale_checksum(body.p, body.n) == r.checksum && scale_decode(body, r.number, out);
 }

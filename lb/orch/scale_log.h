@@ -14,8 +14,7 @@
 
 #include "orch/scale_priv.h"
 
-#define SCALE_RING_BYTES   (16u << 20)
-#define SCALE_RING_VERSION 1u
+#define SCALE_RING_VERSION 2u
 
 /* What a record says besides sample, state and answer. */
 struct scale_record {
@@ -40,9 +39,9 @@ struct scale_log *scale_log_open(const char *dir);
 void scale_log_close(struct scale_log **l);
 /* A copy of the state until the next call, for the record of the decision that is about to change it. */
 const uint8_t *scale_log_keep(struct scale_log *l, const uint8_t *state, uint64_t bytes);
-/* Returns its number. */
+/* Returns its number; *out_bytes is what it takes of the ring. */
 uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const struct cox_sample *sample,
-                       const struct scale_record *record);
+                       const struct scale_record *record, uint64_t *out_bytes);
 
 /* From the newest backwards. *cursor: 0 at first. False: there is no older one that can be read. The record
  * is to be released. */

@@ -26,6 +26,33 @@ uint64_t scale_hash(uint64_t seed, const void *bytes, size_t n)
     return h;
 }
 
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    const __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static void add_block(uint64_t h[4], const unsigned char block[32])
+{
+    uint64_t w[4];
+    memcpy(w, block, sizeof w);
+    for (int i = 0; i < 4; i++) /* four that do not wait for each other */
+        h[i] = mix(h[i] ^ w[i], 0xd6e8feb86659fd93ull + (uint64_t)i * 2);
+}
+
+uint64_t scale_checksum(const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes, *end = p + n;
+    unsigned char rest[32] = {0};
+    uint64_t h[4] = {0x9e3779b97f4a7c15ull, 0xbf58476d1ce4e5b9ull, 0x94d049bb133111ebull, n};
+    for (; end - p >= 32; p += 32)
+        add_block(h, p);
+    if (end > p)
+        memcpy(rest, p, (size_t)(end - p));
+    add_block(h, rest);
+    return mix(h[0] ^ h[1], 0xa0761d6478bd642full) ^ mix(h[2] ^ h[3], 0xe7037ed1a0b428dbull);
+}
+
 static uint64_t hash_text(uint64_t h, const char *text)
 {
     return scale_hash(h, text ? text : "", text ? strlen(text) + 1 : 1);

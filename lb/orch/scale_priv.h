@@ -12,6 +12,9 @@
 #define SCALE_PARTITIONS_MAX 256
 #define SCALE_FACTORS_MAX    16
 #define SCALE_KEEP_BYTES     (8u << 20)
+#define SCALE_RING_BYTES     (16u << 20)              /* of decisions that are kept */
+#define SCALE_CALM_RATE      (SCALE_RING_BYTES / 300) /* bytes a second of records that change nothing */
+#define SCALE_CALM_BURST     (1u << 20)
 #define SCALE_TURNS          100        /* what is done seldom is spread over so many ticks */
 #define SCALE_STATE_MAX      (1u << 20) /* bytes of one scaler's state of one set */
 
@@ -86,8 +89,8 @@ struct scale_set {
     uint64_t before[WORD_SERVICE], before_ns;      /* of the sample before; before_ns 0: none */
     uint64_t idle_since_ns, held_since_ns;         /* 0: something is in flight; nothing is held */
     uint64_t first_ns; /* when this process first sampled it without a recovered state; 0: recovered */
-    uint64_t *latency; /* owned; as of latency_ns; NULL: nothing was completed lately */
-    uint64_t latency_ns;
+    uint64_t fine_ns;  /* when histograms were read last */
+    uint64_t *latency; /* owned; as of fine_ns; NULL: nothing was completed lately */
     double latency_p[3];
     /* facts, kept until the set changes */
     uint64_t facts_changes, facts_ns;
@@ -160,9 +163,16 @@ struct scale {
         struct buf slice;
     } saving;
     bool is_unsaved;
-    uint64_t keep_bytes;   /* of states that may still be copied in this tick */
-    struct scale_log *log; /* owned */
-    uint64_t epochs;       /* given out */
+    struct scale_sources sources; /* as of this tick */
+    uint64_t keep_bytes;          /* of states that may still be copied in this tick */
+    struct scale_log *log;        /* owned */
+    struct {
+        uint64_t bytes; /* of records that change nothing, which may still be written now */
+        uint64_t at_ns; /* when they were counted last */
+        size_t from;    /* the first set whose turn it is */
+        bool was_used;  /* in this tick */
+    } calm;
+    uint64_t epochs; /* given out */
     int32_t utc_offset_s;
 };
 
@@ -171,6 +181,8 @@ bool scaler_open(struct scaler *p, const struct settings *s, const struct plugin
                  const char *dir, struct buf *errors) __attribute__((warn_unused_result));
 void scaler_close(struct scaler *p);
 uint64_t scale_hash(uint64_t seed, const void *bytes, size_t n);
+/* For blocks of kilobytes, thousands of times a second. */
+uint64_t scale_checksum(const void *bytes, size_t n);
 extern const struct cox_math scale_math;
 
 /* scale_sample.c: a sample of this moment. Arrays live in *room. */
@@ -188,6 +200,8 @@ void scale_advance(struct scale_set *set, const struct cox_sample *sample);
 void scale_refresh_facts(struct scale *s, struct scale_set *set, uint64_t now);
 
 /* scale_decide.c: from a sample to the count. */
+/* A tick begins. */
+void scale_decide_begin(struct scale *s, uint64_t now);
 void scale_decide(struct scale *s, struct scale_set *set, const struct cox_sample *sample);
 /* Calls the scaler; everything of *out that it leaves alone is empty. */
 void scaler_ask(const struct scaler *p, void *state, const struct cox_sample *sample,

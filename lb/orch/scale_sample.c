@@ -12,12 +12,12 @@
 _Static_assert(LEDGER_SERVICE_BUCKETS == COX_SERVICE_BUCKETS, "scalers are given the ledger's histogram");
 _Static_assert(1u << LEDGER_SERVICE_FIRST_LOG == COX_SERVICE_FIRST_NS, "with its scale");
 
-#define LATENCY_NS   NS_PER_S        /* quantiles are of at least so long */
+#define FINE_NS      NS_PER_S        /* between readings of histograms */
 #define BACKWARDS_NS (10 * NS_PER_S) /* a sum that stays behind what it was is another one */
 
 /* ---- what was counted ---- */
 
-static void take_words(const struct ledger_cluster_sum *sum, uint64_t *w)
+static void take_words(const struct ledger_cluster_sum *sum, enum ledger_part part, uint64_t *w)
 {
     w[WORD_HELD_NS] = sum->integral_ns[LEDGER_HELD];
     w[WORD_SERVING_NS] = sum->integral_ns[LEDGER_SERVING];
@@ -33,13 +33,15 @@ static void take_words(const struct ledger_cluster_sum *sum, uint64_t *w)
     w[WORD_SERVICE_SUM] = sum->service_sum_ns;
     w[WORD_SERVICE_SQUARE] = sum->service_square_us2;
     w[WORD_WAITED] = sum->waited;
-    memcpy(w + WORD_SERVICE, sum->service, sizeof sum->service);
+    if (part == LEDGER_WHOLE)
+        memcpy(w + WORD_SERVICE, sum->service, sizeof sum->service);
 }
 
 /* Adds what came since the last reading. A sum may be behind what it was for a moment: a reader adds time up
  * to now that its writer has not booked yet, and a generation that died is not in the totals at once. Then
  * the difference is left for later; if it stays, the sums are others than they were. */
-static void add_words(struct scale_set *set, struct scale_cluster *c, const uint64_t *w, uint64_t now)
+static void add_words(struct scale_set *set, struct scale_cluster *c, enum ledger_part part,
+                      const uint64_t *w, uint64_t now)
 {
     if (!c->has_last) {
         memcpy(c->last, w, sizeof c->last);
@@ -47,8 +49,7 @@ static void add_words(struct scale_set *set, struct scale_cluster *c, const uint
         return;
     }
     const bool is_behind = (int64_t)(w[WORD_ARRIVALS] - c->last[WORD_ARRIVALS]) < 0;
-    /* The histogram is most of the words, and stands still when nothing was served. */
-    const int words = w[WORD_SERVICE_COUNT] == c->last[WORD_SERVICE_COUNT] ? WORD_SERVICE : WORDS;
+    const int words = part == LEDGER_WHOLE ? WORDS : WORD_SERVICE;
     for (int i = 0; i < words; i++) {
         const uint64_t more = w[i] - c->last[i], real = (int64_t)more < 0 ? 0 : more;
         set->totals[i] += real;
@@ -62,24 +63,46 @@ static void add_words(struct scale_set *set, struct scale_cluster *c, const uint
         c->has_last = false;
 }
 
+/* Reading histograms ten times a second would cost more than all the rest. Sets take turns, so that not all
+ * of them do it in the same tick. */
+static bool is_fine_due(const struct scale *s, struct scale_set *set, uint64_t now)
+{
+    if (!set->fine_ns)
+        set->fine_ns = now - (uint64_t)(set - s->sets) % SCALE_TURNS * (FINE_NS / SCALE_TURNS);
+    if (now - set->fine_ns < FINE_NS)
+        return false;
+    set->fine_ns = now;
+    return true;
+}
+
 /* False: something could not be read. */
-static bool add_clusters(struct scale *s, struct scale_set *set, uint64_t now, uint64_t counts[LEDGER_COUNTS])
+static bool add_clusters(struct scale *s, struct scale_set *set, uint64_t now, bool is_fine,
+                         uint64_t counts[LEDGER_COUNTS])
 {
     bool all = true;
     for (size_t i = 0; i < set->cluster_count; i++) {
         struct scale_cluster *c = &set->clusters[i];
+        const enum ledger_part part = is_fine || !c->has_last ? LEDGER_WHOLE : LEDGER_WITHOUT_SERVICE;
         struct ledger_cluster_sum sum;
         uint64_t words[WORDS];
         if (c->slot == LEDGER_NO_SLOT)
             continue;
-        all &= s->ops->sum(s->ctx, c->slot, now, &sum);
-        take_words(&sum, words);
-        add_words(set, c, words, now);
+        all &= s->ops->sum(s->ctx, c->slot, now, part, &sum);
+        take_words(&sum, part, words);
+        add_words(set, c, part, words, now);
         all &= c->backwards_ns == 0;
         for (int k = 0; k < LEDGER_COUNTS; k++)
             counts[k] += sum.count[k];
     }
     return all;
+}
+
+static bool has_slots(const struct scale_set *set)
+{
+    for (size_t i = 0; i < set->cluster_count; i++)
+        if (set->clusters[i].slot == LEDGER_NO_SLOT)
+            return false;
+    return true;
 }
 
 /* The median, and the values that 90 % and 99 % do not exceed, of what came since the last look. */
@@ -100,23 +123,20 @@ static void find_quantiles(const uint64_t *all, const uint64_t *before, double o
     }
 }
 
-/* Over the last second or so: reading a fine histogram ten times a second would cost more than all the rest.
- * Sets take turns, so that not all of them do it in the same tick. */
-static void take_latency(struct scale *s, struct scale_set *set, uint64_t now, bool is_busy)
+/* Over the last second or so. */
+static void take_latency(struct scale *s, struct scale_set *set, bool is_fine, bool is_busy)
 {
-    uint64_t all[LEDGER_HIST_BUCKETS] = {0};
-    if (set->latency ? now - set->latency_ns < LATENCY_NS : !is_busy)
+    uint64_t all[LEDGER_HIST_BUCKETS];
+    if (set->latency ? !is_fine : !is_busy)
         return;
+    memset(all, 0, sizeof all);
     for (size_t i = 0; i < set->cluster_count; i++)
         if (set->clusters[i].slot != LEDGER_NO_SLOT)
             s->ops->latency(s->ctx, set->clusters[i].slot, all);
-    if (!set->latency) {
+    if (!set->latency)
         set->latency = must(malloc(sizeof all));
-        set->latency_ns = now - (uint64_t)(set - s->sets) % SCALE_TURNS * (LATENCY_NS / SCALE_TURNS);
-    } else {
+    else
         find_quantiles(all, set->latency, set->latency_p);
-        set->latency_ns = now;
-    }
     memcpy(set->latency, all, sizeof all);
     if (is_busy || set->latency_p[0] == set->latency_p[0])
         return;
@@ -254,10 +274,12 @@ static void put_window(struct scale_set *set, uint64_t now, const uint64_t count
 static void put_ages(struct scale_set *set, uint64_t now, struct cox_sample *out)
 {
     const uint64_t in_flight = out->held_now + out->serving_now + out->finishing_now + out->tunnels_now;
+    const uint64_t before = set->idle_since_ns;
     if (in_flight || out->arrivals)
         set->idle_since_ns = 0;
     else if (!set->idle_since_ns)
         set->idle_since_ns = now;
+    set->is_changed |= set->idle_since_ns != before;
     out->idle_ns = set->idle_since_ns ? now - set->idle_since_ns + 1 : 0; /* 0 says that something is */
     if (!out->held_now)
         set->held_since_ns = 0;
@@ -277,11 +299,11 @@ void scale_gather(struct scale *s, struct scale_set *set, uint64_t now, struct s
                   struct cox_sample *out)
 {
     uint64_t counts[LEDGER_COUNTS] = {0};
-    uint32_t expected, fresh;
     const uint64_t wall = s->ops->wall_ns(s->ctx);
     scale_refresh_facts(s, set, now);
-    const bool is_whole = add_clusters(s, set, now, counts);
-    s->ops->sources(s->ctx, &expected, &fresh);
+    const bool is_fine = is_fine_due(s, set, now);
+    const bool is_whole = add_clusters(s, set, now, is_fine, counts);
+    const uint32_t fresh = s->sources.fresh;
     *out = (struct cox_sample){.size = sizeof *out,
                                .set = set->set->id,
                                .now_ns = now,
@@ -290,13 +312,16 @@ void scale_gather(struct scale *s, struct scale_set *set, uint64_t now, struct s
                                .current = set->count,
                                .min = set->set->min,
                                .max = set->set->max,
-                               .sources_expected = expected,
+                               .sources_expected = s->sources.expected,
                                .sources_fresh = is_whole ? fresh
                                                 : fresh  ? fresh - 1
                                                          : 0,
+                               .oldest_source_ns = s->sources.oldest_ns,
                                .math = &scale_math,
                                .interval_ns = SCALE_TICK_MS * NS_PER_MS,
-                               .objective_wait_ns = NAN};
+                               .objective_wait_ns = set->scaling && set->scaling->objective_ms
+                                                        ? (double)(set->scaling->objective_ms * NS_PER_MS)
+                                                        : (double)NAN};
     if (set->schedule_minute != wall / (60 * NS_PER_S)) { /* clocks of people change by the minute */
         set->schedule_minute = wall / (60 * NS_PER_S);
         set->schedule_floor = scale_schedule_floor(set->scaling, wall);
@@ -307,7 +332,9 @@ void scale_gather(struct scale *s, struct scale_set *set, uint64_t now, struct s
     out->options = set->policy ? &set->policy->values.options : NULL;
     put_totals(set, &out->totals);
     put_members(set, now, room, out);
-    take_latency(s, set, now, counts[LEDGER_SERVING] || since(set, WORD_ARRIVALS));
+    if (!set->samples && !(is_whole && has_slots(set)))
+        set->idle_since_ns = 0; /* recovered, but nobody knows whether it was idle since */
+    take_latency(s, set, is_fine, counts[LEDGER_SERVING] || since(set, WORD_ARRIVALS));
     put_window(set, now, counts, out);
     put_ages(set, now, out);
     out->factors = (struct cox_array){

@@ -55,6 +55,17 @@ static void put_counted(const struct scale_set *set, struct buf *out)
     }
 }
 
+static void put_policy(const struct scale_set *set, struct buf *out)
+{
+    const struct scaler *p = set->policy;
+    buf_pack_u64(out, p != NULL);
+    if (!p)
+        return;
+    buf_pack_u64(out, p->options_hash);
+    buf_pack_u64(out, p->ops->state_version);
+    buf_pack_str(out, str_make((const char *)set->state, p->state_bytes));
+}
+
 static void put_set(const struct scale_set *set, uint64_t now, struct buf *out)
 {
     uint64_t starts[MEMBERS_STARTS_MAX];
@@ -73,13 +84,8 @@ static void put_set(const struct scale_set *set, uint64_t now, struct buf *out)
     buf_pack_u64(out, set->ready_carry_ns + set->facts.ready_ns + set->facts.ready * (now - set->facts_ns));
     buf_pack_u64(out, set->facts.ready);
     put_counted(set, out);
-    const struct scaler *p = set->policy;
-    buf_pack_u64(out, p != NULL);
-    if (!p)
-        return;
-    buf_pack_u64(out, p->options_hash);
-    buf_pack_u64(out, p->ops->state_version);
-    buf_pack_str(out, str_make((const char *)set->state, p->state_bytes));
+    put_policy(set, out);
+    buf_pack_u64(out, set->idle_since_ns); /* files of older builds end before it */
 }
 
 static bool write_all(int fd, struct str bytes)
@@ -363,7 +369,8 @@ static bool take_set(struct str in, struct scale_set *set, const struct restored
     set->ready_carry_ns = ready_ns + ready * (r->now - saved_ns);
     if (recovered)
         set->first_ns = 0;
-    return true;
+    /* Whatever came since is an arrival of the first sample, and ends it. */
+    return in.n == 0 || unpack_u64(&in, &set->idle_since_ns);
 }
 
 static void take_all(struct scale *s, struct str in, struct restored *r)

@@ -185,6 +185,20 @@ def test_to_zero_and_back_with_a_request_that_waits(scaling):
     wait_for(d, wanted=0, ready=0)
 
 
+def test_the_idle_time_of_a_set_outlives_the_orchestrator(scaling):
+    """It is killed six seconds after the last request: two more are enough then, of eight in all."""
+    d = scaling({}, port={"hold_timeout": "20s"}, min=0, max=2, scale_to_zero_after="8s")
+    assert fetch(d.port, timeout=20 * SLOW).status == 200
+    begun = time.monotonic()
+    poll(lambda: time.monotonic() - begun > 6, 10, "six seconds")
+    pid = orchestrator(d)
+    os.kill(pid, signal.SIGKILL)
+    poll(lambda: d.children("orchestrator") not in ([], [pid]), 10, "a new orchestrator")
+    wait_for(d, wanted=0)
+    slept = time.monotonic() - begun
+    assert 7.9 < slept < 13, slept  # counted from its own start it would have been 14
+
+
 def test_no_request_fails_over_many_sleeps(scaling):
     """Requests come about when the last member goes: before, while it is drained, closed and stopped, and after."""
     d = scaling(None, port={"hold_timeout": "20s"}, min=0, max=1, scale_to_zero_after="1s")

@@ -97,7 +97,7 @@ struct stage {
     uint32_t proxies;
     char dir[64];
     const char *incarnation;
-    int changes, shortages, sums;
+    int changes, shortages, sums, wholes;
     uint64_t started; /* ids given to members */
 };
 
@@ -171,13 +171,16 @@ static uint64_t on_arrivals(void *ctx, uint32_t slot)
     return slot == 3 ? t->sum.requests : t->other.requests;
 }
 
-static bool on_sum(void *ctx, uint32_t slot, uint64_t now, struct ledger_cluster_sum *out)
+static bool on_sum(void *ctx, uint32_t slot, uint64_t now, enum ledger_part part,
+                   struct ledger_cluster_sum *out)
 {
     struct stage *t = ctx;
     assert_in_range(slot, 3, 4);
     assert_int_equal(now, t->now);
     t->sums++;
-    *out = slot == 3 ? t->sum : t->other;
+    memset(out, 0xee, sizeof *out); /* what was not asked for is nobody's */
+    memcpy(out, slot == 3 ? &t->sum : &t->other, ledger_part_bytes(part));
+    t->wholes += part == LEDGER_WHOLE;
     return !t->is_unreadable;
 }
 
@@ -188,9 +191,10 @@ static void on_latency(void *ctx, uint32_t slot, uint64_t buckets[LEDGER_HIST_BU
         buckets[i] += ((struct stage *)ctx)->latency[i];
 }
 
-static void on_sources(void *ctx, uint32_t *out_expected, uint32_t *out_fresh)
+static void on_sources(void *ctx, struct scale_sources *out)
 {
-    *out_expected = *out_fresh = ((struct stage *)ctx)->proxies;
+    const uint32_t n = ((struct stage *)ctx)->proxies;
+    *out = (struct scale_sources){.expected = n, .fresh = n, .oldest_ns = 7};
 }
 
 static uint64_t on_served(void *ctx, const struct member *m)
@@ -546,9 +550,45 @@ static void means_are_of_exact_integrals(void **state)
     assert_int_equal(seen.serving_now, 1);
     assert_int_equal(seen.idle_ns, 0);
     assert_int_equal(seen.ready, 2);
+    assert_int_equal(seen.sources_fresh, 1);
+    assert_int_equal(seen.oldest_source_ns, 7);
+    assert_true(isnan(seen.objective_wait_ns));
     run(t, 100, 1);
     assert_int_equal(seen.arrivals, 0);
     assert_int_equal(seen.totals.arrivals, 7);
+}
+
+static void the_objective_of_a_set_reaches_its_scaler(void **state)
+{
+    struct stage *t = *state;
+    t->alias.scaling.objective_ms = 250;
+    begin(t, 1);
+    assert_true(seen.objective_wait_ns == 250e6);
+}
+
+/* Histograms are read once a second, and nothing of them is lost or counted twice; all else is of this
+ * moment.
+ */
+static void histograms_are_read_once_a_second(void **state)
+{
+    struct stage *t = *state;
+    uint64_t before = 0, buckets = 0;
+    begin(t, 2);
+    const int wholes = t->wholes, sums = t->sums;
+    const struct scale_set *set = the_set(t);
+    before = set->totals[WORD_SERVICE + 9];
+    for (int i = 0; i < 50; i++) {
+        t->sum.service_count += 3;
+        t->sum.service[9] += 3;
+        run(t, 100, 1);
+        assert_int_equal(seen.totals.service_count, 3 * (i + 1));
+        buckets = set->totals[WORD_SERVICE + 9] - before;
+        assert_in_range(buckets, i < 10 ? 0 : 3 * (i - 9), 3 * (i + 1));
+    }
+    assert_int_equal(t->sums - sums, 50);
+    assert_int_equal(t->wholes - wholes, 5);
+    run(t, 1000, 1);
+    assert_int_equal(set->totals[WORD_SERVICE + 9] - before, 150);
 }
 
 static void the_ports_of_a_set_are_added_up(void **state)
@@ -943,6 +983,56 @@ static void what_came_while_nobody_looked_is_counted(void **state)
     assert_true(fabs(seen.serving_mean - 2) < 0.001);
 }
 
+static void idle_time_goes_on_over_a_kill(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    t->alias.min = 0;
+    begin_known(t, 1);
+    answer = 0;
+    run(t, 20000, 0);
+    assert_int_equal(wanted(t), 1);
+    kill_and_start(t, true);
+    list_members(t, 1);
+    run(t, 9500, 0);
+    assert_int_equal(wanted(t), 1);
+    run(t, 700, 0);
+    assert_int_equal(wanted(t), 0); /* 30 s in all, 10 of them in the new loop */
+}
+
+static void what_came_meanwhile_ends_the_idle_time(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    t->alias.min = 0;
+    begin_known(t, 1);
+    answer = 0;
+    run(t, 25000, 0);
+    t->sum.requests++; /* came and went while nobody looked */
+    t->sum.completed++;
+    kill_and_start(t, true);
+    list_members(t, 1);
+    run(t, 29500, 0);
+    assert_int_equal(wanted(t), 1);
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 0);
+}
+
+static void idle_time_that_nobody_can_vouch_for_begins_anew(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    t->alias.min = 0;
+    begin_known(t, 1);
+    answer = 0;
+    run(t, 29500, 0);
+    t->is_unpublished = true;
+    kill_and_start(t, true);
+    list_members(t, 1);
+    run(t, SCALE_RETURN_MS + 1000, 1); /* it cannot see that one is being served */
+    assert_int_equal(wanted(t), 1);
+}
+
 static void counts_that_never_come_back_are_not_waited_for(void **state)
 {
     struct stage *t = *state;
@@ -1083,6 +1173,7 @@ static void a_record_says_all_that_went_in(void **state)
     scale_report(t->scale, "shop-web-m1", "load_average", 0.7, t->now);
     t->sum.requests = 12;
     t->sum.service[5] = t->sum.service_count = 6;
+    the_set(t)->fine_ns = 1; /* long ago: histograms are due */
     answer = 3;
     run(t, 100, 4);
     assert_true(scale_log_before(t->scale->log, &cursor, &r));
@@ -1142,18 +1233,51 @@ static void mutated_records_are_harmless(void **state)
     buf_fini(&bytes);
 }
 
+static uint64_t last_number(struct stage *t)
+{
+    struct scale_record r;
+    uint64_t cursor = 0;
+    assert_true(scale_log_before(t->scale->log, &cursor, &r));
+    scale_record_fini(&r);
+    return r.number;
+}
+
+/* What changes nothing is logged now and then, in turns, and only as far as it leaves room for what does. */
+static void records_of_no_change_are_rationed(void **state)
+{
+    struct stage *t = *state;
+    begin_known(t, 2);
+    run(t, SCALE_LOG_MS, 1);
+    const uint64_t number = last_number(t), left = t->scale->calm.bytes;
+    the_set(t)->logged_ns = 0;
+    t->scale->calm.from = 1; /* sets before it had their turn */
+    t->scale->calm.was_used = true;
+    run(t, 100, 1);
+    assert_int_equal(last_number(t), number);
+    run(t, 100, 1);
+    assert_int_equal(last_number(t), number + 1);
+    assert_true(t->scale->calm.bytes < left);
+    t->scale->calm.bytes = 0;
+    the_set(t)->logged_ns = 0;
+    answer = 3; /* but for a change there is always room */
+    t->now += 100 * MS;
+    (void)scale_tick(t->scale);
+    assert_int_equal(last_number(t), number + 2);
+}
+
 static void the_ring_keeps_the_newest(void **state)
 {
     struct stage *t = *state;
     struct scale_record r = {0};
     struct cox_sample sample = {.size = sizeof sample, .wanted = NAN};
-    uint64_t cursor = 0, expected, last = 0, count = 0;
+    uint64_t cursor = 0, expected, last = 0, count = 0, bytes;
     begin(t, 1);
     struct scale_set *set = the_set(t);
     r.state = scale_log_keep(t->scale->log, set->state, set->policy->state_bytes);
     for (int i = 0; i < 40000; i++) { /* about 1 KiB each: more than the ring holds */
         sample.arrivals = (uint64_t)i;
-        last = scale_log_put(t->scale->log, set, &sample, &r);
+        last = scale_log_put(t->scale->log, set, &sample, &r, &bytes);
+        assert_true(bytes > 500);
     }
     for (expected = last; scale_log_before(t->scale->log, &cursor, &r); expected--, count++) {
         assert_int_equal(r.number, expected);
@@ -1210,6 +1334,12 @@ int main(void)
         TEST(nothing_is_decided_before_the_actuator_has_told),
         TEST(a_missing_source_forbids_to_shrink),
         TEST(a_sum_that_is_behind_is_a_missing_source_until_it_stays_so),
+        TEST(the_objective_of_a_set_reaches_its_scaler),
+        TEST(histograms_are_read_once_a_second),
+        TEST(idle_time_goes_on_over_a_kill),
+        TEST(what_came_meanwhile_ends_the_idle_time),
+        TEST(idle_time_that_nobody_can_vouch_for_begins_anew),
+        TEST(records_of_no_change_are_rationed),
         TEST(means_are_of_exact_integrals),
         TEST(the_ports_of_a_set_are_added_up),
         TEST(ready_members_have_an_integral),

@@ -573,6 +573,15 @@ static void moments_of_service_times_are_summed_over_workers_and_generations(voi
         assert_int_equal(sum.waited, 2);
         assert_int_equal(sum.service[ledger_service_bucket(1500000)], 1);
         assert_int_equal(sum.service[ledger_service_bucket(3000000)], 1);
+        struct ledger_cluster_sum part;
+        memset(&part, 0x5a, sizeof part);
+        memset(&part, 0, ledger_part_bytes(LEDGER_WITHOUT_SERVICE));
+        if (folded)
+            ledger_past_cluster_part(&past, 1, LEDGER_WITHOUT_SERVICE, &part);
+        else
+            ledger_sum_cluster_part(&l, 1, true, 0, LEDGER_WITHOUT_SERVICE, &part);
+        assert_memory_equal(&part, &sum, ledger_part_bytes(LEDGER_WITHOUT_SERVICE));
+        assert_int_equal(part.service[0], 0x5a5a5a5a5a5a5a5a);
     }
     ledger_past_close(&past);
     ledger_close(&l);
