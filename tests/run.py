@@ -23,7 +23,7 @@ SUITES = ("lint", "unit", "sim", "fault", "plugin", "fuzz", "wire")
 PROGRAM_SECONDS = 300  # one cmocka program or corpus may take so long
 WIRE_AGAIN = 5  # so many failed wire cases are given a second try
 CMOCKA_CASE = re.compile(r"^\[\s+(OK|FAILED|SKIPPED|ERROR)\s+\] (\w+)\s*$", re.M)
-CMOCKA_RUN = re.compile(r"^\[=+\] (\d+) test\(s\) run\.", re.M)
+CMOCKA_RUN = re.compile(r"^\[=+\] (?:\w+: )?(\d+) test\(s\) run\.", re.M)  # newer ones name the group
 
 
 class Count:

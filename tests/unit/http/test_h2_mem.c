@@ -184,7 +184,9 @@ static void frames_of_two_connections_do_not_meet(void **state)
     h2_nv_destroy(&own);
 }
 
-/* Its table of streams grew, and the old one was freed: nobody may look at that again. */
+/* Its table of streams grew, and the old one was freed: nobody may look at that again. From some version
+ * after 1.52 on, nghttp2's first table is smaller than a page and comes with the first stream: nothing to
+ * watch. */
 static void a_page_is_forgotten_when_it_is_freed(void **state)
 {
     struct h2_nv *nv = h2_nv_create();
@@ -192,13 +194,16 @@ static void a_page_is_forgotten_when_it_is_freed(void **state)
     (void)state;
     open_peer(&few, nv, 'a');
     open_peer(&many, nv, 'b');
-    assert_non_null(many.srv->page);
+    bool has_page = many.srv->page != NULL;
+    assert_int_equal(has_page, few.srv->page != NULL);
+    if (nghttp2_version(0)->version_num <= 0x013400)
+        assert_true(has_page);
     for (int i = REQUESTS; i < CROWD; i++)
         ask(&many, i);
     assert_int_equal(many.opened, CROWD);
     assert_null(many.srv->page);
     h2_server_rest(many.srv);
-    assert_non_null(few.srv->page);
+    assert_int_equal(has_page, few.srv->page != NULL);
     h2_server_rest(few.srv);
     h2_server_destroy(&few.srv);
     h2_server_destroy(&many.srv);
