@@ -1,26 +1,82 @@
 /* The socket of a conn as OpenSSL sees it. It counts what the socket says: a short read means that it is
  * empty, so it is not asked again within the same call (the second question would cost a system call to learn
- * EAGAIN). */
+ * EAGAIN).
+ *
+ * From 3.2 on OpenSSL does not read ahead before the handshake is over: it asks for five bytes of a record,
+ * then for the rest. It is given them out of the worker's `ahead`, so that a flight of several records costs
+ * one call, and a connection that fails at its first bytes leaves nothing in the socket for close() to answer
+ * with a reset. Older ones ask for more than that buffer holds, and get it straight from the socket. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/panic.h"
 #include "net/tls_priv.h"
 
 #define CONN_BIO 0x7f /* a number that none of OpenSSL's own kinds has */
 
+/* What was read ahead in this step, or in the last one of the handshake. */
+static int take_ahead(struct tls *t, char *to, size_t n)
+{
+    struct tls_worker *tw = t->worker;
+    const char *from = t->ahead ? t->ahead : tw->ahead;
+    uint32_t *at = t->ahead ? &t->ahead_at : &tw->ahead_at;
+    size_t left = (t->ahead ? t->ahead_len : tw->ahead_len) - *at;
+    if (n > left)
+        n = left;
+    memcpy(to, from + *at, n);
+    *at += (uint32_t)n;
+    if (t->ahead && n == left) {
+        free(t->ahead);
+        t->ahead = NULL;
+    }
+    return (int)n;
+}
+
+static bool is_ahead(const struct tls *t)
+{
+    return t->ahead || (t->staging && t->worker->ahead_at < t->worker->ahead_len);
+}
+
+bool tls_keep_ahead(struct tls *t)
+{
+    struct tls_worker *tw = t->worker;
+    size_t left = tw->ahead_len - tw->ahead_at;
+    const char *from = tw->ahead + tw->ahead_at;
+    tw->ahead_at = tw->ahead_len = 0;
+    if (!left)
+        return true;
+    ASSERT(!t->ahead); /* it is empty before more is read */
+    t->ahead = malloc(left);
+    if (!t->ahead)
+        return false;
+    memcpy(t->ahead, from, left);
+    t->ahead_at = 0;
+    t->ahead_len = (uint32_t)left;
+    return true;
+}
+
 static int raw_read(BIO *bio, char *to, int n)
 {
     struct tls *t = BIO_get_data(bio);
+    struct tls_worker *tw = t->worker;
     BIO_clear_retry_flags(bio);
+    if (is_ahead(t))
+        return take_ahead(t, to, (size_t)n);
     if (t->raw_empty) {
         BIO_set_retry_read(bio);
         return -1;
     }
-    ssize_t got = recv(t->conn->fd, to, (size_t)n, 0);
+    bool more = t->staging && n < TLS_AHEAD_BYTES;
+    int want = more ? TLS_AHEAD_BYTES : n;
+    ssize_t got = recv(t->conn->fd, more ? tw->ahead : to, (size_t)want, 0);
     if (got > 0) {
-        t->raw_empty = got < n && !t->conn->peer_done;
-        return (int)got;
+        t->raw_empty = got < want && !t->conn->peer_done;
+        if (!more)
+            return (int)got;
+        tw->ahead_at = 0;
+        tw->ahead_len = (uint32_t)got;
+        return take_ahead(t, to, (size_t)n);
     }
     if (got == 0) {
         t->raw_eof = true;
@@ -107,7 +163,10 @@ static long raw_ctrl(BIO *bio, int what, long arg, void *ptr)
     (void)ptr;
     if (what == BIO_CTRL_FLUSH)
         return 1;
-    return what == BIO_CTRL_EOF ? ((struct tls *)BIO_get_data(bio))->raw_eof : 0;
+    if (what != BIO_CTRL_EOF)
+        return 0;
+    const struct tls *t = BIO_get_data(bio);
+    return t->raw_eof && !is_ahead(t);
 }
 
 static int raw_create(BIO *bio)

@@ -309,6 +309,7 @@ void tls_close(struct conn *c, bool in_a_hurry)
     tls_client_unref(&t->client);
     t->magic = 0;
     free(t->held);
+    free(t->ahead);
     free(t->identity);
     free(t);
     c->tls = NULL;

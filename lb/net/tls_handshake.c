@@ -251,6 +251,10 @@ static bool step(struct tls *t)
     int result = go_on(t);
     bool has_room = tls_push(t);
     t->staging = false;
+    if (!tls_keep_ahead(t)) { /* no memory: never go on with a gap */
+        tls_fail(t, TLS_FAIL_OTHER);
+        return true;
+    }
     if (result == 1) {
         succeed(t);
         c->may_write = has_room;

@@ -76,6 +76,8 @@ struct tls_client {
 
 /* What one step of a handshake writes, and more: certificates of clients' CAs can make it longer. */
 #define TLS_STAGE_BYTES 16384
+/* What one step reads at a time: a ClientHello with the key share of ML-KEM768 is about 1,600 bytes. */
+#define TLS_AHEAD_BYTES 8192
 
 struct tls_worker {
     struct worker *worker; /* borrowed */
@@ -86,9 +88,11 @@ struct tls_worker {
     bool has_tickets;
     struct list waiting; /* of struct tls: handshakes for the next turn */
     struct run_node run;
-    uint64_t turn_ns;  /* the worker's clock when spent_ns began */
-    uint64_t spent_ns; /* on handshakes in this turn */
+    uint64_t turn_ns;             /* the worker's clock when spent_ns began */
+    uint64_t spent_ns;            /* on handshakes in this turn */
+    uint32_t ahead_at, ahead_len; /* what OpenSSL has not taken yet of `ahead`, in the middle of a step */
     char stage[TLS_STAGE_BYTES];
+    char ahead[TLS_AHEAD_BYTES];
 };
 
 /* NONE: not taken, or none came. EXPECTED: the handshake begins with looking for some. OPEN: some came, more
@@ -129,7 +133,9 @@ struct tls {
     uint64_t key_updates_ms;          /* when it began */
     char *held;                       /* owned; what of them the socket did not take, NULL: nothing */
     uint32_t held_len;
-    SSL *ssl; /* owned */
+    uint32_t ahead_at, ahead_len; /* what of it is left */
+    char *ahead;                  /* owned; what came along with the last message of the handshake, or NULL */
+    SSL *ssl;                     /* owned */
 };
 
 extern const struct conn_ops conn_tls;
@@ -139,6 +145,8 @@ BIO_METHOD *tls_bio_method(void);
 /* Sends what is staged or held. False: the socket has no room, and the rest is held; a socket that is broken
  * takes everything, and says so when it is read. */
 bool tls_push(struct tls *t);
+/* The end of a step: what was read and not taken stays with the connection. False: memory is out. */
+bool tls_keep_ahead(struct tls *t) __attribute__((warn_unused_result));
 
 /* tls_handshake.c */
 /* One step of the handshake, within the budget. True: it is over, one way or the other. */

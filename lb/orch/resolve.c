@@ -223,8 +223,11 @@ struct resolver *resolver_create(struct loop *loop, const struct resolver_settin
                                    .tries = (int)s->tries,
                                    .sock_state_cb = on_socket,
                                    .sock_state_cb_data = r};
-    const int set =
+    int set =
         ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_QUERY_CACHE
+    set |= ARES_OPT_QUERY_CACHE; /* none (qcache_max_ttl is 0): how long an answer is good for is our rule */
+#endif
     r->loop = loop;
     r->max_addresses = (size_t)s->max_addresses;
     list_init(&r->watches);

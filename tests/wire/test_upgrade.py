@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,7 +18,7 @@ from harness.door import COXSWAIN, cluster, is_zombie, route, title
 from harness.load import Load
 from harness.net import SLOW, Client, build, fetch, poll
 from harness.origin import OK
-from test_processes import bad_plugin, file_config, member_pids, members_config, view, wait_active
+from test_processes import MEMBER, bad_plugin, file_config, member_pids, members_config, view, wait_active
 
 UPGRADES = int(os.environ.get("UPGRADES", "4"))
 # A worker reads its clock every few events. What a reader adds for requests in flight, up to its own now, may be more than
@@ -286,22 +287,25 @@ def ids(pid):
 
 
 @pytest.fixture
-def readable_plugins():
-    """The built plugins where anybody may read them: the checkout may lie in somebody's home."""
-    with tempfile.TemporaryDirectory(prefix="coxswain-plugins-", dir="/tmp") as folder:
+def readable():
+    """The built plugins and the program of the members where anybody may read them: the checkout may lie in somebody's
+    home."""
+    with tempfile.TemporaryDirectory(prefix="coxswain-readable-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         built = os.environ["COXSWAIN_PLUGIN_DIR"]
         for where, _, files in os.walk(built):
             for name in files:
                 if name.endswith(".so"):
                     shutil.copy(os.path.join(where, name), folder)
+        shutil.copy(MEMBER, folder)
         yield folder
 
 
 @needs_root
-def test_children_and_members_run_as_the_user_without_capabilities(make_door, readable_plugins):
+def test_children_and_members_run_as_the_user_without_capabilities(make_door, readable):
     nobody = pwd.getpwnam("nobody")
-    d = make_door(user="nobody", env={"COXSWAIN_PLUGIN_DIR": readable_plugins}, **members_config(1, directory="/"))
+    command = [sys.executable, "-S", os.path.join(readable, os.path.basename(MEMBER))]
+    d = make_door(user="nobody", env={"COXSWAIN_PLUGIN_DIR": readable}, **members_config(1, directory="/", command=command))
     wait_active(d, 1)
     assert "0" in ids(d.process.pid)["uids"]
     roles = d.children("proxy") + d.children("orchestrator")

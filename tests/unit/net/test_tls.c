@@ -172,6 +172,35 @@ static void handshake_through_a_full_socket(void **state)
     assert_true(server->may_write);
 }
 
+/* Read together with the client's last message, it is neither lost nor left in the socket. */
+static void a_request_right_behind_the_handshake(void **state)
+{
+    struct rig *r = *state;
+    struct conn *server = &r->t->a.conn, *client = &r->t->b.conn;
+    char got[64];
+    join(r);
+    for (int i = 0; i < 100 && tls_is_handshaking(client); i++) {
+        r->t->w.turn_ns++; /* a fresh budget */
+        client->may_read = client->may_write = server->may_read = server->may_write = true;
+        (void)tls_on_event(client);
+        if (tls_is_handshaking(client))
+            (void)tls_on_event(server);
+    }
+    struct iovec iov = {(void *)(uintptr_t) "GET / HTTP/1.1", 14};
+    assert_int_equal(conn_writev(client, &iov, 1), 14);
+    conn_shutdown(client);
+    assert_true(tls_is_handshaking(server));
+    r->t->w.turn_ns++;
+    server->may_read = true;
+    assert_true(tls_on_event(server));
+    assert_false(tls_is_handshaking(server) || server->broken);
+    assert_true(server->may_read); /* no event will tell of them */
+    assert_int_equal(recv(server->fd, got, sizeof got, MSG_DONTWAIT | MSG_PEEK), 0);
+    assert_int_equal(conn_read(server, got, sizeof got), 14);
+    assert_memory_equal(got, "GET / HTTP/1.1", 14);
+    assert_int_equal(conn_read(server, got, sizeof got), 0);
+}
+
 /* Every byte arrives, whatever pieces the sockets take, and whatever pieces it is written and read in. */
 static void bytes_through_narrow_sockets(void **state)
 {
@@ -338,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(handshake_and_alpn),
         TEST(handshake_through_a_full_socket),
+        TEST(a_request_right_behind_the_handshake),
         TEST(bytes_through_narrow_sockets),
         TEST(goodbye_is_the_end),
         TEST(a_bare_fin_is_an_error),
