@@ -1,11 +1,13 @@
-# The two ends of the bench (load, origin), the floors it is held against (relay, fcgi), and what keeps the core busy.
-bench_programs += bench/load/load bench/load/origin bench/load/relay bench/load/fcgi bench/load/squeeze
+# The two ends of the bench (load, origin), the floors it is held against (relay, once, fcgi), and what keeps the core busy.
+bench_programs += bench/load/load bench/load/origin bench/load/relay bench/load/once bench/load/fcgi bench/load/squeeze
 bench_load_load_SOURCES = bench/load/load.c bench/load/answer.c bench/load/answer.h bench/load/times.h
 bench_load_load_LDADD =
 bench_load_origin_SOURCES = bench/load/origin.c
 bench_load_origin_LDADD =
 bench_load_relay_SOURCES = bench/load/relay.c
 bench_load_relay_LDADD =
+bench_load_once_SOURCES = bench/load/once.c
+bench_load_once_LDADD =
 bench_load_fcgi_SOURCES = bench/load/fcgi.c
 bench_load_fcgi_LDADD =
 bench_load_squeeze_SOURCES = bench/load/squeeze.c

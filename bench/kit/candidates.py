@@ -43,7 +43,7 @@ def version(program):
 def known(args, say):
     """[(name, kind, program)] in the order they are shown; what is missing is said."""
     build = os.path.abspath(args.builddir)
-    found = [("relay", "relay", os.path.join(build, "bench/load/relay"))]
+    found = [(name, name, os.path.join(build, "bench/load", name)) for name in ("relay", "once")]
     for kind in PEERS:
         program = proc.which(kind)
         if program:
@@ -152,6 +152,8 @@ class Stage:
         """Writes the config; the arguments to start with."""
         if kind == "relay":
             return [str(v["port"]), str(self.origin), str(v["workers"])]
+        if kind == "once":
+            return [str(v["port"]), str(self.origin)]
         if kind == "nginx":
             v["log"] = f"{log} combined buffer=64k flush=1s" if log else "off"
             if variant == "-tls":
@@ -175,7 +177,7 @@ class Stage:
         v, log = self.values(tag, workers, port)
         arguments = self.prepare(kind, variant, tag, v, log, config)
         child = self.nursery.spawn([program] + arguments, cores, COXSWAIN_PLUGIN_DIR=os.path.join(self.build, "plugins"))
-        port_h2 = 0 if kind == "relay" or variant == "-minimal" else v["port_h2"] if kind in ("nginx", "haproxy") else port
+        port_h2 = 0 if kind in ("relay", "once") or variant == "-minimal" else v["port_h2"] if kind in ("nginx", "haproxy") else port
         candidate = Candidate(name, kind, child, port, port_h2, child.output if kind == "haproxy" else log)
         if variant == "-tls":
             candidate.ports |= {"tls": v["port_tls"], "rsa": v["port_tls" if kind == "nghttpx" else "port_rsa"]}

@@ -2,6 +2,7 @@
 from dataclasses import dataclass, field
 
 PROXIES = ("relay", "nginx", "haproxy", "coxswain")
+ONCE = ("once", "nginx", "haproxy", "coxswain")  # the relay opens a connection to the server for each of its clients
 PARSERS = ("nginx", "haproxy", "nghttpx", "h2o", "coxswain")
 GRPC = ("nginx", "haproxy", "nghttpx", "coxswain")
 
@@ -61,7 +62,8 @@ SIDE_BY_SIDE = {
     "keepalive": Case("keep-alive, 64 connections, 13-byte body", wrk=[], goals=(Goal("relay", 1.15), Goal("peer", 0.65))),
     "wrk": Case("the same, made by wrk", loader="wrk", wrk=[]),
     "conns1000": Case("1,000 keep-alive connections", load=["-c1000"], wrk=["-c1000"], goals=FASTER),
-    "connclose": Case("a connection per request, 64 at a time", load=["-C"], wrk=["-HConnection: close"], goals=FASTER),
+    "connclose": Case("a connection per request, 64 at a time", load=["-C"], wrk=["-HConnection: close"], kinds=ONCE, squeeze=40,
+                      goals=FASTER),
     "16k": Case("16 KiB bodies", path="/16k", wrk=[], goals=FASTER),
     "headers64": Case("64 request fields", load=["-H63"], wrk=[f"-H{line}" for line in fields(63)], goals=FASTER),
     "upload1m": Case("1 MiB uploads", path="/1m", load=["-u1048576", "-c16"], goals=(Goal("peer", 1.0),)),

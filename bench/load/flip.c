@@ -3,8 +3,9 @@
  *
  *   flip PORT_A PORT_B PLUGIN_SOCKET
  *
- * Answers requests without a body with 13 bytes, keep-alive. On SIGTERM it prints one line of JSON: how many
- * changes there were, and quantiles of the times in microseconds. */
+ * Answers requests without a body with 13 bytes, keep-alive. A request came when the kernel took it from the
+ * proxy (SO_TIMESTAMPNS), not when this process had its turn on a core that makes the load too. On SIGTERM it
+ * prints one line of JSON: how many changes there were, and quantiles of the times in microseconds. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -47,8 +48,30 @@ static void die(const char *what)
 static uint64_t clock_ns(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_REALTIME, &t); /* the one in which the kernel dates what comes */
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* recv that also says when the bytes came. */
+static ssize_t receive(int fd, char *p, size_t room, uint64_t *out_came_ns)
+{
+    union {
+        struct cmsghdr head; /* for its alignment */
+        char room[CMSG_SPACE(sizeof(struct timespec))];
+    } control;
+    struct iovec iov = {p, room};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(fd, &m, 0);
+    *out_came_ns = 0;
+    for (struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL; c != NULL; c = CMSG_NXTHDR(&m, c)) {
+        struct timespec t;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+            continue;
+        memcpy(&t, CMSG_DATA(c), sizeof(t));
+        *out_came_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    }
+    return n;
 }
 
 /* What epoll hands back: a descriptor and which server it belongs to (2: none). */
@@ -76,6 +99,8 @@ static void accept_all(struct flip *f, unsigned side)
     int fd, on = 1;
     while ((fd = accept4(f->listen_fd[side], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
+            die("flip: SO_TIMESTAMPNS");
         watch(f, fd, side, EPOLLIN);
     }
 }
@@ -86,13 +111,16 @@ static void serve(struct flip *f, int fd, unsigned side)
     static const char answer[] =
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
     char in[IN_MAX];
-    ssize_t n = recv(fd, in, sizeof(in), 0);
+    uint64_t came;
+    ssize_t n = receive(fd, in, sizeof(in), &came);
     if (n <= 0) {
         close(fd);
         return;
     }
     if (f->waiting && (int)side == f->side) {
-        times_add(&f->times, clock_ns() - f->sent);
+        if (!came || came < f->sent)
+            came = clock_ns(); /* dates begin a moment after they were asked for */
+        times_add(&f->times, came - f->sent);
         f->waiting = false;
     }
     if (send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0)

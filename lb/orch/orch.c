@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/panic.h"
+#include "run/prompt.h"
 
 /* ---- publishing ---- */
 
@@ -411,6 +412,7 @@ int orch_main(struct orch_role *role)
     init(o);
     if (open_all(o) && open_scale(o)) {
         start(o);
+        prompt_thread();
         loop_run(&o->loop);
     } else {
         o->exit_code = EXIT_CONFIG;

@@ -1,8 +1,10 @@
 /* Listeners: accepting, handing over to the least loaded worker, and what happens when descriptors run out.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -147,6 +149,47 @@ static int count_mine(struct pworker *pw)
         for (int i = 0; i < pw->proxy->role->listeners[l].count; i++)
             n += is_mine(pw, &pw->proxy->role->listeners[l], i);
     return n;
+}
+
+/* A service manager may hand over a socket that takes connections to any address (transparent proxying). */
+static bool is_transparent(int fd)
+{
+    int v4 = 0, v6 = 0;
+    socklen_t n = sizeof v4, m = sizeof v6;
+    (void)getsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &v4, &n); /* fails on the other family's: not set */
+    (void)getsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &v6, &m);
+    return v4 || v6;
+}
+
+/* An address with len 0 when connections differ. */
+static struct addr bound_to(int fd)
+{
+    static const uint8_t any_v6[16] = {0}, any_v4[16] = {[10] = 0xff, [11] = 0xff};
+    struct addr a = {.len = sizeof a.un};
+    uint8_t ip[16];
+    if (getsockname(fd, &a.sa, &a.len) < 0 || !addr_ip16(&a, ip) || memcmp(ip, any_v6, 16) == 0 ||
+        memcmp(ip, any_v4, 16) == 0 || is_transparent(fd))
+        a.len = 0;
+    return a;
+}
+
+bool proxy_look_at_bound(struct proxy *p)
+{
+    const size_t n = p->settings->listeners.count;
+    p->bound = calloc(n + 1, sizeof *p->bound);
+    for (size_t i = 0; p->bound && i < n; i++) {
+        const struct listener_fds *l = &p->role->listeners[i];
+        if (l->count)
+            p->bound[i] = bound_to(l->fds[0]); /* all are bound alike */
+    }
+    return p->bound != NULL;
+}
+
+const struct addr *proxy_bound_to(const struct proxy *p, const struct listener_settings *l)
+{
+    const size_t i = (size_t)(l - SETTINGS_AT(p->settings->listeners, const struct listener_settings, 0));
+    ASSERT(i < p->settings->listeners.count);
+    return p->bound[i].len ? &p->bound[i] : NULL;
 }
 
 static bool add_acceptor(struct pworker *pw, size_t listener, int fd)

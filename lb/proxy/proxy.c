@@ -11,6 +11,7 @@
 #include "base/panic.h"
 #include "proxy/access_syslog.h"
 #include "run/channel.h"
+#include "run/prompt.h"
 
 #define TICK_MS          1000
 #define HEARTBEAT_MAX_MS 5000 /* a worker that did not turn its loop for so long is not well */
@@ -209,7 +210,7 @@ static bool set_up(struct proxy *p, struct proxy_role *role)
     timer_init(&p->tick, &p->loop, on_tick, p);
     timer_arm(&p->tick, TICK_MS);
     p->master = channel_create(&p->loop, role->master_fd, &master_ops, p);
-    return secure_load(p) && start_workers(p) && proxy_first_topology(p);
+    return secure_load(p) && proxy_look_at_bound(p) && start_workers(p) && proxy_first_topology(p);
 }
 
 static void tear_down(struct proxy *p)
@@ -228,6 +229,7 @@ static void tear_down(struct proxy *p)
     free(p->workers);
     hold_shared_fini(p);
     free(p->clients);
+    free(p->bound);
     guards_destroy(&p->guards);
     gates_fini(&p->gates);
     if (p->topology)
@@ -251,6 +253,7 @@ int proxy_main(struct proxy_role *role)
     struct proxy p;
     if (!set_up(&p, role))
         return EXIT_FAILED;
+    prompt_thread(); /* workers wait for its topologies, and share processors with it */
     log_info("generation %llu: %d workers, up to %u sessions each", (unsigned long long)role->generation,
              p.worker_count, p.max_sessions);
     loop_run(&p.loop);

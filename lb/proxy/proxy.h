@@ -155,6 +155,7 @@ struct proxy {
     int workers_done;
     struct access_syslog *access_syslog; /* owned; NULL: lines go to access_fd as they are */
     _Atomic int access_fd;      /* -1: off; the control thread writes it, workers look whether there is one */
+    struct addr *bound;         /* owned; one per listener, see proxy_bound_to */
     struct secure_files secure; /* certificates; the control thread's */
     struct clients *clients;    /* owned; connections per client address */
     struct guards *guards;      /* owned; NULL: the config has none */
@@ -188,6 +189,11 @@ void acceptors_empty(struct pworker *pw);
 /* When no worker accepts any more: lets go of the sockets, so that a listener that the new config does not
  * have is gone. final: a shutdown, connecting is refused from now on, whoever else has them. */
 void proxy_close_listeners(struct proxy *p, bool final);
+/* Looks where the listeners are bound, once, before the workers start. False: memory is out. */
+bool proxy_look_at_bound(struct proxy *p) __attribute__((warn_unused_result));
+/* The local address of every connection of this listener; NULL when each has to be asked for its own, because
+ * the listener is bound to a wildcard, or takes connections meant for others. Any thread. */
+const struct addr *proxy_bound_to(const struct proxy *p, const struct listener_settings *l);
 /* Until a session ends. */
 void acceptors_pause(struct pworker *pw);
 void acceptors_resume(struct pworker *pw);

@@ -184,11 +184,16 @@ static void set_peer(struct session *s, const struct addr *peer, const struct ad
 /* Whose connection it is. False when memory is out. */
 static bool set_origin(struct session *s, const struct addr *peer, const struct proxyproto *said)
 {
+    const struct addr *bound = proxy_bound_to(s->pw->proxy, s->listener);
     struct addr local = {.len = sizeof local.un};
     if (said && !said->is_local) {
         set_peer(s, &said->from, &said->to, true);
         s->secure_before = said->has_tls && (said->tls_client & PROXYPROTO_TLS);
         return intro_keep(said, &s->proxied);
+    }
+    if (bound) {
+        set_peer(s, peer, bound, false);
+        return true;
     }
     if (getsockname(s->conn.fd, &local.sa, &local.len) < 0)
         local = (struct addr){.len = 0};

@@ -6,3 +6,5 @@ unit_tests += tests/unit/run/test_deadline
 tests_unit_run_test_deadline_SOURCES = tests/unit/run/test_deadline.c
 unit_tests += tests/unit/run/test_mailbox
 tests_unit_run_test_mailbox_SOURCES = tests/unit/run/test_mailbox.c
+unit_tests += tests/unit/run/test_prompt
+tests_unit_run_test_prompt_SOURCES = tests/unit/run/test_prompt.c
