@@ -104,6 +104,7 @@ static struct world *make_world(void)
     ASSERT(ledger_open(&w->proxy.ledger, fd, true));
     close(fd);
     w->proxy.clients = clients_create();
+    ASSERT((w->proxy.bound = calloc(w->settings->listeners.count, sizeof *w->proxy.bound)));
     ASSERT(hold_shared_init(&w->proxy, 8) && w->proxy.clients && gates_init(&w->proxy.gates, 8, 32));
     ASSERT(pworker_init(&w->pw, &w->proxy, 0));
     deadline_stop(&w->pw.w.wheel, &w->pw.tick);
