@@ -150,7 +150,7 @@ static void walk(struct orch *o, struct plugin *only, const struct topology *fro
     while (i < from_count || k < to->cluster_count) {
         int order = i == from_count ? 1 : k == to->cluster_count ? -1 : 0;
         if (order == 0)
-            order = str_order(from->clusters[i]->id, to->clusters[k]->id);
+            order = cluster_order(from->clusters[i], to->clusters[k]);
         const struct cluster *a = order <= 0 ? from->clusters[i++] : NULL;
         const struct cluster *b = order >= 0 ? to->clusters[k++] : NULL;
         if (a != b)

@@ -517,7 +517,7 @@ void probes_follow(struct probes *ps, struct topology *t)
     while (i < old_count || k < t->cluster_count) {
         int order = i == old_count ? 1 : k == t->cluster_count ? -1 : 0;
         if (order == 0)
-            order = str_order(old->clusters[i]->id, t->clusters[k]->id);
+            order = cluster_order(old->clusters[i], t->clusters[k]);
         if (order < 0)
             drop_cluster(ps, old->clusters[i]->id);
         else if (order > 0 || old->clusters[i] != t->clusters[k])

@@ -42,6 +42,12 @@ static inline struct str draft_text_of(const struct endpoint_draft *e, unsigned 
 
 /* Bytewise; a prefix comes first. */
 int str_order(struct str a, struct str b);
+/* By id. Snapshots share what did not change: of two of them that stand side by side nearly all are the same
+ * objects, whose texts nobody has to look at. */
+static inline int cluster_order(const struct cluster *a, const struct cluster *b)
+{
+    return a == b ? 0 : str_order(a->id, b->id);
+}
 
 /* Copies *s to *at, moves *at behind it and points *s to the copy. The caller has made the room. */
 void text_move(struct str *s, char **at);

@@ -14,11 +14,12 @@ static void put_removed(const struct topology *from, const struct topology *to, 
 {
     uint32_t k = 0;
     for (uint32_t i = 0; i < from->cluster_count; i++) {
-        struct str id = from->clusters[i]->id;
-        while (k < to->cluster_count && str_order(to->clusters[k]->id, id) < 0)
+        const struct cluster *c = from->clusters[i];
+        int order = 1;
+        while (k < to->cluster_count && (order = cluster_order(to->clusters[k], c)) < 0)
             k++;
-        if (k == to->cluster_count || !str_eq(to->clusters[k]->id, id))
-            wire_put_text(out, WIRE_REMOVED, id);
+        if (k == to->cluster_count || order > 0)
+            wire_put_text(out, WIRE_REMOVED, c->id);
     }
 }
 
@@ -28,7 +29,7 @@ static void put_changed(const struct topology *from, const struct topology *to, 
     uint32_t k = 0;
     for (uint32_t i = 0; i < to->cluster_count; i++) {
         const struct cluster *c = to->clusters[i];
-        while (k < from->cluster_count && str_order(from->clusters[k]->id, c->id) < 0)
+        while (k < from->cluster_count && cluster_order(from->clusters[k], c) < 0)
             k++;
         if (k == from->cluster_count || from->clusters[k] != c)
             wire_put_cluster(out, c);
@@ -76,23 +77,39 @@ static bool is_removed(const struct parsed *p, uint32_t *at, struct str id)
     return *at < p->removed_count && str_eq(p->removed[*at], id);
 }
 
-/* Both sides are sorted: one walk. Every cluster in the result holds a reference of its own. */
+/* The first of the clusters [from, count) whose id is not below this one. */
+static uint32_t lower_bound(struct cluster *const *clusters, uint32_t from, uint32_t count, struct str id)
+{
+    while (from < count) {
+        uint32_t middle = from + (count - from) / 2;
+        if (str_order(clusters[middle]->id, id) < 0)
+            from = middle + 1;
+        else
+            count = middle;
+    }
+    return from;
+}
+
+/* Both sides are sorted. The few of a difference are looked for, and what stands before each goes on as it
+ * is. Every cluster in the result holds a reference of its own. */
 static struct cluster **merge(const struct topology *base, const struct parsed *p, uint32_t *out_count)
 {
-    uint32_t base_count = base ? base->cluster_count : 0, i = 0, k = 0, n = 0, removed = 0;
+    uint32_t base_count = base ? base->cluster_count : 0, i = 0, n = 0, removed = 0;
     struct cluster **all = must(calloc((size_t)base_count + p->cluster_count + 1, sizeof(*all)));
-    while (i < base_count || k < p->cluster_count) {
-        int order = i == base_count         ? 1
-                    : k == p->cluster_count ? -1
-                                            : str_order(base->clusters[i]->id, p->clusters[k]->id);
-        struct cluster *next = order < 0 ? base->clusters[i] : p->clusters[k];
-        i += order <= 0;
-        k += order >= 0;
-        if (order < 0 && is_removed(p, &removed, next->id))
-            continue;
-        cluster_ref(next);
-        all[n++] = next;
+    for (uint32_t k = 0; k <= p->cluster_count; k++) {
+        struct cluster *fresh = k < p->cluster_count ? p->clusters[k] : NULL;
+        uint32_t end =
+            fresh ? lower_bound(base ? base->clusters : NULL, i, base_count, fresh->id) : base_count;
+        for (; i < end; i++)
+            if (!is_removed(p, &removed, base->clusters[i]->id))
+                all[n++] = base->clusters[i];
+        if (!fresh)
+            break;
+        i += i < base_count && str_eq(base->clusters[i]->id, fresh->id);
+        all[n++] = fresh;
     }
+    for (uint32_t m = 0; m < n; m++)
+        cluster_ref(all[m]);
     *out_count = n;
     return all;
 }
