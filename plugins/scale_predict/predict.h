@@ -35,7 +35,7 @@ struct ring {
 
 #define FORECASTS  12u
 #define HOLDS      5u
-#define MARGINS    14u
+#define MARGINS    16u
 #define BUCKETS    8u /* of a sliding maximum */
 #define LAGS       9u /* of the sliding minimum over the start-up delay, with the running one */
 #define DAY_SLOTS  96u
@@ -46,16 +46,19 @@ struct ring {
 struct candidate {
     double most[BUCKETS];
     double least[LAGS];
-    double held; /* maximum of `most`: as of the last step */
-    double was;  /* that of the step before */
+    double held;           /* maximum of `most`: as of the last step */
+    double was;            /* that of the step before */
+    double excess, square; /* means of ln(load / planned), 0 where the load was below, and of its square */
 };
 
-/* That candidate with one margin, run as a fluid queue on the arrivals that really came. */
-struct shadow {
-    double backlog; /* exchanges that would wait */
-    double over;    /* exchanges that would have waited for longer than the objective, aged */
-    double cost;    /* member-seconds, aged */
+/* That candidate with each margin, run on the arrivals that really came. */
+struct shadows {
+    double backlog[MARGINS]; /* exchanges that would wait */
+    double over[MARGINS];    /* exchanges that would have waited for longer than the objective, aged */
+    double cost[MARGINS];    /* member-seconds, aged */
+    double surprised;        /* of `over`, what a jump brought that no margin is for */
 };
+#define CURVE 32u /* points of the share over objective, by slots above a load */
 
 struct season {
     float week[WEEK_SLOTS]; /* mean rate of a quarter of an hour; < 0: never seen */
@@ -116,11 +119,13 @@ struct state {
     double delay_s; /* start-up delay that is planned with */
     uint64_t steps;
     struct candidate candidates[FORECASTS][HOLDS];
-    struct shadow shadows[FORECASTS][HOLDS][MARGINS];
+    struct shadows shadows[FORECASTS][HOLDS];
     uint32_t hold_slot[HOLDS];
     uint32_t lag_slot, reserved2;
     uint64_t hold_turn_ns[HOLDS], lag_turn_ns;
     double seen_arrivals, seen_s; /* aged, beside the shadows' sums */
+    double jumps;                 /* of the rate, sudden ones, aged */
+    uint64_t jump_ns;             /* the last one */
     double forecasts[FORECASTS];
     uint32_t best_forecast, best_hold;
     double margin;
@@ -174,12 +179,18 @@ void season_learn(struct work *w, double arrivals, double seconds);
 void shadow_reset(struct work *w);
 /* One step of every candidate on what really arrived, then the choice of the best. */
 void shadow_step(struct work *w, double arrivals, double seconds);
+/* Members, not rounded, that the chosen candidate has for the load of the last step. */
+double shadow_members(const struct work *w);
 
 /* staffing.c */
 /* Rebuilds the table when service time or objective moved. */
 void staffing_learn(struct work *w);
 /* Slots that keep the objective at this load. */
 double staffing_slots(const struct staffing *t, double load);
+/* Share of the exchanges of this load that wait for longer than the objective, with more slots than it. */
+double staffing_share(const struct work *w, double load, double slots);
+/* So many slots above this load nobody does. */
+double staffing_reach(const struct work *w, double load);
 
 /* service.c */
 void service_learn(struct work *w);

@@ -30,17 +30,18 @@ static const struct cox_option options[] = {
              "hard to foresee."},
 };
 
-#define STEP_NS        UINT64_C(1000000000)
-#define GAP_NS         UINT64_C(60000000000) /* after so long without a sample the past is no guide */
-#define WARM_S         60.0                  /* nothing is taken away before so much was seen */
-#define DRAIN_DELAYS   4.0 /* what waits is worked off within the start-up delay divided by this, or in 2 s */
+#define STEP_NS UINT64_C(1000000000)
+#define GAP_NS  UINT64_C(60000000000) /* after so long without a sample the past is no guide */
+#define WARM_S  60.0                  /* nothing is taken away before so much was seen */
+/* What waits is worked off within the start-up delay, between these. */
+#define DRAIN_LEAST_S  2.0
+#define DRAIN_MOST_S   60.0
 #define HELPED_DRAIN_S 5.0
 #define DELAY_GUESS    10.0
 #define DELAY_MAX      1800.0
-/* Of a member and of the count: the need must be so much below before it shrinks … */
-#define BAND_MEMBERS  0.2
-#define BAND_SHARE    0.02
-#define QUIET_MEMBERS 0.3 /* … and of a load that does not move, for which half an hour is looked at */
+/* Of a load that does not move half an hour is looked at, and before it shrinks the need must be below by so
+ * much of a member and of the count. */
+#define QUIET_MEMBERS 0.3
 #define QUIET_SHARE   0.04
 #define QUIET         2.0 /* variance of the counts of a minute over Poisson's: below, nothing moves … */
 #define RESTLESS      5.0 /* … until it is above this */
@@ -103,7 +104,7 @@ static void restart(struct work *w)
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++)
             for (uint32_t m = 0; m < MARGINS; m++)
-                s->shadows[k][h][m].backlog = 0;
+                s->shadows[k][h].backlog[m] = 0;
     if (!s->is_on)
         shadow_reset(w);
     s->is_on = 1;
@@ -197,7 +198,8 @@ static double backlog_slots(const struct work *w)
     const double age_s = (double)in->oldest_starting_ns / 1e9;
     const double until_s = in->starting && age_s < s->delay_s ? s->delay_s - age_s : s->delay_s;
     const double grows = level > rate ? (level - rate) * until_s : 0;
-    double drain_s = s->delay_s > 2 * DRAIN_DELAYS ? s->delay_s / DRAIN_DELAYS : 2;
+    double drain_s = s->delay_s > DRAIN_LEAST_S ? s->delay_s : DRAIN_LEAST_S;
+    drain_s = drain_s < DRAIN_MOST_S ? drain_s : DRAIN_MOST_S;
     if (rates_seconds(s->service.helped_ns, in->now_ns) < s->delay_s && drain_s > HELPED_DRAIN_S)
         drain_s = HELPED_DRAIN_S; /* it waited for a probe already */
     return ((double)in->held_now + grows) * service_s / drain_s;
@@ -230,7 +232,7 @@ static double shrink_need(struct work *w, double *out_band)
     double *last = &s->minute_need[s->minute];
     *last = s->need > *last ? s->need : *last;
     if (!s->is_quiet) {
-        *out_band = BAND_SHARE * n > BAND_MEMBERS ? BAND_SHARE * n : BAND_MEMBERS;
+        *out_band = 0;
         return s->need;
     }
     *out_band = QUIET_MEMBERS + QUIET_SHARE * n;
@@ -271,12 +273,24 @@ static double settle(struct work *w, double extra)
     return fewer;
 }
 
+/* Whatever was planned: while requests wait, what comes now, and what it will grow by as it did lately, is
+ * the least. */
+static double rate_soon(const struct state *s)
+{
+    const double late = rates_mean(s, 4, 0, s->change_ns);
+    if (rates_seconds(s->change_ns, s->last_ns) < 12)
+        return late;
+    const double grows = (late - rates_mean(s, 12, 8, 0)) / 8 * (s->delay_s < 60 ? s->delay_s : 60);
+    return late + (grows < 0 ? 0 : grows < late / 2 ? grows : late / 2);
+}
+
 static double answer(struct work *w)
 {
     struct state *s = w->s;
-    const double rate = s->jump > s->plan_rate ? s->jump : s->plan_rate;
-    const double extra = backlog_slots(w);
-    s->need = (staffing_slots(&s->staffing, rate * service_plan_s(s)) + extra) / w->slots;
+    const double extra = backlog_slots(w), planned = shadow_members(w);
+    const double late = extra > 0 ? rate_soon(s) : 0, rate = late > s->jump ? late : s->jump;
+    const double now = staffing_slots(&s->staffing, rate * service_plan_s(s)) / w->slots;
+    s->need = (now > planned ? now : planned) + extra / w->slots;
     double wanted = settle(w, extra);
     const struct service *v = &s->service;
     if ((v->phase == PROBE_STARTING || v->phase == PROBE_WATCHING) && wanted < v->probe_members) {
@@ -358,7 +372,7 @@ static void predict_close(void *instance)
 }
 
 static const struct cox_scaler scaler = {.size = sizeof scaler,
-                                         .state_version = 1,
+                                         .state_version = 2,
                                          .state_size = state_size,
                                          .init_state = init_state,
                                          .decide = decide};

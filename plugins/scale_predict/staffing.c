@@ -96,3 +96,23 @@ double staffing_slots(const struct staffing *t, double load)
     const double low = t->extra[exponent], high = t->extra[exponent + 1];
     return load + low + (high - low) * (mantissa - 1);
 }
+
+/* Halfin and Whitt's limit; the geometric mean of load and slots under the root makes it good for few of them
+ * as well. */
+double staffing_share(const struct work *w, double load, double slots)
+{
+    if (slots <= load)
+        return 1;
+    const double beta = (slots - load) / w->math->sqrt(w->math->sqrt(load * slots));
+    double density;
+    const double below = normal_over(w->math, beta, &density);
+    return share_over(w, &w->s->staffing, load, slots, 1 / (1 + beta * below / density));
+}
+
+double staffing_reach(const struct work *w, double load)
+{
+    const struct staffing *t = &w->s->staffing;
+    const double by_tail = 20.7 * t->service_s * (1 + t->cv2) / (2 * t->wait_s);
+    const double by_root = 6 * w->math->sqrt(load) + 8;
+    return by_tail < by_root ? by_tail : by_root;
+}
