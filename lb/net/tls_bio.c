@@ -151,7 +151,7 @@ static int raw_write(BIO *bio, const char *from, int n)
         BIO_set_retry_write(bio);
         return -1;
     }
-    ssize_t put = send(t->conn->fd, from, (size_t)n, MSG_NOSIGNAL);
+    ssize_t put = send(t->conn->fd, from, (size_t)n, MSG_NOSIGNAL | (t->has_more ? MSG_MORE : 0));
     if (put < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_write(bio);
     return (int)put;

@@ -190,15 +190,21 @@ static ssize_t tls_writev(struct conn *c, const struct iovec *iov, int count)
     struct pieces p = {iov, count, 0};
     char stage[TLS_RECORD_BYTES];
     ssize_t all = 0;
+    size_t left = 0;
     t->raw_empty = false;
+    for (int i = 0; i < count; i++)
+        left += iov[i].iov_len;
     for (;;) {
         struct str bytes = next_record(&p, stage);
         if (!bytes.n)
             return all;
+        t->has_more = left > bytes.n;
         ssize_t put = write_one(t, bytes);
+        t->has_more = false;
         if (put < 0)
             return all ? all : put;
         all += put;
+        left -= (size_t)put;
         advance(&p, (size_t)put);
     }
 }

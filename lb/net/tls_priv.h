@@ -108,6 +108,7 @@ struct tls {
     bool write_wants_read; /* likewise the other way round */
     bool raw_empty;        /* the socket had less than was asked for: no second look in this call */
     bool raw_eof;          /* FIN */
+    bool has_more;         /* another record follows this one at once: the kernel may wait for it */
     bool staging;          /* a step of the handshake runs: its messages leave together behind it */
     bool fatal;            /* nothing more can be read or written */
     uint8_t early;         /* enum early */
