@@ -217,14 +217,21 @@ static bool is_space(char c)
     return c == ' ' || c == '\t';
 }
 
-/* RFC 9113 8.2, 8.2.1 (T7) */
-static bool is_well_formed(struct str name, struct str value)
+static bool is_lower_token(struct str name)
 {
-    if (!is_token(name) || name.n > UINT16_MAX) /* a longer one would be cut to another name */
-        return false;
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] >= 'A' && name.p[i] <= 'Z')
             return false;
+    return is_token(name);
+}
+
+/* RFC 9113 8.2, 8.2.1 (T7) */
+static bool is_well_formed(struct str name, struct str value)
+{
+    if (name.n > UINT16_MAX) /* it would be cut to another name */
+        return false;
+    if (!scan_is_plain_name(name.p, name.n) && !is_lower_token(name))
+        return false;
     if (value.n == 0)
         return true;
     return !is_space(value.p[0]) && !is_space(value.p[value.n - 1]) &&

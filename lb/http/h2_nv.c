@@ -29,6 +29,30 @@ void h2_nv_put(struct h2_nv *nv, struct str name, struct str value)
                           .valuelen = value.n};
 }
 
+#define ONES 0x0101010101010101ull
+
+/* Eight at once; bytes above 0x7f stay. */
+static uint64_t lower8(uint64_t x)
+{
+    uint64_t low = x & ~(0x80 * ONES);
+    uint64_t is_capital = (low + (0x80 - 'A') * ONES) & ~(low + (0x80 - 'Z' - 1) * ONES) & ~x & (0x80 * ONES);
+    return x | is_capital >> 2;
+}
+
+static void lower(char *to, const char *p, size_t n)
+{
+    for (size_t i = 0; n >= 8; i = i + 16 <= n ? i + 8 : n - 8) {
+        uint64_t x;
+        memcpy(&x, p + i, 8);
+        x = lower8(x);
+        memcpy(to + i, &x, 8);
+        if (i + 8 == n)
+            return;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = char_lower(p[i]);
+}
+
 static struct str lowered(struct h2_nv *nv, struct str name)
 {
     if (name.n > sizeof nv->names - nv->names_len) {
@@ -36,8 +60,7 @@ static struct str lowered(struct h2_nv *nv, struct str name)
         return STR_NULL;
     }
     char *to = nv->names + nv->names_len;
-    for (size_t i = 0; i < name.n; i++)
-        to[i] = char_lower(name.p[i]);
+    lower(to, name.p, name.n);
     nv->names_len += (uint32_t)name.n;
     return str_make(to, name.n);
 }
@@ -47,17 +70,24 @@ static struct str lowered(struct h2_nv *nv, struct str name)
 static bool stays_out_of_table(enum field_id id, struct str value)
 {
     return id == FIELD_AUTHORIZATION || id == FIELD_PROXY_AUTHORIZATION || id == FIELD_X_REQUEST_ID ||
-           id == FIELD_TRACEPARENT ||
-           ((id == FIELD_COOKIE || id == FIELD_SET_COOKIE) && value.n < 20);
+           id == FIELD_TRACEPARENT || ((id == FIELD_COOKIE || id == FIELD_SET_COOKIE) && value.n < 20);
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Nearly all names are lower case already, and values without white space at their ends (RFC 9113 8.2.1). */
 static void put_lowered(struct h2_nv *nv, enum field_id id, struct str name, struct str value)
 {
-    struct str low = lowered(nv, name);
+    struct str low = scan_is_plain_name(name.p, name.n) ? name : lowered(nv, name);
     if (!low.p)
         return;
     uint32_t at = nv->count;
-    h2_nv_put(nv, low, str_trim(value)); /* RFC 9113 8.2.1: no white space at the ends */
+    if (value.n && (is_space(value.p[0]) || is_space(value.p[value.n - 1])))
+        value = str_trim(value);
+    h2_nv_put(nv, low, value);
     if (!nv->overflow && stays_out_of_table(id, value))
         nv->v[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
 }
@@ -67,7 +97,7 @@ void h2_nv_field(struct h2_nv *nv, struct str name, struct str value)
 {
     enum field_id id = field_lookup(name);
     const char *end = value.p + value.n;
-    if (name.n == 0 || scan_token(name.p, name.p + name.n) != name.p + name.n ||
+    if ((!scan_is_plain_name(name.p, name.n) && !scan_is_token(name.p, name.n)) ||
         (value.n && scan_value(value.p, value.p, end) != end)) {
         nv->overflow = true;
         return;
@@ -85,18 +115,26 @@ void h2_nv_fields(struct h2_nv *nv, const struct message *m)
     }
 }
 
+/* Up to the line end, or to the end; without the carriage return. */
+static struct str take_line(struct str *rest)
+{
+    const char *end = memchr(rest->p, '\n', rest->n);
+    struct str line = str_make(rest->p, end ? (size_t)(end - rest->p) : rest->n);
+    size_t whole = line.n + (end != NULL);
+    *rest = str_make(rest->p + whole, rest->n - whole);
+    if (line.n && line.p[line.n - 1] == '\r')
+        line.n--;
+    return line;
+}
+
 void h2_nv_lines(struct h2_nv *nv, struct str lines)
 {
-    struct str line;
-    while (lines.n && str_next(&lines, '\n', &line)) {
+    while (lines.n) {
+        struct str line = take_line(&lines);
         ptrdiff_t colon = str_find(line, ':');
-        if (colon <= 0)
-            continue;
-        line = str_trim(line);
-        if (line.n && line.p[line.n - 1] == '\r')
-            line.n--;
-        h2_nv_field(nv, str_make(line.p, (size_t)colon),
-                    str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
+        if (colon > 0)
+            h2_nv_field(nv, str_make(line.p, (size_t)colon),
+                        str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
     }
 }
 

@@ -1,8 +1,8 @@
 /* h2_nv: fields on their way out, as the list that the HPACK encoder takes.
  *
- * One list a worker, lent for one head; nothing in it outlives the call that submits it. Names are put in
- * lower case (RFC 9113 8.2) into room of the list's own; values are borrowed until then. Included inside
- * lb/http only: nghttp2 shows. */
+ * One list a worker, lent for one head; nothing in it outlives the call that submits it. Names that are not
+ * in lower case (RFC 9113 8.2) are put so into room of the list's own; all else is borrowed until then.
+ * Included inside lb/http only: nghttp2 shows. */
 #ifndef COX_HTTP_H2_NV_H
 #define COX_HTTP_H2_NV_H
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -143,15 +144,26 @@ static inline const char *scan_colon(const char *floor, const char *p, const cha
 }
 
 #if defined(__SSE2__)
-/* A bit for each byte of x that is a letter, a digit or '-': what nearly all names are made of. */
-static inline unsigned scan_common16(__m128i x)
+/* A bit for each byte of x whose twin in `letters` is a lower-case letter, or that is a digit or '-'. */
+static inline unsigned scan_dashed16(__m128i x, __m128i letters)
 {
-    __m128i lower = _mm_or_si128(x, _mm_set1_epi8(0x20));
-    __m128i a = _mm_sub_epi8(lower, _mm_set1_epi8('a')), d = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+    __m128i a = _mm_sub_epi8(letters, _mm_set1_epi8('a')), d = _mm_sub_epi8(x, _mm_set1_epi8('0'));
     __m128i ok = _mm_cmpeq_epi8(_mm_min_epu8(a, _mm_set1_epi8(25)), a);
     ok = _mm_or_si128(ok, _mm_cmpeq_epi8(_mm_min_epu8(d, _mm_set1_epi8(9)), d));
     ok = _mm_or_si128(ok, _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
     return (unsigned)_mm_movemask_epi8(ok);
+}
+
+/* A bit for each byte of x that is a letter, a digit or '-': what nearly all names are made of. */
+static inline unsigned scan_common16(__m128i x)
+{
+    return scan_dashed16(x, _mm_or_si128(x, _mm_set1_epi8(0x20)));
+}
+
+/* The same without capitals. */
+static inline unsigned scan_plain16(__m128i x)
+{
+    return scan_dashed16(x, x);
 }
 #endif
 
@@ -173,6 +185,37 @@ static inline bool scan_is_dashed(const char *p, size_t n, size_t room)
             p[i] == '_' || p[i] == '~')
             return false;
     return true;
+}
+
+/* Are these bytes lower-case letters, digits and '-' only? What nearly all names in HTTP/2 are made of; false
+ * only says that they have to be looked at one by one. */
+static inline bool scan_is_plain_name(const char *p, size_t n)
+{
+#if defined(__SSE2__)
+    uint64_t head, tail;
+    if (n > 16) {
+        for (size_t i = 0; i + 16 < n; i += 16)
+            if (scan_plain16(scan_load16(p + i)) != 0xffff)
+                return false;
+        return scan_plain16(scan_load16(p + n - 16)) == 0xffff;
+    }
+    if (n >= 8) { /* two halves that overlap */
+        memcpy(&head, p, 8);
+        memcpy(&tail, p + n - 8, 8);
+    } else if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, p, 4);
+        memcpy(&last, p + n - 4, 4);
+        head = tail = (uint64_t)first << 32 | last;
+    } else {
+        return false;
+    }
+    return scan_plain16(_mm_set_epi64x((long long)tail, (long long)head)) == 0xffff;
+#else
+    (void)p;
+    (void)n;
+    return false;
+#endif
 }
 
 /* Are these n bytes all token characters? */

@@ -129,7 +129,7 @@ static struct str peek_file(struct pipe *p, bool *out_ok)
         }
     }
     uint64_t left = p->file_to - p->file_from;
-    size_t want = left < sizeof w->data ? (size_t)left : sizeof w->data;
+    size_t want = left < w->size ? (size_t)left : w->size;
     ssize_t got = pread(p->file_fd, w->data, want, (off_t)p->file_from);
     if (got <= 0) {
         *out_ok = false;

@@ -7,6 +7,7 @@
 #include "base/panic.h"
 
 #define CHUNKS_KEPT    256
+#define SHORT_KEPT     1024
 #define WALL_FRESH_MS  1000
 #define RUN_PASSES_MAX 4 /* of the run queue before events get their turn */
 
@@ -20,7 +21,8 @@ bool worker_init(struct worker *w, int index)
 {
     *w = (struct worker){.index = index};
     list_init(&w->run_queue);
-    pool_init(&w->chunks, sizeof(struct chunk), CHUNKS_KEPT);
+    pool_init(&w->chunks, CHUNK_BYTES, CHUNKS_KEPT);
+    pool_init(&w->short_chunks, CHUNK_SHORT_BYTES, SHORT_KEPT);
     w->scratch = malloc(WORKER_SCRATCH_BYTES);
     w->cork = malloc(WORKER_CORK_BYTES);
     if (!w->scratch || !w->cork || !loop_init(&w->loop))
@@ -46,6 +48,7 @@ void worker_fini(struct worker *w)
     timer_stop(&w->wheel_timer);
     mailbox_fini(&w->mailbox);
     pool_fini(&w->chunks);
+    pool_fini(&w->short_chunks);
     free(w->scratch);
     free(w->cork);
     loop_fini(&w->loop);
@@ -138,26 +141,34 @@ void worker_park(struct worker *w, struct parked *p, void (*reclaim)(struct park
     w->parked = p;
 }
 
-struct chunk *chunk_take(struct worker *w)
+static struct chunk *take_from(struct pool *p)
 {
-    struct chunk *c = pool_take(&w->chunks);
+    struct chunk *c = pool_take(p);
     if (c) {
         c->next = NULL;
         c->from = c->to = 0;
+        c->size = (uint32_t)(p->block_bytes - sizeof *c);
     }
     return c;
 }
 
+struct chunk *chunk_take(struct worker *w)
+{
+    return take_from(&w->chunks);
+}
+
 void chunk_give(struct worker *w, struct chunk *c)
 {
-    pool_give(&w->chunks, c);
+    if (c)
+        pool_give(c->size == CHUNK_BYTES - sizeof *c ? &w->chunks : &w->short_chunks, c);
 }
 
 bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
 {
     while (n) {
-        if (!*last || (*last)->to == sizeof(*last)->data) {
-            struct chunk *c = chunk_take(w);
+        if (!*last || (*last)->to == (*last)->size) {
+            bool is_short = !*last && n <= CHUNK_SHORT_BYTES - sizeof **last;
+            struct chunk *c = take_from(is_short ? &w->short_chunks : &w->chunks);
             if (!c)
                 return false;
             if (*last)
@@ -166,7 +177,7 @@ bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, 
                 *first = c;
             *last = c;
         }
-        size_t room = sizeof(*last)->data - (*last)->to, take = n < room ? n : room;
+        size_t room = (*last)->size - (*last)->to, take = n < room ? n : room;
         memcpy((*last)->data + (*last)->to, p, take);
         (*last)->to += (uint32_t)take;
         p += take;

@@ -38,12 +38,15 @@ struct parked {
     void (*reclaim)(struct parked *p);
 };
 
-/* A piece of a queue of bytes; from worker.chunks. */
-#define CHUNK_BYTES 16384
+/* A piece of a queue of bytes, with its head; from the worker's pools. A queue that begins with so little
+ * that it fits into a short one begins with a short one: most bodies of calls are no longer. */
+#define CHUNK_BYTES       16384
+#define CHUNK_SHORT_BYTES 1024
 struct chunk {
     struct chunk *next;
     uint32_t from, to; /* filled part of data */
-    char data[CHUNK_BYTES - 16];
+    uint32_t size;     /* of data */
+    char data[];
 };
 
 struct sink;
@@ -57,7 +60,7 @@ struct worker {
     uint64_t wheel_timer_ms; /* when it is armed for; 0: not */
     struct list run_queue;
     struct parked *parked;
-    struct pool chunks;
+    struct pool chunks, short_chunks;
     uint64_t now_ns; /* monotonic */
     uint64_t now_ms;
     uint64_t turn_ns;       /* now_ns when this turn began: no two turns have the same */
@@ -120,9 +123,15 @@ static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_
         deadline_clear(d);
 }
 
-/* NULL when memory is out. */
+/* A long one. NULL when memory is out. */
 struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
+/* NULL is harmless. */
 void chunk_give(struct worker *w, struct chunk *c);
+/* How many are out, long and short. */
+static inline uint32_t worker_chunks_taken(const struct worker *w)
+{
+    return w->chunks.taken_count + w->short_chunks.taken_count;
+}
 /* Copies n bytes behind the last chunk of a queue, taking new ones. False when memory is out: part may be in
  * then. */
 bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)

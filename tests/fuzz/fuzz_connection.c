@@ -343,7 +343,7 @@ static void check_empty(struct world *w)
     ASSERT(w->pw.session_count == 0 && w->pw.uplink_count == 0 && w->pw.held_count == 0);
     ASSERT(w->pw.exchange_pool.taken_count == 0 && w->pw.session_pool.taken_count == 0);
     ASSERT(w->pw.intro_pool.taken_count == 0 && w->pw.uplink_pool_mem.taken_count == 0);
-    ASSERT(w->pw.w.chunks.taken_count == 0 && w->pw.view->users == 1);
+    ASSERT(worker_chunks_taken(&w->pw.w) == 0 && w->pw.view->users == 1);
     ASSERT(w->pw.w.wheel.count == 0 && !w->pw.w.cork_owner);
     ASSERT(ledger_is_quiet(&w->proxy.ledger, NULL));
 }

@@ -201,7 +201,7 @@ void stage_end(struct stage *st)
     assert_int_equal(st->pw.held_count, 0);
     assert_int_equal(st->pw.w.wheel.count, 0);
     assert_int_equal(st->pw.exchange_pool.taken_count, 0);
-    assert_int_equal(st->pw.w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&st->pw.w), 0);
     assert_int_equal(st->pw.view->users, 1);
     assert_int_equal(atomic_load(&st->proxy.hold.holding[0]), 0);
     assert_int_equal((uint32_t)atomic_load(&st->proxy.hold.waves[0]), 0);

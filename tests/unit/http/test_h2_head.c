@@ -1,6 +1,8 @@
 /* h2_head: what HPACK decoded becomes a message, or is refused (RFC 9113 8.1 to 8.5, rows T4, T7 to T12). */
 #include "support.h"
 
+#include <stdio.h>
+
 #include "http/h1_write.h"
 #include "http/h2_head.h"
 #include "http/h2_nv.h"
@@ -340,6 +342,31 @@ static void fields_go_out_clean(void **state)
     head_free(&h);
 }
 
+/* Capitals become small letters wherever they stand, and nothing else changes. */
+static void names_of_any_length_are_lowered(void **state)
+{
+    (void)state;
+    static struct h2_nv nv;
+    static const char others[] = "!#$%&'*+-.^_`|~09azAZ";
+    char name[40], want[40], text[100];
+    for (size_t n = 1; n < sizeof name; n++)
+        for (size_t i = 0; i < n * (sizeof others - 1); i++) {
+            memset(name, i % 2 ? 'X' : 'x', n);
+            name[i % n] = others[i / n];
+            for (size_t k = 0; k < n; k++)
+                want[k] = char_lower(name[k]);
+            name[n] = want[n] = 0;
+            h2_nv_init(&nv);
+            h2_nv_field(&nv, str_of(name), STR("v"));
+            snprintf(text, sizeof text, "%s: \tv \r\n%s:v", name, name);
+            h2_nv_lines(&nv, str_of(text));
+            assert_false(nv.overflow);
+            for (uint32_t k = 0; k < 3; k++)
+                assert_true(has(&nv, k, want, "v"));
+            assert_int_equal(nv.count, 3);
+        }
+}
+
 /* The length of a name is kept in 16 bits: one that is longer must not become another name. */
 static void a_name_that_cannot_be_kept_whole_is_malformed(void **state)
 {
@@ -375,6 +402,7 @@ int main(void)
         cmocka_unit_test(answers_have_their_own_rules),
         cmocka_unit_test(trailers_hold_no_pseudo_fields),
         cmocka_unit_test(fields_go_out_clean),
+        cmocka_unit_test(names_of_any_length_are_lowered),
         cmocka_unit_test(a_name_that_cannot_be_kept_whole_is_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,9 +47,15 @@ static void compare_all(const char *p, const char *end, const char *floor)
             assert_true(*colon == ':' || colon == token);
     }
     assert_int_equal(scan_is_token(p, (size_t)(end - p)), p < end && token == end);
-    bool dashed = true;
-    for (const char *q = p; q < end; q++)
-        dashed &= (*q >= '0' && *q <= '9') || (*q >= 'a' && *q <= 'z') || (*q >= 'A' && *q <= 'Z') || *q == '-';
+    bool dashed = true, plain = true;
+    for (const char *q = p; q < end; q++) {
+        plain &= (*q >= '0' && *q <= '9') || (*q >= 'a' && *q <= 'z') || *q == '-';
+        dashed &=
+            (*q >= '0' && *q <= '9') || (*q >= 'a' && *q <= 'z') || (*q >= 'A' && *q <= 'Z') || *q == '-';
+    }
+#if defined(__SSE2__)
+    assert_int_equal(scan_is_plain_name(p, (size_t)(end - p)), plain && end - p >= 4);
+#endif
     if (p < end)
         assert_int_equal(scan_is_dashed(p, (size_t)(end - p), (size_t)(end - p)), dashed);
 }

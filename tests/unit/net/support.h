@@ -85,7 +85,7 @@ static inline int tear_down(void **state)
         conn_close(&ends[i]->conn);
         close_peer(ends[i]);
     }
-    assert_int_equal(t->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&t->w), 0);
     worker_fini(&t->w);
     free(t);
     return 0;

@@ -122,7 +122,7 @@ static void a_short_write_is_finished_later(void **state)
     assert_memory_equal(seen, pattern, PATTERN_BYTES);
     assert_false(sink_is_blocked(&t->a.sink));
     assert_int_equal(t->a.sink.sent_bytes, PATTERN_BYTES + 1);
-    assert_int_equal(t->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&t->w), 0);
 }
 
 /* Random pieces, heads and bodies, over two sinks at once; each stream must come out as it was put in. */

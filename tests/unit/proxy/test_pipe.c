@@ -44,7 +44,7 @@ static int tear_down(void **state)
 {
     struct stage *s = *state;
     pipe_fini(&s->p);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
     worker_fini(&s->w);
     free(s->want);
     free(s);
@@ -116,9 +116,30 @@ static void an_emptied_pipe_holds_nothing(void **state)
 {
     struct stage *s = *state;
     push(s, 100000);
-    assert_true(s->w.chunks.taken_count > 0);
+    assert_true(worker_chunks_taken(&s->w) > 0);
     assert_int_equal(pull(s, BIG), 100000);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
+}
+
+/* A call's few bytes take a short piece; what follows them, or begins longer, takes long ones. */
+static void little_takes_little_memory(void **state)
+{
+    struct stage *s = *state;
+    const size_t most = CHUNK_SHORT_BYTES - sizeof(struct chunk);
+    push(s, most);
+    assert_int_equal(s->w.short_chunks.taken_count, 1);
     assert_int_equal(s->w.chunks.taken_count, 0);
+    push(s, 1);
+    assert_int_equal(s->w.short_chunks.taken_count, 1);
+    assert_int_equal(s->w.chunks.taken_count, 1);
+    assert_int_equal(pull(s, BIG), most + 1);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
+    push(s, most + 1);
+    push(s, 10);
+    assert_int_equal(s->w.short_chunks.taken_count, 0);
+    assert_int_equal(s->w.chunks.taken_count, 1);
+    assert_int_equal(pull(s, BIG), most + 11);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
 }
 
 static void full_at_the_limit_and_low_at_half(void **state)
@@ -143,7 +164,7 @@ static void passed_bytes_are_only_counted(void **state)
     pipe_pass(&s->p, 5000);
     assert_int_equal(s->p.pushed_bytes, 5000);
     assert_int_equal(pipe_queued(&s->p), 0);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
     assert_false(pipe_can_rewind(&s->p)); /* they are gone */
 }
 
@@ -161,9 +182,9 @@ static void what_memory_cannot_hold_goes_to_the_file(void **state)
     assert_true(s->p.file_to > 0);
     assert_int_equal(s->p.memory_bytes + s->p.file_to, 300000);
     assert_int_equal(open_fds(), fds + 1);
-    assert_true(s->w.chunks.taken_count <= 5);
+    assert_true(worker_chunks_taken(&s->w) <= 5);
     assert_int_equal(pull(s, BIG), 300000);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
     assert_int_equal(lseek(s->p.file_fd, 0, SEEK_END), 0); /* the disk is given back too */
     pipe_fini(&s->p);
     assert_int_equal(open_fds(), fds);
@@ -244,13 +265,13 @@ static void forgetting_frees_what_was_taken(void **state)
     s->p.keep = true;
     push(s, 60000);
     pull(s, 50000);
-    uint32_t before = s->w.chunks.taken_count;
+    uint32_t before = worker_chunks_taken(&s->w);
     pipe_forget(&s->p);
-    assert_true(s->w.chunks.taken_count < before);
+    assert_true(worker_chunks_taken(&s->w) < before);
     assert_false(pipe_can_rewind(&s->p));
     pipe_forget(&s->p); /* twice is once */
     assert_int_equal(pull(s, BIG), 10000);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
 }
 
 static void forgetting_an_emptied_pipe_frees_all(void **state)
@@ -259,9 +280,9 @@ static void forgetting_an_emptied_pipe_frees_all(void **state)
     s->p.keep = true;
     push(s, 60000);
     pull(s, 60000);
-    assert_true(s->w.chunks.taken_count > 0);
+    assert_true(worker_chunks_taken(&s->w) > 0);
     pipe_forget(&s->p);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
 }
 
 static void a_spilled_body_can_be_sent_again(void **state)
@@ -282,7 +303,7 @@ static void a_spilled_body_can_be_sent_again(void **state)
     pipe_rewind(&s->p);
     assert_int_equal(pull(s, BIG), 90500);
     pipe_forget(&s->p);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
 }
 
 static void forgetting_in_the_file_keeps_its_rest(void **state)
@@ -295,9 +316,9 @@ static void forgetting_in_the_file_keeps_its_rest(void **state)
         push(s, 9000);
     pull(s, 45000);
     pipe_forget(&s->p);
-    assert_int_equal(s->w.chunks.taken_count, 1); /* the window onto the file */
+    assert_int_equal(worker_chunks_taken(&s->w), 1); /* the window onto the file */
     assert_int_equal(pull(s, BIG), 45000);
-    assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
 }
 
 /* Random pushes, pulls, rewinds and forgets against the plain row of bytes, with every mix of limits. */
@@ -341,7 +362,7 @@ static void behaves_as_a_plain_queue_would(void **state)
             }
         }
         pipe_fini(&s->p);
-        assert_int_equal(s->w.chunks.taken_count, 0);
+        assert_int_equal(worker_chunks_taken(&s->w), 0);
         pipe_init(&s->p, &s->w);
     }
 }
@@ -350,13 +371,21 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(an_empty_pipe_has_nothing),          T(bytes_come_out_as_they_went_in),
-        T(an_emptied_pipe_holds_nothing),      T(full_at_the_limit_and_low_at_half),
-        T(passed_bytes_are_only_counted),      T(what_memory_cannot_hold_goes_to_the_file),
-        T(order_holds_across_memory_and_file), T(the_file_has_a_limit),
-        T(a_file_that_cannot_be_made_is_told), T(what_is_kept_can_be_sent_again),
-        T(forgetting_frees_what_was_taken),    T(forgetting_an_emptied_pipe_frees_all),
-        T(a_spilled_body_can_be_sent_again),   T(forgetting_in_the_file_keeps_its_rest),
+        T(an_empty_pipe_has_nothing),
+        T(bytes_come_out_as_they_went_in),
+        T(an_emptied_pipe_holds_nothing),
+        T(little_takes_little_memory),
+        T(full_at_the_limit_and_low_at_half),
+        T(passed_bytes_are_only_counted),
+        T(what_memory_cannot_hold_goes_to_the_file),
+        T(order_holds_across_memory_and_file),
+        T(the_file_has_a_limit),
+        T(a_file_that_cannot_be_made_is_told),
+        T(what_is_kept_can_be_sent_again),
+        T(forgetting_frees_what_was_taken),
+        T(forgetting_an_emptied_pipe_frees_all),
+        T(a_spilled_body_can_be_sent_again),
+        T(forgetting_in_the_file_keeps_its_rest),
         T(behaves_as_a_plain_queue_would),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
