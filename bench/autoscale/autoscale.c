@@ -36,6 +36,7 @@ enum {
     ARG_LOAD = 1000,
     ARG_MEAN,
     ARG_NOISE,
+    ARG_NOISE_CV,
     ARG_SHUFFLE,
     ARG_POLICY,
     ARG_SET,
@@ -45,6 +46,8 @@ enum {
     ARG_DELAY_CV,
     ARG_TICK,
     ARG_EXACT,
+    ARG_LEAD,
+    ARG_NEED,
     ARG_SEED,
     ARG_SEEDS,
     ARG_SLOTS,
@@ -71,6 +74,7 @@ static const struct {
 } arguments[] = {{"load", true, ARG_LOAD},
                  {"mean", true, ARG_MEAN},
                  {"noise", false, ARG_NOISE},
+                 {"noise-cv", true, ARG_NOISE_CV},
                  {"shuffle", true, ARG_SHUFFLE},
                  {"policy", true, ARG_POLICY},
                  {"set", true, ARG_SET},
@@ -80,6 +84,8 @@ static const struct {
                  {"delay-cv", true, ARG_DELAY_CV},
                  {"tick", true, ARG_TICK},
                  {"exact", false, ARG_EXACT},
+                 {"lead", true, ARG_LEAD},
+                 {"need", true, ARG_NEED},
                  {"seed", true, ARG_SEED},
                  {"seeds", true, ARG_SEEDS},
                  {"slots", true, ARG_SLOTS},
@@ -106,6 +112,7 @@ static const char help[] =
     "         [,slower=FACTOR@FROM-UNTIL] [,bottleneck=FACTOR@FROM-UNTIL] [,failure=SHARE@AT]\n"
     "  --mean RATE        scale the load to this mean\n"
     "  --noise            stepwise, with gamma noise of CV 0.2 a second, instead of linear\n"
+    "  --noise-cv 0.2     of that noise; 0: stepwise only\n"
     "  --shuffle SECONDS  blocks of a trace in random order\n"
     "  --policy NAME      a baseline (below), a plugin, or the path of a .so\n"
     "  --set KEY=VALUE    a setting of it, as often as needed\n"
@@ -118,7 +125,8 @@ static const char help[] =
     "demand\n"
     "  --patience 30      who waits longer is sent away\n"
     "  --tick 1           seconds between samples (0.1 with --exact)\n"
-    "  --exact            request by request\n"
+    "  --exact            request by request; --lead SECONDS: of the warm-up only these\n"
+    "  --need MEMBERS     step loads: what is right after the jump (what the policy settles at)\n"
     "  --seed 1 --seeds 1 the first, and how many\n"
     "  --min 1 --max 5000 --initial 0 --warmup 600\n"
     "  --timeline FILE    a line a second; --decisions FILE: a line a change (of the last run)\n"
@@ -177,6 +185,12 @@ static double *place_of(struct job *j, int option)
     switch (option) {
     case ARG_MEAN:
         return &j->spec.mean;
+    case ARG_NOISE_CV:
+        return &j->spec.noise_cv;
+    case ARG_LEAD:
+        return &c->lead_s;
+    case ARG_NEED:
+        return &c->need;
     case ARG_SHUFFLE:
         return &j->spec.shuffle_s;
     case ARG_DELAY:
@@ -275,11 +289,13 @@ static void parse(struct job *j, int argc, char **argv)
 {
     struct run_config *c = &j->config;
     *j = (struct job){.seeds = 1,
+                      .spec = {.noise_cv = 0.2},
                       .config = {.law = {.mean_s = 0.1, .objective_s = 0.1, .slots = 10},
                                  .delay_s = 10.0,
                                  .patience_s = 30.0,
                                  .warmup_s = 600.0,
                                  .share = 1e-4,
+                                 .lead_s = -1.0,
                                  .min = 1,
                                  .max = 5000,
                                  .seed = 1}};
@@ -296,11 +312,13 @@ static void parse(struct job *j, int argc, char **argv)
         parse_one(j, arguments[k].code, arguments[k].name, argv[i]);
     }
     c->warmup_s = ceil(c->warmup_s);
+    c->lead_s = ceil(c->lead_s);
     if (c->tick_s <= 0.0)
         c->tick_s = c->is_exact ? 0.1 : 1.0;
     j->spec.seed = c->seed;
     const char *const wrong = !j->spec.text || !j->policy           ? "--load and --policy are needed; --help"
                               : c->service_cv > 0.0 && !c->is_exact ? "--service-cv needs --exact"
+                              : c->service_cv > 0.0 && c->lead_s >= 0.0 ? "--lead and --service-cv: not both"
                               : c->law.slots < 1 || c->law.mean_s <= 0.0 || c->law.objective_s <= 0.0
                                   ? "slots, service and objective must be above 0"
                               : c->tick_s > 1.0 || fabs(1.0 / c->tick_s - floor(1.0 / c->tick_s + 0.5)) > 1e-9
@@ -316,21 +334,23 @@ static void parse(struct job *j, int argc, char **argv)
 static const char columns[] = "policy,setting,seed,cost,requests,over,share,response_p99,wait_p99,theta_u,"
                               "theta_o,tau_u,tau_o,upsilon,jitter,"
                               "actions,reversals,abandoned,failed,peak,mean_members,first_right,not_capacity,"
-                              "last_over,decisions,unforeseeable,seconds";
+                              "last_over,decisions,unforeseeable,first_enough,fluid,whole,seconds";
 
 static void print_row(const struct job *j, const char *setting, uint64_t seed, const struct run_result *r,
                       double took_s)
 {
+    const double each = j->config.law.slots / j->config.law.mean_s;
     printf("%s,%s,%llu,%.1f,%.0f,%.2f,%.4g,%.4g,%.4g,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%llu,%llu,%.0f,%.0f,%.0f,%"
            ".4f,%.4g,"
-           "%.4g,%.7g,%llu,%.3g,%.3f\n",
+           "%.4g,%.7g,%llu,%.3g,%.4g,%.1f,%.0f,%.3f\n",
            j->policy, setting, (unsigned long long)seed, r->cost_s, r->requests, r->over,
            r->requests > 0.0 ? r->over / r->requests : 0.0, r->response_p99_s, r->wait_p99_s, r->theta_under,
            r->theta_over, r->tau_under, r->tau_over, r->instability, r->jitter,
            (unsigned long long)r->actions, (unsigned long long)r->reversals, r->abandoned, r->failed,
            r->peak_members, r->cost_s / (double)j->load->seconds, r->first_right_s, r->not_capacity_s,
            r->last_over_s, (unsigned long long)r->decisions, load_unforeseeable(j->load, j->config.delay_s),
-           took_s);
+           r->first_enough_s, load_members(j->load, each, j->config.min, false),
+           load_members(j->load, each, j->config.min, true), took_s);
     fflush(stdout);
 }
 

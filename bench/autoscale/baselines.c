@@ -393,21 +393,29 @@ static void static_decide(struct policy *p, const struct cox_sample *s, struct c
 
 enum { CLAIRVOYANT_PRICE };
 
+/* The table is kept over a sweep. */
+static void table_prepare(struct policy *p)
+{
+    const struct load *l = p->world.load;
+    double top = 0.0;
+    for (size_t i = 0; i < l->seconds; i++)
+        top = fmax(top, load_rate(l, (double)i + 0.5));
+    const uint32_t most = least_members(&p->world.law, top * (l->noise_cv > 0.0 ? 2.2 : 1.0), 1e-6) + 4;
+    if (!p->world.table->width)
+        over_table_init(p->world.table, &p->world.law, l->noise_cv,
+                        most < p->world.max ? most : p->world.max);
+}
+
 /* shared: how many are to be alive, starting ones included, in each second */
 static void clairvoyant_prepare(struct policy *p)
 {
     const struct load *l = p->world.load;
     const size_t n = l->seconds, delay = (size_t)ceil(p->world.delay_s);
-    double *rates = must(malloc(n * sizeof(*rates))), top = 0.0;
+    double *rates = must(malloc(n * sizeof(*rates)));
     uint32_t *members = must(malloc(n * sizeof(*members))), *alive = must(calloc(n + 1, sizeof(*alive)));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         rates[i] = load_rate(l, (double)i + 0.5);
-        top = fmax(top, rates[i]);
-    }
-    const uint32_t most = least_members(&p->world.law, top * (l->noise_cv > 0.0 ? 2.2 : 1.0), 1e-6) + 4;
-    if (!p->world.table->width)
-        over_table_init(p->world.table, &p->world.law, l->noise_cv,
-                        most < p->world.max ? most : p->world.max);
+    table_prepare(p);
     optimum(p->world.table, rates, n, p->world.delay_s, p->knobs[CLAIRVOYANT_PRICE], p->world.min, members);
     for (size_t i = 0; i < n; i++)
         for (size_t k = i > delay ? i - delay : 0; k <= i; k++)
@@ -424,6 +432,47 @@ static void clairvoyant_decide(struct policy *p, const struct cox_sample *s, str
     const double at = now_of(s) - SIM_EPOCH_S + 1e-6;
     const size_t last = p->world.load->seconds;
     out->wanted = alive[at <= 0.0 ? 0 : at >= (double)last ? last : (size_t)at];
+}
+
+/* ---- who knows the rate of now, but not the future ---- */
+
+enum { PERSISTENT_PRICE, PERSISTENT_TREND };
+
+struct persistent {
+    struct every tick;
+    struct ring needs;
+    uint32_t guess;
+};
+
+/* The count of least cost in a second of that rate: the table is convex. */
+static uint32_t cheapest(const struct policy *p, double rate, uint32_t guess)
+{
+    const float *row = over_table_row(p->world.table, rate);
+    const double price = p->knobs[PERSISTENT_PRICE];
+    uint32_t m = guess;
+    while (m + 1 < p->world.table->width && price * ((double)row[m] - row[m + 1]) > 1.0)
+        m++;
+    while (m > p->world.min && price * ((double)row[m - 1] - row[m]) <= 1.0)
+        m--;
+    return m;
+}
+
+/* Knows the rate exactly as it is, without its noise, and takes it (or the straight line from a start-up
+ * delay ago) for that of the moment when what is ordered now is ready. It lets a member go when keeping it
+ * has cost what a new one would. */
+static void persistent_decide(struct policy *p, const struct cox_sample *s, struct cox_decision *out)
+{
+    struct persistent *k = p->state;
+    const struct load *l = p->world.load;
+    const double at = now_of(s) - SIM_EPOCH_S, rate = load_rate(l, at);
+    out->wanted = s->current;
+    if (!is_due(&k->tick, now_of(s), 1.0))
+        return;
+    const double grown = p->knobs[PERSISTENT_TREND] * (rate - load_rate(l, at - p->world.delay_s));
+    const uint32_t guess = k->guess ? k->guess : 1;
+    k->guess = cheapest(p, fmax(0.0, rate + grown), guess < p->world.table->width ? guess : 1);
+    ring_add(&k->needs, k->guess);
+    out->wanted = ring_max(&k->needs, 1 + (uint32_t)p->world.delay_s);
 }
 
 const struct baseline baselines[] = {
@@ -499,6 +548,13 @@ const struct baseline baselines[] = {
      peak_prepare,
      shared_free},
     {"static", "a number of members", 0, {{"members", 1.0}}, static_decide, NULL, NULL},
+    {"persistent",
+     "knows the rate of now exactly, and takes it for that of the future; trend=1: a straight line",
+     sizeof(struct persistent),
+     {{"price", 10.0}, {"trend", 0.0}},
+     persistent_decide,
+     table_prepare,
+     NULL},
     {"clairvoyant",
      "the best schedule that knows the rate for all time (optimum.h)",
      0,

@@ -351,12 +351,40 @@ static double live(struct exact *x, double ends_s)
     return expected;
 }
 
+/* Who is in service when the aggregated engine hands over: of exponential law, so what is left is like a new
+ * one. Who serves at draining members goes to one that is no longer there. */
+static void take_over(struct exact *x)
+{
+    struct run *r = x->r;
+    const uint64_t serving = r->serving, leaving = r->leaving, held = r->held;
+    r->serving = r->leaving = r->held = 0;
+    if (leaving) {
+        add_members(x, 1);
+        x->ready_count = 0;
+        x->free_slots = 0;
+        x->members[0] = (struct member){.busy = (uint32_t)leaving, .left_s = r->now_s};
+    }
+    add_members(x, r->fleet.ready);
+    for (uint64_t i = 0; i < held + serving; i++)
+        line_push(x, r->now_s);
+    serve_line(x);
+    r->totals.waited -= held + serving;
+    for (uint64_t i = 0; i < leaving; i++)
+        heap_push(x, (struct service){.ends_work = x->work_s + draw_service(x),
+                                      .began_s = r->now_s,
+                                      .arrived_s = r->now_s,
+                                      .member = 0});
+    r->leaving = leaving;
+}
+
 void engine_exact(struct run *r)
 {
     struct exact x = {.r = r, .pace = 1.0, .slowness = 1.0};
+    if (r->config->lead_s >= 0.0 && -r->config->lead_s > r->now_s)
+        engine_sums(r, -r->config->lead_s);
     const double tick = r->config->tick_s, first = r->now_s;
     const uint64_t ticks = (uint64_t)((run_end_s(r) - first) / tick + 0.5);
-    add_members(&x, r->fleet.ready);
+    take_over(&x);
     for (uint64_t i = 0; i < ticks; i++) {
         r->now_s = first + (double)i * tick;
         fail_members(&x);

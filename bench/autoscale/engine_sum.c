@@ -418,11 +418,11 @@ static void split(struct sums *s, double length_s, uint64_t n, double usual, dou
     }
 }
 
-void engine_sums(struct run *r)
+void engine_sums(struct run *r, double until_s)
 {
     struct sums s = {.r = r, .is_observed = r->policy->baseline == NULL};
     const double tick = r->config->tick_s, first = r->now_s;
-    const uint64_t ticks = (uint64_t)((run_end_s(r) - first) / tick + 0.5);
+    const uint64_t ticks = (uint64_t)((until_s - first) / tick + 0.5);
     for (uint64_t i = 0; i < ticks; i++) {
         r->now_s = first + (double)i * tick; /* steps add up with an error */
         fleet_advance(&r->fleet, r->now_s);

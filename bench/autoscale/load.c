@@ -8,7 +8,6 @@
 #include "base/panic.h"
 #include "random.h"
 
-#define NOISE_CV   0.2
 #define BINS_MAX   10000000u
 #define LENGTH_MAX 100000000.0
 
@@ -241,7 +240,7 @@ struct load *load_create(const struct load_spec *spec, struct buf *why)
     }
     if (spec->is_noisy) {
         l->is_stepwise = true;
-        l->noise_cv = NOISE_CV;
+        l->noise_cv = spec->noise_cv;
     }
     if (spec->mean > 0.0)
         scale_to(l, spec->mean);
@@ -284,6 +283,16 @@ double load_mean(const struct load *l)
     for (size_t i = 0; i < l->seconds; i++)
         sum += load_rate(l, (double)i + 0.5);
     return sum / (double)l->seconds;
+}
+
+double load_members(const struct load *l, double each, double min, bool is_whole)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < l->seconds; i++) {
+        const double m = load_rate(l, (double)i + 0.5) / each;
+        sum += fmax(min, is_whole ? ceil(m - 1e-9) : m);
+    }
+    return sum;
 }
 
 double load_unforeseeable(const struct load *l, double delay_s)

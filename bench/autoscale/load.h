@@ -38,7 +38,8 @@ struct load {
 struct load_spec {
     const char *text; /* see load_create */
     double mean;      /* scale to this mean; 0: as it is */
-    bool is_noisy;    /* stepwise with gamma noise of CV 0.2 */
+    bool is_noisy;    /* stepwise with gamma noise of noise_cv */
+    double noise_cv;  /* 0: stepwise, and none */
     double shuffle_s; /* blocks of so long are put into random order; 0: left alone */
     uint64_t seed;    /* of the shuffling */
 };
@@ -62,5 +63,8 @@ double load_expected(const struct load *l, double from_s, double length_s);
 double load_unforeseeable(const struct load *l, double delay_s);
 /* Mean over all. */
 double load_mean(const struct load *l);
+/* Σ over its seconds of how many members are at work, each with so many requests a second; whole ones if so.
+ * At least `min` in each. */
+double load_members(const struct load *l, double each, double min, bool is_whole);
 
 #endif

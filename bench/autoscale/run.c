@@ -369,19 +369,21 @@ uint32_t run_tick(struct run *r, uint32_t flags)
     return drained;
 }
 
-/* When the first answer of 90 % of the new steady state came: of what the policy itself settles at, in the
- * last quarter of the time after the jump. */
-static double first_right(const struct run *r)
+/* What the policy itself settles at, in the last quarter of the time after the jump. */
+static double settled(const struct run *r)
 {
     const size_t from = r->after_count - r->after_count / 4;
     double sum = 0.0;
-    if (from == r->after_count)
-        return NAN;
     for (size_t i = from; i < r->after_count; i++)
         sum += r->after[i][1];
-    const double enough = 0.9 * sum / (double)(r->after_count - from);
+    return from < r->after_count ? sum / (double)(r->after_count - from) : NAN;
+}
+
+/* When the first answer of 90 % of that came. */
+static double first_of(const struct run *r, double need)
+{
     for (size_t i = 0; i < r->after_count; i++)
-        if (r->after[i][1] >= enough)
+        if (ceil(r->after[i][1] - 1e-9) >= 0.9 * need)
             return r->after[i][0];
     return NAN;
 }
@@ -414,10 +416,12 @@ void run(const struct run_config *config, struct policy *policy, struct run_resu
     if (config->is_exact)
         engine_exact(r);
     else
-        engine_sums(r);
+        engine_sums(r, run_end_s(r));
     run_lost(r, 0.0, (double)r->held); /* who still waits at the end */
     score_spans(r, &r->result);
-    r->result.first_right_s = first_right(r);
+    r->result.first_right_s = first_of(r, config->need > 0.0 ? config->need : settled(r));
+    r->result.first_enough_s =
+        l->jump_s < 0.0 ? NAN : first_of(r, staffing_least(&r->staffing, load_rate(l, l->jump_s)));
     r->result.cost_s = r->fleet.cost_s;
     r->result.actions = r->fleet.actions;
     r->result.reversals = r->fleet.reversals;

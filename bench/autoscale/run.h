@@ -29,6 +29,8 @@ struct run_config {
     uint32_t min, max, initial; /* initial 0: the least that meet the objective at the first rate */
     uint64_t seed;
     bool is_exact;
+    double lead_s;   /* exact engine: only so much of the warm-up request by request; negative: all */
+    double need;     /* step loads: what is right afterwards; 0: what the policy settles at within the run */
     FILE *timeline;  /* a line a second, or NULL */
     FILE *decisions; /* a line a change, or NULL */
 };
@@ -41,7 +43,8 @@ struct run_result {
     double theta_under, theta_over, tau_under, tau_over, instability, jitter; /* percent; jitter: a minute */
     double peak_members;
     uint64_t actions, reversals, decisions;
-    double first_right_s;  /* step loads: first answer of 90 % of the new need, after the jump; NaN: none */
+    double first_right_s;  /* step loads: first answer of 90 % of what is right, after the jump; NaN: none */
+    double first_enough_s; /* … of 90 % of the fewest members that theory allows */
     double not_capacity_s; /* first answer with that flag; NaN: none */
     double last_over_s;    /* when the last request was sent too late, or dropped; NaN: none was */
 };
@@ -98,8 +101,8 @@ void run(const struct run_config *config, struct policy *policy, struct run_resu
 
 /* ---- for the engines ---- */
 
-/* The whole load, from the warm-up to its end. */
-void engine_sums(struct run *r);
+/* From now to there, of the warm-up and then the load; the exact one to the end. */
+void engine_sums(struct run *r, double until_s);
 void engine_exact(struct run *r);
 
 /* Arrivals of the next length_s, which must not go beyond the second, and how many were to be expected, noise

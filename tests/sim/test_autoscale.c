@@ -23,7 +23,7 @@ struct scene {
 
 static void scene_init(struct scene *s, const char *text, double mean, bool is_noisy)
 {
-    const struct load_spec spec = {.text = text, .mean = mean, .is_noisy = is_noisy};
+    const struct load_spec spec = {.text = text, .mean = mean, .is_noisy = is_noisy, .noise_cv = 0.2};
     memset(s, 0, sizeof *s);
     buf_init(&s->why);
     s->load = load_create(&spec, &s->why);
@@ -31,6 +31,7 @@ static void scene_init(struct scene *s, const char *text, double mean, bool is_n
         print_error("%.*s\n", STR_ARG(buf_str(&s->why)));
     assert_non_null(s->load);
     s->config = (struct run_config){.load = s->load,
+                                    .lead_s = -1,
                                     .law = {.mean_s = 0.1, .objective_s = 0.1, .slots = 10},
                                     .delay_s = 10,
                                     .tick_s = 1,
@@ -210,6 +211,27 @@ static void test_engines_show_the_same(void **state)
              0.15);
         near(100.0 + (double)sums.edges, 100.0 + (double)exact.edges, 0.15);
     }
+    scene_fini(&s);
+}
+
+/* The exact engine takes over from the sums before the load begins: in the middle of a drain, too. */
+static void test_hand_over(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, "constant:260:3000", 0, false);
+    s.config.is_exact = true;
+    s.config.tick_s = 0.1;
+    s.config.initial = 4;
+    const struct run_result whole = play(&s, "static", "members=3", 6);
+    s.config.warmup_s = 600;
+    s.config.lead_s = 599;
+    const struct run_result late = play(&s, "static", "members=3", 6);
+    near(late.requests, whole.requests, 0.01);
+    near(late.over, whole.over, 0.15);
+    near(late.cost_s, 3 * 3000, 0.001);
+    s.config.lead_s = 0;
+    near(play(&s, "static", "members=3", 6).over, whole.over, 0.15);
     scene_fini(&s);
 }
 
@@ -417,6 +439,7 @@ int main(void)
                                        cmocka_unit_test(test_engines_against_theory),
                                        cmocka_unit_test(test_engines_agree),
                                        cmocka_unit_test(test_engines_show_the_same),
+                                       cmocka_unit_test(test_hand_over),
                                        cmocka_unit_test(test_draws),
                                        cmocka_unit_test(test_fleet_costs),
                                        cmocka_unit_test(test_loads),
