@@ -4,7 +4,7 @@ A point between two settings is reached by using the one for a share of the time
 plain (not logarithmic) coordinates."""
 import math
 
-T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 14: 2.14, 19: 2.09, 29: 2.05}
+T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 14: 2.14, 19: 2.09, 29: 2.05, 59: 2.00, 119: 1.98}
 
 
 def student(freedom):
@@ -72,3 +72,13 @@ def ratio(one, other):
         return math.exp(mean), math.nan, math.nan
     spread = math.sqrt(sum((x - mean) ** 2 for x in logs) / (n - 1) / n) * student(n - 1)
     return math.exp(mean), math.exp(mean - spread), math.exp(mean + spread)
+
+
+def difference(some, others):
+    """Difference of two means in units of the second, and half of its paired 95 % interval."""
+    n, base = len(some), sum(others) / len(others)
+    if n < 2 or not base:
+        return math.nan, math.nan
+    gaps = [a - b for a, b in zip(some, others)]
+    mean = sum(gaps) / n
+    return mean / base, math.sqrt(sum((g - mean) ** 2 for g in gaps) / (n - 1) / n) * student(n - 1) / base

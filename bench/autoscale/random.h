@@ -136,27 +136,38 @@ static inline uint64_t random_half(struct random *r, uint64_t n)
 
 /* random_binomial for one p and many n, by tables; zero before its use. */
 #define THIN_MAX 128u
+struct thin_row {
+    double below[THIN_MAX]; /* chances of at most 0 .. n */
+    uint8_t from[256];      /* where the search begins, by the first bits of the draw */
+};
+
 struct thin {
     double p;
-    double *below[THIN_MAX]; /* owned: row n: chances of at most 0 .. n */
+    struct thin_row *rows[THIN_MAX]; /* owned */
 };
 
 static inline void thin_free(struct thin *t)
 {
     for (uint32_t n = 0; n < THIN_MAX; n++)
-        free(t->below[n]);
+        free(t->rows[n]);
     *t = (struct thin){0};
 }
 
-static inline double *thin_row(double p, uint32_t n)
+static inline struct thin_row *thin_make(double p, uint32_t n)
 {
-    double *row = must(malloc((n + 1) * sizeof(*row))), sum = 0.0;
+    struct thin_row *row = must(malloc(sizeof(*row)));
+    double sum = 0.0;
     for (uint32_t k = 0; k < n; k++) {
         sum +=
             exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) + k * log(p) + (n - k) * log1p(-p));
-        row[k] = sum < 1.0 ? sum : 1.0;
+        row->below[k] = sum < 1.0 ? sum : 1.0;
     }
-    row[n] = 1.0;
+    row->below[n] = 1.0;
+    for (uint32_t i = 0, k = 0; i < 256; i++) {
+        while (row->below[k] <= i / 256.0)
+            k++;
+        row->from[i] = (uint8_t)k;
+    }
     return row;
 }
 
@@ -166,13 +177,13 @@ static inline uint64_t random_thin(struct random *r, struct thin *t, uint64_t n)
         return random_binomial(r, n, t->p);
     if (n == 0)
         return 0;
-    const double *row = t->below[n] ? t->below[n] : (t->below[n] = thin_row(t->p, (uint32_t)n)),
-                 u = random_unit(r);
-    uint64_t k = (uint64_t)((double)n * t->p);
-    while (u >= row[k] && k < n)
+    if (!t->rows[n])
+        t->rows[n] = thin_make(t->p, (uint32_t)n);
+    const struct thin_row *row = t->rows[n];
+    const double u = random_unit(r);
+    uint64_t k = row->from[(int)(u * 256.0)];
+    while (u >= row->below[k]) /* the last one is 1 */
         k++;
-    while (k > 0 && u < row[k - 1])
-        k--;
     return k;
 }
 
