@@ -286,6 +286,7 @@ static void end_hand(struct scale *s, struct scale_set *set)
         return;
     set->has_hand = false;
     set->is_changed = true;
+    s->are_hands_unsaved = true;
     log_info("set %s: the time of the count set by hand is over", set->set->id);
 }
 
@@ -340,6 +341,8 @@ uint64_t scale_tick(struct scale *s)
         if (set->due_ns <= now)
             step(s, set, s->ops->now_ns(s->ctx));
     }
+    if (s->are_hands_unsaved)
+        scale_save_hands(s);
     scale_save_some(s, now);
     return any ? SCALE_TICK_MS : 0;
 }

@@ -349,6 +349,11 @@ static bool take_record(struct str in, struct scale_record *r)
     return true;
 }
 
+bool scale_decode_set(struct str bytes, struct str *out_set)
+{
+    return unpack_str(&bytes, out_set);
+}
+
 bool scale_decode(struct str bytes, uint64_t number, struct scale_record *out)
 {
     *out = (struct scale_record){.number = number, .room = must(calloc(1, sizeof *out->room))};

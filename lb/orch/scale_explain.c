@@ -160,18 +160,16 @@ static void put_history(struct scale *s, const struct scale_set *set, struct buf
     uint64_t cursor = 0;
     unsigned shown = 0;
     bool has_last = false;
-    while (shown < HISTORY && scale_log_before(s->log, &cursor, &r)) {
-        if (str_eq(r.set, str_of(set->set->id))) {
-            const bool is_change = r.from != r.to;
-            if (!has_last || is_change) {
-                buf_printf(out, !has_last && !is_change ? "Last looked at "
-                                : is_change && !shown   ? "Last change "
-                                                        : "Before ");
-                put_record(&r, !has_last || (is_change && !shown), out);
-                shown += is_change;
-            }
-            has_last = true;
+    while (shown < HISTORY && scale_log_before(s->log, str_of(set->set->id), &cursor, &r)) {
+        const bool is_change = r.from != r.to;
+        if (!has_last || is_change) {
+            buf_printf(out, !has_last && !is_change ? "Last looked at "
+                            : is_change && !shown   ? "Last change "
+                                                    : "Before ");
+            put_record(&r, !has_last || (is_change && !shown), out);
+            shown += is_change;
         }
+        has_last = true;
         scale_record_fini(&r);
     }
     if (!has_last)
@@ -240,9 +238,8 @@ void scale_replay(struct scale *s, struct str cluster, struct buf *out)
     }
     const uint64_t until = clock_now_ns() + REPLAY_MAX_NS;
     while (result.same + result.differ < REPLAY_MAX && clock_now_ns() < until &&
-           scale_log_before(s->log, &cursor, &r)) {
-        if (str_eq(r.set, str_of(set->set->id)))
-            replay_one(set, &r, &result);
+           scale_log_before(s->log, str_of(set->set->id), &cursor, &r)) {
+        replay_one(set, &r, &result);
         scale_record_fini(&r);
     }
     buf_printf(out, result.differ ? "error: " : "ok: ");

@@ -198,24 +198,42 @@ uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const s
 
 /* ---- reading ---- */
 
-/* *cursor is the start of the record to be read, plus one. */
-bool scale_log_before(struct scale_log *l, uint64_t *cursor, struct scale_record *out)
+/* The record before *cursor, which is the start of the one to be read plus one; *cursor goes on to the next.
+ * What it says of itself is not to be believed yet. */
+static bool take_before(struct scale_log *l, uint64_t *cursor, struct record_head *r, struct str *out_body)
 {
-    ensure(l, false);
     const struct ring_head *h = l->head;
-    struct record_head r;
-    if (!h || !h->last)
-        return false;
     const uint64_t start = *cursor ? *cursor - 1 : h->end - h->last;
     if (start >= h->end || h->end - start > ring_bytes() || start % ALIGN)
         return false; /* it was overwritten */
-    if (ring_bytes() - start % ring_bytes() < sizeof r)
+    if (ring_bytes() - start % ring_bytes() < sizeof *r)
         return false; /* no record begins there */
-    memcpy(&r, place(l, start), sizeof r);
-    if (r.magic != RECORD_MAGIC || r.at != start || r.bytes < sizeof r || r.bytes > ring_bytes() / 4 ||
-        r.body > r.bytes - sizeof r || start % ring_bytes() + r.bytes > ring_bytes())
+    memcpy(r, place(l, start), sizeof *r);
+    if (r->magic != RECORD_MAGIC || r->at != start || r->bytes < sizeof *r || r->bytes > ring_bytes() / 4 ||
+        r->body > r->bytes - sizeof *r || start % ring_bytes() + r->bytes > ring_bytes())
         return false;
-    *cursor = r.before && r.before <= start ? start - r.before + 1 : h->end + 1;
-    const struct str body = str_make(place(l, start) + sizeof r, r.body);
+    *cursor = r->before && r->before <= start ? start - r->before + 1 : h->end + 1;
+    *out_body = str_make(place(l, start) + sizeof *r, r->body);
+    return true;
+}
+
+/* Told before anything costly is done with it: most records are of others. */
+static bool is_of(struct str body, struct str set)
+{
+    struct str id;
+    return set.n == 0 || (scale_decode_set(body, &id) && str_eq(id, set));
+}
+
+bool scale_log_before(struct scale_log *l, struct str set, uint64_t *cursor, struct scale_record *out)
+{
+    struct record_head r;
+    struct str body;
+    ensure(l, false);
+    if (!l->head || !l->head->last)
+        return false;
+    do {
+        if (!take_before(l, cursor, &r, &body))
+            return false;
+    } while (!is_of(body, set));
     return scale_checksum(body.p, body.n) == r.checksum && scale_decode(body, r.number, out);
 }

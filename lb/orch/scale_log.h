@@ -43,9 +43,9 @@ const uint8_t *scale_log_keep(struct scale_log *l, const uint8_t *state, uint64_
 uint64_t scale_log_put(struct scale_log *l, const struct scale_set *set, const struct cox_sample *sample,
                        const struct scale_record *record, uint64_t *out_bytes);
 
-/* From the newest backwards. *cursor: 0 at first. False: there is no older one that can be read. The record
- * is to be released. */
-bool scale_log_before(struct scale_log *l, uint64_t *cursor, struct scale_record *out)
+/* From the newest backwards, those of one set, or with an empty text all. *cursor: 0 at first. False: there
+ * is no older one that can be read. The record is to be released. */
+bool scale_log_before(struct scale_log *l, struct str set, uint64_t *cursor, struct scale_record *out)
     __attribute__((warn_unused_result));
 void scale_record_fini(struct scale_record *r);
 

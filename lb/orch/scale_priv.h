@@ -162,7 +162,7 @@ struct scale {
         uint64_t bytes, hash;
         struct buf slice;
     } saving;
-    bool is_unsaved;
+    bool is_unsaved, are_hands_unsaved;
     struct scale_sources sources; /* as of this tick */
     uint64_t keep_bytes;          /* of states that may still be copied in this tick */
     struct scale_log *log;        /* owned */
@@ -225,6 +225,10 @@ void scale_save(struct scale *s, uint64_t now);
 /* When it is time: a slice of it in each tick, as long as it takes. */
 void scale_save_some(struct scale *s, uint64_t now);
 void scale_save_stop(struct scale *s);
+
+/* scale_hands.c: what people have set; on disk before it returns. */
+void scale_save_hands(struct scale *s);
+void scale_restore_hands(struct scale *s);
 
 /* scale_chain.c */
 void scale_chain_wake(struct scale *s, struct scale_set *set, struct str origin);

@@ -425,7 +425,7 @@ static void take_decisions(struct scale *s, const struct restored *r)
     struct scale_record one;
     uint64_t cursor = 0;
     bool *is_known = must(calloc(s->set_count + 1, sizeof *is_known));
-    while (scale_log_before(s->log, &cursor, &one)) {
+    while (scale_log_before(s->log, STR(""), &cursor, &one)) {
         const bool is_newer = one.wall_ns > r->wall_ns;
         struct scale_set *set = is_newer ? scale_find_id(s, one.set) : NULL;
         if (set && !is_known[set - s->sets]) { /* the newest of each counts */
@@ -454,5 +454,6 @@ void scale_restore(struct scale *s)
     if (read_file(s, &bytes))
         take_all(s, buf_str(&bytes), &r);
     take_decisions(s, &r);
+    scale_restore_hands(s);
     buf_fini(&bytes);
 }

@@ -61,10 +61,10 @@ void scale_look(struct scale *s, size_t i, struct scale_view *out)
 
 static void touch(struct scale *s, struct scale_set *set)
 {
-    const uint64_t now = s->ops->now_ns(s->ctx);
     set->is_changed = true;
-    set->due_ns = now;
-    scale_save(s, now); /* what a person says is not lost with the second that follows */
+    set->due_ns = s->ops->now_ns(s->ctx);
+    s->is_unsaved = true;
+    scale_save_hands(s); /* what a person says is not lost with the second that follows */
 }
 
 static void put_by_hand(struct scale *s, struct scale_set *set, uint64_t count, uint64_t for_ms,

@@ -1176,7 +1176,7 @@ static void a_record_says_all_that_went_in(void **state)
     the_set(t)->fine_ns = 1; /* long ago: histograms are due */
     answer = 3;
     run(t, 100, 4);
-    assert_true(scale_log_before(t->scale->log, &cursor, &r));
+    assert_true(scale_log_before(t->scale->log, STR(""), &cursor, &r));
     assert_true(str_eq(r.set, STR(SET)));
     assert_int_equal(r.from, 2);
     assert_int_equal(r.to, 4); /* 3.012 */
@@ -1237,7 +1237,7 @@ static uint64_t last_number(struct stage *t)
 {
     struct scale_record r;
     uint64_t cursor = 0;
-    assert_true(scale_log_before(t->scale->log, &cursor, &r));
+    assert_true(scale_log_before(t->scale->log, STR(""), &cursor, &r));
     scale_record_fini(&r);
     return r.number;
 }
@@ -1279,7 +1279,7 @@ static void the_ring_keeps_the_newest(void **state)
         last = scale_log_put(t->scale->log, set, &sample, &r, &bytes);
         assert_true(bytes > 500);
     }
-    for (expected = last; scale_log_before(t->scale->log, &cursor, &r); expected--, count++) {
+    for (expected = last; scale_log_before(t->scale->log, STR(""), &cursor, &r); expected--, count++) {
         assert_int_equal(r.number, expected);
         assert_int_equal(r.sample.arrivals, 40000 - 1 - (last - expected));
         scale_record_fini(&r);
@@ -1316,7 +1316,7 @@ static void a_head_that_lies_is_harmless(void **state)
         assert_int_equal(fflush(f), 0);
         struct scale_log *log = scale_log_open(t->dir);
         cursor = 0;
-        assert_false(scale_log_before(log, &cursor, &r));
+        assert_false(scale_log_before(log, STR(""), &cursor, &r));
         scale_log_close(&log);
     }
     fclose(f);
