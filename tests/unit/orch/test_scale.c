@@ -1072,7 +1072,8 @@ static void a_hand_and_start_times_outlive_everything(void **state)
     use_disk(t);
     begin_known(t, 2);
     members_restore_starts(the_set(t)->set, starts, 2);
-    (void)say(t, "web 5");
+    run(t, 1100, 1);             /* saved */
+    (void)say(t, "web 5");       /* saved at once, and by itself */
     t->incarnation = "boot 7 8"; /* everything was started anew: other counters */
     t->sum = (struct ledger_cluster_sum){0};
     const uint64_t epoch = the_set(t)->epoch;
@@ -1119,22 +1120,50 @@ static void a_new_version_of_a_scaler_upgrades_its_state(void **state)
     assert_int_not_equal(the_set(t)->first_ns, 0); /* and so it may not shrink for a while */
 }
 
-static void a_torn_state_is_no_state(void **state)
+static void tear(const struct stage *t, const char *file)
 {
-    struct stage *t = *state;
     char path[128];
-    use_disk(t);
-    begin_known(t, 2);
-    (void)say(t, "web 4");
-    (void)snprintf(path, sizeof path, "%s/scale.state", t->dir);
+    (void)snprintf(path, sizeof path, "%s/%s", t->dir, file);
     FILE *f = fopen(path, "r+");
     assert_non_null(f);
     assert_int_equal(fseek(f, -3, SEEK_END), 0);
     assert_int_not_equal(fputc('#', f), EOF);
     fclose(f);
+}
+
+static void a_torn_state_is_no_state(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 2);
+    run(t, 1100, 1);
+    tear(t, "scale.state");
+    kill_and_start(t, true);
+    assert_int_not_equal(the_set(t)->first_ns, 0);
+}
+
+static void hands_stand_apart_from_the_state(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 2);
+    (void)say(t, "web 4");
+    run(t, 1100, 1);
+    tear(t, "scale.state");
+    kill_and_start(t, true);
+    assert_true(the_set(t)->has_hand);
+    assert_int_equal(wanted(t), 4);
+    list_members(t, 4);
+    (void)say(t, "web auto");
     kill_and_start(t, true);
     assert_false(the_set(t)->has_hand);
-    assert_int_not_equal(the_set(t)->first_ns, 0);
+    list_members(t, 4);
+    (void)say(t, "web 3");
+    (void)say(t, "web auto");
+    (void)say(t, "web 5");
+    tear(t, "scale.hands");
+    kill_and_start(t, true); /* a torn one says nothing */
+    assert_false(the_set(t)->has_hand);
 }
 
 /* ---- the log ---- */
@@ -1367,6 +1396,7 @@ int main(void)
         TEST(a_hand_does_not_outlive_its_max),
         TEST(a_new_version_of_a_scaler_upgrades_its_state),
         TEST(a_torn_state_is_no_state),
+        TEST(hands_stand_apart_from_the_state),
         TEST(what_was_decided_is_decided_again),
         TEST(a_record_says_all_that_went_in),
         TEST(mutated_records_are_harmless),
