@@ -96,17 +96,7 @@ struct cox_count_target {
     const char *partition;    /* NULL: any */
     struct cox_array victims; /* const char *: members that should go first when the count falls */
     uint64_t fence;
-};
-
-struct cox_set_spec {
-    uint32_t size;
-    uint32_t reserved;
-    const char *set;
-    const char *application;
-    const char *cartridge;
-    struct cox_array ports; /* struct cox_port */
-    const struct cox_options *options;
-    uint64_t fence;
+    struct cox_array ports; /* struct cox_port: what each of them offers */
 };
 
 /* Every function that takes a ticket returns COX_OK when it will answer it through host->ticket_done (which
@@ -117,18 +107,15 @@ struct cox_actuator {
     /* Called once after start, before any other: tell every member that lives through host->member_changed,
      * then host->list_done. Until then nothing is started or stopped. */
     int32_t (*list)(void *instance);
+    /* Granularity member. */
     int32_t (*start_member)(void *instance, uint64_t ticket, const struct cox_member_spec *spec);
     int32_t (*stop_member)(void *instance, uint64_t ticket, const struct cox_stop *stop);
+    /* Granularity count: so many members of this set in this partition from now on; a later call replaces an
+     * earlier one. The platform names its members: it tells each through host->member_changed under an id
+     * that it never uses again, with the set and the partition, and tells the end of each. The ticket is done
+     * when the platform has taken the number, failed or no_capacity when it cannot reach it. When the number
+     * falls, the victims go first; who is among them has been drained where that was possible. */
     int32_t (*set_count)(void *instance, uint64_t ticket, const struct cox_count_target *target);
-    /* All below may be NULL. Around the first and the last member of a set: a Service, a network, a
-     * namespace. */
-    int32_t (*ensure_set)(void *instance, uint64_t ticket, const struct cox_set_spec *spec);
-    int32_t (*remove_set)(void *instance, uint64_t ticket, const char *set, uint64_t fence);
-    /* New artefacts for a running member. */
-    int32_t (*update_member)(void *instance, uint64_t ticket, const struct cox_member_spec *spec);
-    /* At `-t`, without an instance: whether a cartridge can run in a partition. Writes why not. */
-    int32_t (*validate)(const struct cox_options *cartridge, const struct cox_options *partition,
-                        char *out_why, uint32_t why_bytes);
 };
 
 /* ---- observer: is told what happens ---- */

@@ -29,6 +29,58 @@ static const char *protocol_name(int protocol)
     return protocol == PROTOCOL_FASTCGI ? "fastcgi" : protocol == PROTOCOL_H2 ? "h2" : "http";
 }
 
+static uint32_t put_ports(const struct member_set *set, struct cox_port ports[MEMBERS_PORTS_MAX])
+{
+    for (size_t i = 0; i < set->port_count; i++)
+        ports[i] = (struct cox_port){.size = sizeof ports[i],
+                                     .name = set->ports[i].name,
+                                     .protocol = protocol_name(set->ports[i].options->protocol)};
+    return (uint32_t)set->port_count;
+}
+
+static bool counts(const struct plugin *p)
+{
+    return p && p->module.plugin.actuator->granularity == COX_GRANULARITY_COUNT;
+}
+
+static bool is_counted(void *ctx, const struct member *m)
+{
+    return counts(find_actuator(orch_of(ctx), m->set->spots[m->spot].actuator));
+}
+
+/* How many members there are to be where m is, and who of those that live is not. */
+static bool ask_count(struct plugin *p, const struct member *m, uint64_t ticket)
+{
+    const struct member_set *set = m->set;
+    const struct spot *spot = &set->spots[m->spot];
+    struct cox_port ports[MEMBERS_PORTS_MAX];
+    char **victims = must(calloc(spot->living + 1u, sizeof *victims));
+    uint32_t victim_count = 0, count = 0;
+    for (const struct list *k = set->members.next; k != &set->members; k = k->next) {
+        const struct member *one = CONTAINER_OF(k, struct member, node);
+        if (one->spot != m->spot)
+            continue;
+        count += !member_is_stopped(one);
+        if (member_is_stopped(one) && !one->is_nameless)
+            victims[victim_count++] = must(str_dup(str_of(one->id))); /* the call may end it */
+    }
+    const struct cox_count_target target = {
+        .size = sizeof target,
+        .count = count,
+        .set = set->id,
+        .cartridge = set->cartridge ? set->cartridge->name : "",
+        .partition = *spot->place->partition ? spot->place->partition : NULL,
+        .victims = {victims, victim_count, (uint32_t)sizeof victims[0]},
+        .ports = {ports, put_ports(set, ports), (uint32_t)sizeof ports[0]}};
+    struct call c = call_begin(p, "set_count");
+    const int32_t result = p->module.plugin.actuator->set_count(p->instance, ticket, &target);
+    call_end(&c);
+    for (uint32_t i = 0; i < victim_count; i++)
+        free(victims[i]);
+    free(victims);
+    return result == COX_OK;
+}
+
 static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)
 {
     struct orch *o = orch_of(ctx);
@@ -36,19 +88,17 @@ static bool ask_start(void *ctx, const struct member *m, uint64_t ticket)
     struct plugin *p = find_actuator(o, spot->actuator);
     if (!p || !m->set->cartridge)
         return false;
+    if (counts(p))
+        return ask_count(p, m, ticket);
     struct cox_port ports[MEMBERS_PORTS_MAX];
-    const size_t n = m->set->port_count;
-    for (size_t i = 0; i < n; i++)
-        ports[i] = (struct cox_port){.size = sizeof ports[i],
-                                     .name = m->set->ports[i].name,
-                                     .protocol = protocol_name(m->set->ports[i].options->protocol)};
-    const struct cox_member_spec spec = {.size = sizeof spec,
-                                         .member = m->id,
-                                         .set = m->set->id,
-                                         .cartridge = m->set->cartridge->name,
-                                         .partition = *spot->place->partition ? spot->place->partition : NULL,
-                                         .network_partition = *spot->network ? spot->network : NULL,
-                                         .ports = {ports, (uint32_t)n, (uint32_t)sizeof ports[0]}};
+    const struct cox_member_spec spec = {
+        .size = sizeof spec,
+        .member = m->id,
+        .set = m->set->id,
+        .cartridge = m->set->cartridge->name,
+        .partition = *spot->place->partition ? spot->place->partition : NULL,
+        .network_partition = *spot->network ? spot->network : NULL,
+        .ports = {ports, put_ports(m->set, ports), (uint32_t)sizeof ports[0]}};
     struct call c = call_begin(p, "start_member");
     const int32_t result = p->module.plugin.actuator->start_member(p->instance, ticket, &spec);
     call_end(&c);
@@ -62,6 +112,8 @@ static bool ask_stop(void *ctx, const struct member *m, bool is_drained, uint64_
     struct plugin *p = find_actuator(o, m->set->spots[m->spot].actuator);
     if (!p)
         return false;
+    if (counts(p))
+        return ask_count(p, m, ticket);
     const struct cartridge_settings *cartridge = m->set->cartridge;
     const unsigned which = cartridge ? (unsigned)cartridge->stop_signal : 0;
     const struct cox_stop stop = {.size = sizeof stop,
@@ -119,6 +171,7 @@ static void member_event(void *ctx, const struct member *m, enum member_state fr
 
 const struct members_ops orch_members_ops = {.start = ask_start,
                                              .stop = ask_stop,
+                                             .is_counted = is_counted,
                                              .in_flight = member_in_flight,
                                              .is_acknowledged = member_acknowledged,
                                              .now_ns = member_now,

@@ -112,7 +112,9 @@ static bool take_roles(struct module *m, struct buf *why)
         missing = "an actuator without list";
     else if (a && a->granularity == COX_GRANULARITY_MEMBER && (!a->start_member || !a->stop_member))
         missing = "an actuator of members without start_member and stop_member";
-    else if (a && a->granularity != COX_GRANULARITY_MEMBER)
+    else if (a && a->granularity == COX_GRANULARITY_COUNT && !a->set_count)
+        missing = "an actuator of counts without set_count";
+    else if (a && a->granularity != COX_GRANULARITY_MEMBER && a->granularity != COX_GRANULARITY_COUNT)
         missing = "an actuator of a granularity that this version does not know";
     else if (p->scaler && (!p->scaler->state_size || !p->scaler->decide || !p->scaler->init_state))
         missing = "a scaler without state_size, init_state and decide";

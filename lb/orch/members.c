@@ -171,6 +171,11 @@ static void open_vacancy(struct members *ms, const struct member *m)
         log_info("member %s is replaced in %llu ms", m->id, (unsigned long long)wait_ms);
 }
 
+bool member_is_stopped(const struct member *m)
+{
+    return m->state == MEMBER_TERMINATED || (m->state == MEMBER_READY_TO_SHUT_DOWN && !m->is_closing);
+}
+
 /* A member that the set's count is made of. */
 bool member_counts(const struct member *m)
 {
@@ -391,6 +396,35 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
     }
 }
 
+/* From now on it has the name that its platform gives it: who knew the other one is told that it is no more.
+ */
+static void take_name(struct members *ms, struct member *m, const char *id)
+{
+    member_set_state(ms, m, MEMBER_TERMINATED, id);
+    model_remove_member(ms->model, str_of(m->id));
+    index_remove(&ms->by_id, str_of(m->id));
+    free(m->id);
+    m->id = must(str_dup(str_of(id)));
+    index_put(&ms->by_id, str_of(m->id), m);
+    m->is_nameless = false;
+    member_set_state(ms, m, MEMBER_INITIALIZED, "named by its platform");
+}
+
+/* The oldest that waits for a name in the set and place of this one; NULL: none does. */
+static struct member *find_nameless(struct members *ms, const char *actuator,
+                                    const struct cox_member_change *change)
+{
+    const struct member_set *set = members_find_set(ms, str_of(change->set ? change->set : ""));
+    for (const struct list *k = set ? set->restless.next : NULL; set && k != &set->restless; k = k->next) {
+        struct member *m = CONTAINER_OF(k, struct member, restless);
+        const struct spot *spot = &set->spots[m->spot];
+        if (m->is_nameless && m->state < MEMBER_STARTING && strcmp(spot->actuator, actuator) == 0 &&
+            (!change->partition || strcmp(spot->place->partition, change->partition) == 0))
+            return m;
+    }
+    return NULL;
+}
+
 void members_on_change(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
     struct member *m = members_find_exact(ms, str_of(change->member));
@@ -403,6 +437,8 @@ void members_on_change(struct members *ms, const char *actuator, const struct co
         member_begin_drain(ms, m, change->reason ? change->reason : "its platform stops it");
     if (change->phase != COX_PHASE_RUNNING && change->phase != COX_PHASE_PENDING)
         return; /* stopping and lost: the end will be told */
+    if (!m && (m = find_nameless(ms, actuator, change)))
+        take_name(ms, m, change->member);
     if (!m) {
         adopt(ms, actuator, change);
         return;
@@ -428,6 +464,8 @@ void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_resu
     if (result == COX_TICKET_DONE) {
         if (is_start)
             place_took_one(place);
+        else if (m->is_nameless)
+            member_gone(ms, m, "it is not to come any more");
         return; /* the phases tell the rest */
     }
     char why[128];

@@ -98,6 +98,7 @@ struct member {
     uint64_t load;           /* in flight, while victims are looked for */
     unsigned failures;       /* deaths of those it replaces, in a row */
     bool is_adopted;         /* was there before this orchestrator */
+    bool is_nameless;        /* its platform makes it and has not told its name yet: the id is ours alone */
     bool is_drained_by_hand; /* and stays so until it is gone or undrained */
     bool is_faulty;          /* drained for that */
     bool is_closing;     /* drained, the last of its set: asked to stop once nobody can send it anything */
@@ -177,6 +178,9 @@ struct members_ops {
     /* True when the actuator took it: an answer by members_on_ticket follows. */
     bool (*start)(void *ctx, const struct member *m, uint64_t ticket);
     bool (*stop)(void *ctx, const struct member *m, bool is_drained, uint64_t ticket);
+    /* Whether its platform keeps a number only, and names members itself; may be NULL. Then start and stop
+     * tell the number of those in the member's spot that are not stopped, and who is to go. */
+    bool (*is_counted)(void *ctx, const struct member *m);
     /* Attempts and tunnels in flight at an endpoint, over all living proxies. */
     uint64_t (*in_flight)(void *ctx, struct str cluster, struct str endpoint);
     /* Every living proxy serves this topology or a later one, and an orchestrator that takes our place would
@@ -253,6 +257,9 @@ uint32_t members_room(const struct member_set *set, uint64_t now_ns, struct part
  * MEMBERS_STARTS_MAX to `out` and returns how many. Restoring replaces what was learned. */
 uint32_t members_starts(const struct member_set *set, uint64_t out[MEMBERS_STARTS_MAX]);
 void members_restore_starts(struct member_set *set, const uint64_t *starts_ns, uint32_t count);
+
+/* It was asked to stop: of the number that its platform keeps it is none any more. */
+bool member_is_stopped(const struct member *m);
 
 const char *member_state_name(enum member_state state);
 

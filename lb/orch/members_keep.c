@@ -40,6 +40,7 @@ static void start_one(struct members *ms, struct member_set *set, uint32_t spot,
     struct member *m = member_create(ms, set, spot, id);
     free(id);
     m->failures = failures;
+    m->is_nameless = ms->ops->is_counted && ms->ops->is_counted(ms->ctx, m);
     member_set_state(ms, m, MEMBER_CREATED, failures ? "replacement" : "wanted");
     const uint64_t ticket = ++ms->last_ticket;
     member_set_ticket(ms, m, ticket);

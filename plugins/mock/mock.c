@@ -217,41 +217,61 @@ static bool begin(struct member *m, const struct cox_member_spec *spec, struct f
     return journal_start(p, m);
 }
 
-static int32_t start_member(void *instance, uint64_t ticket, const struct cox_member_spec *spec)
+uint32_t mock_make(struct instance *p, const struct cox_member_spec *spec, const char **out_why)
 {
     static const uint32_t results[] = {[FATE_FAIL] = COX_TICKET_FAILED,
                                        [FATE_FINAL] = COX_TICKET_FINAL,
                                        [FATE_NO_CAPACITY] = COX_TICKET_NO_CAPACITY};
-    struct instance *p = instance;
-    const struct cox_host *host = p->host;
     uint32_t result;
-    if (people_find(&p->people, spec->member)) { /* asked twice: it is the same */
-        host->ticket_done(host, ticket, COX_TICKET_DONE, NULL);
-        return COX_OK;
-    }
+    *out_why = NULL;
     if (p->capacity && p->people.count >= p->capacity) {
-        host->ticket_done(host, ticket, COX_TICKET_NO_CAPACITY, "all of its capacity is in use");
-        return COX_OK;
+        *out_why = "all of its capacity is in use";
+        return COX_TICKET_NO_CAPACITY;
     }
     const struct fate fate = script_next(&p->script);
     if (fate.kind == FATE_FAIL || fate.kind == FATE_FINAL || fate.kind == FATE_NO_CAPACITY) {
-        host->ticket_done(host, ticket, results[fate.kind], "as the script says");
-        return COX_OK;
+        *out_why = "as the script says";
+        return results[fate.kind];
     }
     struct member *m =
         people_add(&p->people, spec->member, spec->set, spec->partition, spec->network_partition);
+    *out_why = "out of memory";
     if (!m)
-        return COX_FAILED;
+        return COX_TICKET_FAILED;
     m->instance = p;
     if (!begin(m, spec, fate, &result)) {
         forget(m);
-        host->ticket_done(host, ticket, result,
-                          result == COX_TICKET_FAILED ? "cannot write the state"
-                                                      : "all addresses are in use");
-        return COX_OK;
+        *out_why = result == COX_TICKET_FAILED ? "cannot write the state" : "all addresses are in use";
+        return result;
     }
-    host->ticket_done(host, ticket, COX_TICKET_DONE, NULL);
+    *out_why = NULL;
     plan(m);
+    return COX_TICKET_DONE;
+}
+
+bool mock_end(struct member *m, uint64_t ticket)
+{
+    struct instance *p = m->instance;
+    m->stop_ticket = ticket;
+    if (m->gone_at_ms) /* told before */
+        return true;
+    m->gone_at_ms = wall_ms(p) + p->stop_ms;
+    if (!journal_stop(p, m)) {
+        m->gone_at_ms = m->stop_ticket = 0;
+        return false;
+    }
+    plan(m);
+    return true;
+}
+
+#ifndef MOCK_COUNTS
+static int32_t start_member(void *instance, uint64_t ticket, const struct cox_member_spec *spec)
+{
+    struct instance *p = instance;
+    const char *why = NULL;
+    const bool is_known = people_find(&p->people, spec->member); /* asked twice: it is the same */
+    const uint32_t result = is_known ? COX_TICKET_DONE : mock_make(p, spec, &why);
+    p->host->ticket_done(p->host, ticket, result, why);
     return COX_OK;
 }
 
@@ -259,21 +279,12 @@ static int32_t stop_member(void *instance, uint64_t ticket, const struct cox_sto
 {
     struct instance *p = instance;
     struct member *m = people_find(&p->people, stop->member);
-    if (!m) { /* gone already: that is what was wanted */
-        p->host->ticket_done(p->host, ticket, COX_TICKET_DONE, NULL);
-        return COX_OK;
-    }
-    m->stop_ticket = ticket;
-    if (m->gone_at_ms) /* told before */
-        return COX_OK;
-    m->gone_at_ms = wall_ms(p) + p->stop_ms;
-    if (!journal_stop(p, m)) {
-        m->gone_at_ms = m->stop_ticket = 0;
-        return COX_FAILED;
-    }
-    plan(m);
+    if (m)
+        return mock_end(m, ticket) ? COX_OK : COX_FAILED;
+    p->host->ticket_done(p->host, ticket, COX_TICKET_DONE, NULL); /* gone already: that is what was wanted */
     return COX_OK;
 }
+#endif
 
 /* Those that are on their way out are not told of: their end comes by itself. */
 static void list_one(struct member *m)
@@ -319,10 +330,15 @@ static int32_t list_members(void *instance)
 }
 
 static const struct cox_actuator actuator = {.size = sizeof actuator,
-                                             .granularity = COX_GRANULARITY_MEMBER,
                                              .list = list_members,
+#ifdef MOCK_COUNTS
+                                             .granularity = COX_GRANULARITY_COUNT,
+                                             .set_count = mock_set_count};
+#else
+                                             .granularity = COX_GRANULARITY_MEMBER,
                                              .start_member = start_member,
                                              .stop_member = stop_member};
+#endif
 
 /* ---- reports ---- */
 
@@ -420,8 +436,13 @@ static void mock_stop(void *instance)
 COX_EXPORT const struct cox_plugin cox_plugin = {
     .size = sizeof cox_plugin,
     .abi = COX_ABI,
+#ifdef MOCK_COUNTS
+    .name = "mock_count",
+    .summary = "the mock actuator as a platform that keeps a number of members and names them itself",
+#else
     .name = "mock",
     .summary = "an actuator that runs nothing: scripted members for tests and demonstrations",
+#endif
     .version = "1",
     .options = COX_ARRAY(options),
     .open = mock_open,

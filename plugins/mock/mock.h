@@ -1,6 +1,7 @@
 /* mock: the inside of the plugin, shared by its files.
  *
  *   mock.c     the actuator: starts, lives and ends by timers
+ *   counts.c   the same as a platform that is told a number: the plugin mock_count
  *   script.c   what happens to each start, how long it takes, and which addresses there are
  *   people.c   the members, by id
  *   journal.c  a file that remembers them when the orchestrator is gone: it stands for the platform
@@ -121,6 +122,12 @@ struct instance {
     struct cox_timer *listing; /* NULL: the list has been told */
     uint32_t list_bucket;
 };
+
+/* Makes a member with this id, or not: the result of a ticket, and why. */
+uint32_t mock_make(struct instance *p, const struct cox_member_spec *spec, const char **out_why);
+/* It goes after stop_time, and then the ticket (0: none) is done. False: that cannot be written down. */
+bool mock_end(struct member *m, uint64_t ticket);
+int32_t mock_set_count(void *instance, uint64_t ticket, const struct cox_count_target *target);
 
 /* Reads what the file has and opens it for more; true without a file. False after host->error. */
 bool journal_open(struct instance *p, const char *path);

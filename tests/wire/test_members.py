@@ -100,6 +100,33 @@ def test_mock_members_serve(make_door, origin, tmp_path):
     assert members(d)[next(iter(members(d)))]["set"] == "web"
 
 
+def test_a_platform_that_keeps_a_number_names_its_members(make_door, origin, tmp_path):
+    """Up, down with those that were drained, a death, and no room: the core goes by the platform's names."""
+    origin.default = OK
+    state = tmp_path / "state"
+    d = make_door(plugins=[mock("mock", origin.address, plugin="mock_count", state=str(state), start_time="100ms", capacity=6,
+                                script=["ok", "fail", "ok", "die:1500ms"])], **scaled(1))
+    wait_states(d, active=1)
+    (first,) = members(d)
+    assert first.startswith("web-p") and first in living(state)
+    assert fetch(d.port).status == 200
+    with Load(d.port, 2, pause=0.005) as load:
+        resize(d, 4)
+        wait_states(d, active=4)  # although a start failed
+        poll(lambda: "died, as the script says" in d.log(), 10, "a death")
+        poll(lambda: states(d) == {"active": 4} and set(members(d)) == set(living(state)), 10, "another in its place")
+        assert first in members(d)
+        resize(d, 2)
+        poll(lambda: states(d) == {"active": 2} and set(members(d)) == set(living(state)), 10, "two that are left")
+        resize(d, 8)
+        poll(lambda: "no capacity" in d.log(), 10, "a full platform")
+        wait_states(d, active=6)
+        resize(d, 1)
+        poll(lambda: states(d) == {"active": 1} and set(members(d)) == set(living(state)), 10, "one that is left")
+        load.wait(20)
+    load.clean()
+
+
 def test_a_mock_member_that_dies_is_replaced(make_door, origin, tmp_path):
     origin.default = OK
     state = tmp_path / "state"
@@ -322,11 +349,11 @@ def test_orchestrator_killed_while_processes_come_and_go(make_door, tmp_path, se
 
 
 @pytest.mark.guard(120)
-@pytest.mark.parametrize("seed", range(2))
-def test_orchestrator_killed_while_mock_members_come_and_go(make_door, origin, tmp_path, seed):
+@pytest.mark.parametrize("seed,plugin", [(0, "mock"), (1, "mock"), (2, "mock_count"), (3, "mock_count")])
+def test_orchestrator_killed_while_mock_members_come_and_go(make_door, origin, tmp_path, seed, plugin):
     origin.default = OK
     dice, state = random.Random(seed), tmp_path / "state"
-    d = make_door(plugins=[mock("mock", origin.address, state=str(state), start_time="100ms", start_spread=0.5, stop_time="50ms")],
+    d = make_door(plugins=[mock("mock", origin.address, plugin=plugin, state=str(state), start_time="100ms", start_spread=0.5, stop_time="50ms")],
                   state_dir=str(tmp_path), **scaled(10))
     needed, count = 10, 10
     wait_states(d, active=10)

@@ -18,6 +18,7 @@
 
 /* One application "shop" with the alias "web" of the cartridge "php", two members, one port. */
 struct script {
+    bool is_counted; /* the platform names members itself */
     struct settings settings;
     struct application_settings app;
     struct alias_settings alias;
@@ -95,7 +96,14 @@ static void on_event(void *ctx, const struct member *m, enum member_state from)
                    member_state_name(m->state));
 }
 
+static bool on_counted(void *ctx, const struct member *m)
+{
+    (void)m;
+    return ((struct script *)ctx)->is_counted;
+}
+
 static const struct members_ops ops = {.start = on_start,
+                                       .is_counted = on_counted,
                                        .stop = on_stop,
                                        .in_flight = on_in_flight,
                                        .is_acknowledged = on_acknowledged,
@@ -262,6 +270,65 @@ static void test_life(void **state)
     assert_string_equal(s->events, "created>created created>initialized created>created created>initialized "
                                    "initialized>starting starting>active ");
     assert_int_equal(model_current(s->model)->member_count, 2);
+}
+
+static void test_a_platform_names_its_members(void **state)
+{
+    struct script *s = *state;
+    s->is_counted = true;
+    members_on_listed(s->members, "process");
+    turn(s);
+    assert_int_equal(s->start_count, 2);
+    members_on_ticket(s->members, s->tickets[0], COX_TICKET_DONE, "");
+    s->now += 700 * MS;
+    change(s, "pod-x", COX_PHASE_RUNNING, "127.0.0.1:9000");
+    turn(s);
+    assert_null(members_find(s->members, s->started[0])); /* the oldest has got the name */
+    assert_non_null(members_find(s->members, s->started[1]));
+    const struct member *m = members_find(s->members, "pod-x");
+    assert_non_null(m);
+    assert_false(m->is_nameless || m->is_adopted);
+    assert_int_equal(m->state, MEMBER_STARTING);
+    assert_int_equal(model_current(s->model)->member_count, 2);
+    s->now += 300 * MS;
+    members_on_probe(s->members, STR("shop/1/1/web:http"), STR("pod-x"), true);
+    turn(s);
+    assert_int_equal(m->state, MEMBER_ACTIVE);
+    assert_int_equal(the_set(s)->counted, 2);
+    assert_true(the_set(s)->start_p50_ns == 1e9); /* from when it was asked for */
+    assert_int_equal(s->start_count, 2);
+    change(s, "pod-y", COX_PHASE_PENDING, NULL);
+    change(s, "pod-z", COX_PHASE_RUNNING, "127.0.0.1:9002"); /* nobody asked for it */
+    turn(s);
+    assert_null(members_find(s->members, s->started[1]));
+    assert_int_equal(members_find(s->members, "pod-y")->state, MEMBER_INITIALIZED);
+    assert_true(members_find(s->members, "pod-z") == NULL ||
+                members_find(s->members, "pod-z")->state == MEMBER_READY_TO_SHUT_DOWN);
+    change(s, "pod-x", COX_PHASE_TERMINATED, NULL); /* and one that dies is replaced */
+    s->now += 30 * S;
+    turn(s);
+    assert_null(members_find(s->members, "pod-x"));
+    assert_in_range(s->start_count, 3, 4);
+}
+
+static void test_a_member_that_got_no_name_goes_with_its_ticket(void **state)
+{
+    struct script *s = *state;
+    s->is_counted = true;
+    members_on_listed(s->members, "process");
+    turn(s);
+    const char *id = s->started[1];
+    assert_int_equal(the_set(s)->counted, 2);
+    members_want(s->members, the_set(s), 1, "less");
+    turn(s);
+    assert_int_equal(s->stop_count, 1);
+    assert_string_equal(s->stopped, id);
+    assert_true(member_is_stopped(members_find(s->members, id)));
+    members_on_ticket(s->members, members_find(s->members, id)->ticket, COX_TICKET_DONE, "");
+    turn(s);
+    assert_null(members_find(s->members, id));
+    assert_int_equal(s->start_count, 2);
+    assert_int_equal(the_set(s)->counted, 1);
 }
 
 static void test_not_active_before_its_port_answers(void **state)
@@ -743,6 +810,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_before_the_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_life, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_platform_names_its_members, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_member_that_got_no_name_goes_with_its_ticket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_active_before_its_port_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_back_off_doubles_to_its_limit, setup, teardown),
