@@ -1,5 +1,5 @@
 plugin_LTLIBRARIES += plugins/process/process.la
-plugins_process_process_la_SOURCES = plugins/process/process.c
+plugins_process_process_la_SOURCES = plugins/process/process.c plugins/process/usage.c plugins/process/usage.h
 plugins_process_process_la_CPPFLAGS = -I$(top_srcdir)/include -D_GNU_SOURCE
 plugins_process_process_la_LDFLAGS = -module -avoid-version -shared
 plugins_process_process_la_LIBADD =

@@ -22,6 +22,8 @@
 
 #include <coxswain/plugin.h>
 
+#include "usage.h"
+
 #define PORTS_MAX  32
 #define RECENT_MAX 4096
 #define RECENT_NS  60000000000ull
@@ -33,7 +35,18 @@
 #define LIST_BYTES  1024
 #define MEMBERS_MAX 65536
 
-enum { OPTION_ADDRESS, OPTION_PORT_MIN, OPTION_PORT_MAX };
+#define REPORTS_TURN 25u /* members that are looked at in one turn: it must not take long */
+#define REPORTS_MS   250u
+#define LOAD_NS      30e9 /* what a load average is the mean of, about */
+
+enum {
+    OPTION_ADDRESS,
+    OPTION_PORT_MIN,
+    OPTION_PORT_MAX,
+    OPTION_REPORT_INTERVAL,
+    OPTION_MEMBER_PROCESSORS,
+    OPTION_MEMBER_MEMORY
+};
 
 static const struct cox_option options[] = {
     {.size = sizeof(struct cox_option),
@@ -54,6 +67,26 @@ static const struct cox_option options[] = {
      .def = "0",
      .max = 65535,
      .help = "Highest port given to members; 0 together with port_min."},
+    {.size = sizeof(struct cox_option),
+     .type = COX_OPTION_DURATION,
+     .key = "report_interval",
+     .def = "5s",
+     .max = 3600000,
+     .help = "How often load average and memory of each member are told to whoever scales; 0: never."},
+    {.size = sizeof(struct cox_option),
+     .type = COX_OPTION_REAL,
+     .key = "member_processors",
+     .def = "1",
+     .max = 1024,
+     .help = "Processors that a member is meant to use: its load average is in percent of them."},
+    {.size = sizeof(struct cox_option),
+     .type = COX_OPTION_SIZE,
+     .key = "member_memory",
+     .def = "0",
+     .max = INT64_MAX,
+     .help =
+         "Memory that a member is meant to use: its memory consumption is in percent of it. 0: all of the "
+         "machine's."},
 };
 
 struct port {
@@ -69,6 +102,8 @@ struct member {
     int64_t pid;
     uint32_t port_count;
     struct port ports[PORTS_MAX];
+    uint64_t due_ns, seen_ns, cpu_ns; /* of its next and its last report; seen_ns 0: there was none */
+    double load; /* processors that it kept busy, as a mean that forgets; < 0: not known yet */
 };
 
 struct recent {
@@ -87,6 +122,9 @@ struct instance {
     struct recent recent[RECENT_MAX]; /* a ring */
     uint32_t recent_at;
     bool is_listing;
+    struct cox_timer *reports; /* NULL: none are wanted */
+    uint64_t report_ns;
+    double processors, memory_bytes;
 };
 
 /* ---- ports ---- */
@@ -222,6 +260,7 @@ static struct member *add(struct instance *p, const char *id, const char *set, c
     m->set = strdup(set ? set : "");
     m->partition = copy(partition);
     m->network = copy(network);
+    m->load = -1;
     m->next = p->members;
     p->members = m;
     p->member_count++;
@@ -481,6 +520,45 @@ static void on_process(void *ctx, const struct cox_process_event *e)
     }
 }
 
+/* ---- reports ---- */
+
+static void report(struct instance *p, const struct member *m, const char *metric, double value, uint64_t now)
+{
+    p->host->report(p->host, p->host->instance, m->id, metric, value, now);
+}
+
+/* Of the part of the time since the last look that it was busy, as much comes in as that part of LOAD_NS. */
+static void look(struct instance *p, struct member *m, uint64_t now)
+{
+    struct usage u;
+    const uint64_t least =
+        (uint64_t)p->member_count * REPORTS_MS * 1000000 / REPORTS_TURN; /* so all get a turn */
+    m->due_ns = now + (p->report_ns > least ? p->report_ns : least);
+    if (!usage_read(m->pid, &u))
+        return;
+    if (m->seen_ns && now > m->seen_ns && u.cpu_ns >= m->cpu_ns) {
+        const double passed = (double)(now - m->seen_ns), busy = (double)(u.cpu_ns - m->cpu_ns) / passed;
+        const double share = m->load < 0 || passed > LOAD_NS ? 1 : passed / LOAD_NS;
+        m->load += (busy - m->load) * share;
+        report(p, m, "load_average", 100 * m->load / p->processors, now);
+    }
+    m->seen_ns = now;
+    m->cpu_ns = u.cpu_ns;
+    report(p, m, "memory_consumption", 100 * (double)u.memory_bytes / p->memory_bytes, now);
+}
+
+static void on_reports(void *ctx)
+{
+    struct instance *p = ctx;
+    const uint64_t now = p->host->now_ns(p->host);
+    uint32_t looked = 0;
+    for (struct member *m = p->members; m && looked < REPORTS_TURN; m = m->next)
+        if (m->pid && now >= m->due_ns) {
+            look(p, m, now);
+            looked++;
+        }
+}
+
 /* ---- life ---- */
 
 static int32_t process_open(const struct cox_host *host, const struct cox_open *args, void **out_instance)
@@ -492,9 +570,16 @@ static int32_t process_open(const struct cox_host *host, const struct cox_open *
     p->address = cox_option_at(args->options, OPTION_ADDRESS)->text;
     p->port_min = (uint16_t)cox_option_at(args->options, OPTION_PORT_MIN)->i;
     p->port_max = (uint16_t)cox_option_at(args->options, OPTION_PORT_MAX)->i;
+    p->report_ns = (uint64_t)cox_option_at(args->options, OPTION_REPORT_INTERVAL)->i * 1000000;
+    p->processors = cox_option_at(args->options, OPTION_MEMBER_PROCESSORS)->f;
+    p->memory_bytes = (double)cox_option_at(args->options, OPTION_MEMBER_MEMORY)->i;
+    if (p->memory_bytes <= 0)
+        p->memory_bytes = (double)usage_machine_bytes();
     const char *wrong = NULL;
     if (!parse_address(p, p->address))
         wrong = "address must be an IPv4 or IPv6 address without a port";
+    else if (!(p->processors > 0))
+        wrong = "member_processors must be above 0";
     else if ((p->port_min == 0) != (p->port_max == 0) || p->port_min > p->port_max)
         wrong = "port_min and port_max must be given together, the lower first";
     if (wrong) {
@@ -509,6 +594,8 @@ static int32_t process_open(const struct cox_host *host, const struct cox_open *
 static int32_t process_begin(void *instance)
 {
     struct instance *p = instance;
+    if (p->report_ns)
+        p->reports = p->host->timer_start(p->host, REPORTS_MS, REPORTS_MS, on_reports, p);
     return p->host->process_watch(p->host, on_process, p);
 }
 
@@ -516,7 +603,8 @@ static int32_t process_begin(void *instance)
  */
 static void process_end(void *instance)
 {
-    (void)instance;
+    struct instance *p = instance;
+    p->host->timer_stop(p->host, &p->reports);
 }
 
 static void process_close(void *instance)

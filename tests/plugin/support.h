@@ -27,6 +27,7 @@ struct told {
     int list_done, touched;
     struct packer last; /* last message to the master */
     enum channel_type last_type;
+    double load_average, memory_consumption; /* last report of each */
 };
 
 struct fixture {
@@ -73,6 +74,17 @@ static inline void told_ticket(void *ctx, struct plugin *p, uint64_t ticket, uin
     tell(t, "%s: ticket %llu result %u %s\n", p->name, (unsigned long long)ticket, result, reason);
 }
 
+static inline void told_report(void *ctx, struct plugin *p, const char *source, const char *subject,
+                               const char *metric, double value, uint64_t time_ns)
+{
+    struct told *t = &((struct fixture *)ctx)->told;
+    (void)p, (void)source, (void)subject, (void)time_ns;
+    if (strcmp(metric, "load_average") == 0)
+        t->load_average = value;
+    else if (strcmp(metric, "memory_consumption") == 0)
+        t->memory_consumption = value;
+}
+
 static inline void told_list(void *ctx, struct plugin *p)
 {
     (void)p;
@@ -104,6 +116,7 @@ static const struct host_ops told_ops = {.touched = told_touched,
                                          .member_changed = told_member,
                                          .ticket_done = told_ticket,
                                          .list_done = told_list,
+                                         .reported = told_report,
                                          .is_configured = told_configured,
                                          .has_guard = told_guard,
                                          .to_master = told_master};

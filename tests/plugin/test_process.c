@@ -1,6 +1,10 @@
 /* The process plugin against a scripted master. */
 #include "support.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
 struct start {
     char cartridge[64], member[64];
     char names[32][64], values[32][128];
@@ -139,6 +143,44 @@ static void test_start(void **state)
     assert_string_equal(f->told.text, expected);
 }
 
+/* A child of the member is busy, and has 32 MiB. */
+static void burn(void)
+{
+    const size_t bytes = 32u << 20;
+    volatile char *memory = malloc(bytes);
+    for (size_t i = 0; memory; i += 4096)
+        memory[i % bytes]++;
+}
+
+static void test_load_and_memory_are_reported(void **state)
+{
+    struct fixture *f = *state;
+    struct section s = section_of("local", "process");
+    section_set(&s, OPTION_TEXT("report_interval", "300ms"));
+    section_set(&s, OPTION_TEXT("member_memory", "64m"));
+    struct plugin *p = begin(f, &s);
+    list_of(f, NULL, 0);
+    const pid_t member = fork();
+    assert_true(member >= 0);
+    if (member == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        const pid_t busy = fork();
+        if (busy == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            burn();
+        }
+        (void)pause();
+        _exit(0);
+    }
+    assert_int_equal(start_member(p, "m1", 7), COX_OK);
+    started(f, "m1", (uint64_t)member, "");
+    UNTIL(f, f->told.load_average > 5 && f->told.memory_consumption > 50);
+    assert_true(f->told.load_average < 150 && f->told.memory_consumption < 80);
+    (void)kill(member, SIGKILL);
+    (void)waitpid(member, NULL, 0);
+    exited(f, "m1", SIGKILL);
+}
+
 static void test_start_fails(void **state)
 {
     struct fixture *f = *state;
@@ -270,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_load_and_memory_are_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
