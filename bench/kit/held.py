@@ -17,7 +17,7 @@ FEW, MANY, GOAL_BYTES = 2000, 100000, 2097  # a request, all in all: 100,000 in 
 HEAD_BYTES, STREAMS = 500, 100
 SPARE_FDS = 400
 SOURCES = 20000  # connections from one address
-BIRTHS, AT_ONCE = 100, 4
+BIRTHS, AT_ONCE, WAKES = 100, 4, 100
 
 
 def head_of(size=HEAD_BYTES):
@@ -192,12 +192,63 @@ def births(bench, program):
     return {"count": len(late), "p50_us": quantile(late, 0.5), "p99_us": quantile(late, 0.99), "max_us": max(late)}
 
 
+# ---- wakes ----
+
+
+def write_wakes(bench, port, origin, name, count):
+    """So many applications that are asleep. Their members are entries of the mock actuator, which writes down when each was
+    ordered; they serve at the same origin."""
+    user = 'user = "root";' if os.geteuid() == 0 else ""
+    applications = [f'{{ name = "a{i}"; hosts = [ "h{i}.test" ]; cartridges = ( {{ alias = "web"; type = "c"; min = 0; max = 1; }} ); }}'
+                    for i in range(count)]
+    path = bench.nursery.path(name + ".cfg")
+    with open(path, "w") as f:
+        f.write(f'workers = 1;\n{user}\ncontrol = "{bench.nursery.path(name + ".sock")}";\nlog = {{ level = "error"; }};\n'
+                f'plugin_dir = "{os.path.join(bench.stage.build, "plugins")}";\n'
+                f'plugins = ( {{ name = "mock"; addresses = [ "127.0.0.1:{origin}" ]; state = "{bench.nursery.path(name + ".journal")}"; }} );\n'
+                f'listeners = ( {{ name = "web"; address = "127.0.0.1:{port}"; }} );\n'
+                'cartridges = ( { name = "c"; actuator = "mock"; ports = ( { protocol = "http"; hold_timeout = "1m"; probe = { kind = "tcp"; }; } ); } );\n'
+                f'applications = ( {", ".join(applications)} );\n')
+    return path
+
+
+def wakes(bench, program):
+    """Microseconds from a client's first byte to the order that its request wakes, and to its answer."""
+    port, name, count = proc.free_port(), "wakes", 20 if bench.args.quick else WAKES
+    child = bench.nursery.spawn([program, "-c", write_wakes(bench, port, bench.stage.origin, name, count)], bench.proxy_cores)
+    proc.wait_until(lambda: status(bench, name) and proc.is_listening(port), "coxswain does not start")
+    time.sleep(1)
+    sent, answered = {}, {}
+    for i in range(count):
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.settimeout(30)
+            time.sleep(0.03 + 0.0037 * (i % 10))  # all over the time between two ticks
+            sent[f"a{i}"] = time.monotonic_ns()
+            s.sendall(f"GET / HTTP/1.1\r\nHost: h{i}.test\r\n\r\n".encode())
+            if b" 200 " not in s.recv(1000):
+                raise RuntimeError("a held request was not answered with 200")
+            answered[f"a{i}"] = time.monotonic_ns()
+    bench.nursery.end(child)
+    ordered = {}
+    for line in proc.text_of(bench.nursery.path(name + ".journal")).splitlines():
+        what, who, *rest = line.split()
+        if what == "asked":
+            ordered.setdefault(who.split("-")[0], int(rest[0]))
+    order = [(ordered[who] - at) / 1000 for who, at in sent.items()]
+    answer = [(answered[who] - at) / 1000 for who, at in sent.items()]
+    bench.say(f"held: {count} wakes, order p50 {quantile(order, 0.5):.0f} us, p99 {quantile(order, 0.99):.0f} us")
+    return {"count": count, "p50_us": quantile(order, 0.5), "p99_us": quantile(order, 0.99), "max_us": max(order),
+            "answer_p50_us": quantile(answer, 0.5), "answer_p99_us": quantile(answer, 0.99)}
+
+
 def measure(bench):
     program, scale = bench.known[-1][2], 10 if bench.args.quick else 1
     rows = {kind: one_kind(bench, program, kind, FEW // scale, many // scale)
             for kind, many in (("h1", MANY), ("tls", 4000), ("h2", 20000))}
-    born = births(bench, program)
+    woken, born = wakes(bench, program), births(bench, program)
     mib = rows["h1"]["full_bytes"] / 2**20
-    return {"title": "held requests with heads of 500 bytes", "rows": rows, "births": born, "goals": [
+    return {"title": "held requests with heads of 500 bytes", "rows": rows, "births": born, "wakes": woken, "goals": [
+        {"text": "order ≤ 1 ms p99 after the first byte of the request that wakes, in ms", "reached": woken["p99_us"] / 1000,
+         "met": woken["p99_us"] <= 1000},
         {"text": "100,000 over HTTP/1 in 200 MiB PSS", "reached": mib, "met": mib <= 200},
         {"text": "forwarded ≤ 1 ms p99 after listen(), in ms", "reached": born["p99_us"] / 1000, "met": born["p99_us"] <= 1000}]}

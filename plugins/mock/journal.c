@@ -1,6 +1,7 @@
 /* The journal: what a platform would know of its members. One line an event, each written in one piece before
  * it is told, so that a plugin that is killed at any moment finds exactly what it had done:
  *
+ *   asked ID NS                                                 when it was ordered, by the monotonic clock
  *   start ID SET PARTITION NETWORK RUN_AT DIE_AT NAME=ADDRESS …    times in ms by the wall clock, 0: never
  *   stop ID GONE_AT
  *   gone ID
@@ -35,6 +36,13 @@ static int print_start(const struct member *m, char line[LINE_BYTES])
     for (uint32_t i = 0; i < m->port_count && n > 0 && n < LINE_BYTES; i++)
         n += snprintf(line + n, (size_t)(LINE_BYTES - n), " %s=%s", m->ports[i].name, m->ports[i].text);
     return n > 0 && n < LINE_BYTES ? n + snprintf(line + n, (size_t)(LINE_BYTES - n), "\n") : n;
+}
+
+void journal_asked(struct instance *p, const char *id)
+{
+    char line[LINE_BYTES];
+    (void)append(p->journal, line,
+                 snprintf(line, sizeof line, "asked %s %" PRIu64 "\n", id, p->host->now_ns(p->host)));
 }
 
 bool journal_start(struct instance *p, const struct member *m)

@@ -224,6 +224,7 @@ uint32_t mock_make(struct instance *p, const struct cox_member_spec *spec, const
                                        [FATE_NO_CAPACITY] = COX_TICKET_NO_CAPACITY};
     uint32_t result;
     *out_why = NULL;
+    journal_asked(p, spec->member);
     if (p->capacity && p->people.count >= p->capacity) {
         *out_why = "all of its capacity is in use";
         return COX_TICKET_NO_CAPACITY;

@@ -133,6 +133,8 @@ int32_t mock_set_count(void *instance, uint64_t ticket, const struct cox_count_t
 bool journal_open(struct instance *p, const char *path);
 void journal_close(struct instance *p);
 /* What happened to a member; false when it cannot be written: then it must not happen. */
+/* For whoever measures; nothing depends on it. */
+void journal_asked(struct instance *p, const char *id);
 bool journal_start(struct instance *p, const struct member *m);
 bool journal_stop(struct instance *p, const struct member *m);
 void journal_gone(struct instance *p, const struct member *m);
