@@ -20,24 +20,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <coxswain/plugin.h>
-
+#include "process.h"
 #include "usage.h"
 
-#define PORTS_MAX  32
-#define RECENT_MAX 4096
 #define RECENT_NS  60000000000ull
 #define TRIES_MAX  200
-#define NAME_BYTES 64
 #define TEXT_BYTES 96
 #define ENV_FIXED                                                                                            \
     9 /* PORT, PORT_NAMES, HOST, MEMBER_ID, CARTRIDGE, SET, ACTUATOR, PARTITION, NETWORK_PARTITION */
 #define LIST_BYTES  1024
 #define MEMBERS_MAX 65536
-
-#define REPORTS_TURN 25u /* members that are looked at in one turn: it must not take long */
-#define REPORTS_MS   250u
-#define LOAD_NS      30e9 /* what a load average is the mean of, about */
 
 enum {
     OPTION_ADDRESS,
@@ -87,44 +79,6 @@ static const struct cox_option options[] = {
      .help =
          "Memory that a member is meant to use: its memory consumption is in percent of it. 0: all of the "
          "machine's."},
-};
-
-struct port {
-    char name[NAME_BYTES];
-    uint16_t number;
-};
-
-struct member {
-    struct member *next;
-    char *id, *set;                     /* owned */
-    char *partition, *network;          /* owned; NULL: none */
-    uint64_t start_ticket, stop_ticket; /* 0: none open */
-    int64_t pid;
-    uint32_t port_count;
-    struct port ports[PORTS_MAX];
-    uint64_t due_ns, seen_ns, cpu_ns; /* of its next and its last report; seen_ns 0: there was none */
-    double load; /* processors that it kept busy, as a mean that forgets; < 0: not known yet */
-};
-
-struct recent {
-    uint16_t port;
-    uint64_t until_ns;
-};
-
-struct instance {
-    const struct cox_host *host;
-    const char *address; /* borrowed: of the options */
-    struct sockaddr_storage bind_to;
-    socklen_t bind_len;
-    uint16_t port_min, port_max, cursor;
-    struct member *members; /* owned */
-    uint32_t member_count;
-    struct recent recent[RECENT_MAX]; /* a ring */
-    uint32_t recent_at;
-    bool is_listing;
-    struct cox_timer *reports; /* NULL: none are wanted */
-    uint64_t report_ns;
-    double processors, memory_bytes;
 };
 
 /* ---- ports ---- */
@@ -520,45 +474,6 @@ static void on_process(void *ctx, const struct cox_process_event *e)
     }
 }
 
-/* ---- reports ---- */
-
-static void report(struct instance *p, const struct member *m, const char *metric, double value, uint64_t now)
-{
-    p->host->report(p->host, p->host->instance, m->id, metric, value, now);
-}
-
-/* Of the part of the time since the last look that it was busy, as much comes in as that part of LOAD_NS. */
-static void look(struct instance *p, struct member *m, uint64_t now)
-{
-    struct usage u;
-    const uint64_t least =
-        (uint64_t)p->member_count * REPORTS_MS * 1000000 / REPORTS_TURN; /* so all get a turn */
-    m->due_ns = now + (p->report_ns > least ? p->report_ns : least);
-    if (!usage_read(m->pid, &u))
-        return;
-    if (m->seen_ns && now > m->seen_ns && u.cpu_ns >= m->cpu_ns) {
-        const double passed = (double)(now - m->seen_ns), busy = (double)(u.cpu_ns - m->cpu_ns) / passed;
-        const double share = m->load < 0 || passed > LOAD_NS ? 1 : passed / LOAD_NS;
-        m->load += (busy - m->load) * share;
-        report(p, m, "load_average", 100 * m->load / p->processors, now);
-    }
-    m->seen_ns = now;
-    m->cpu_ns = u.cpu_ns;
-    report(p, m, "memory_consumption", 100 * (double)u.memory_bytes / p->memory_bytes, now);
-}
-
-static void on_reports(void *ctx)
-{
-    struct instance *p = ctx;
-    const uint64_t now = p->host->now_ns(p->host);
-    uint32_t looked = 0;
-    for (struct member *m = p->members; m && looked < REPORTS_TURN; m = m->next)
-        if (m->pid && now >= m->due_ns) {
-            look(p, m, now);
-            looked++;
-        }
-}
-
 /* ---- life ---- */
 
 static int32_t process_open(const struct cox_host *host, const struct cox_open *args, void **out_instance)
@@ -595,7 +510,7 @@ static int32_t process_begin(void *instance)
 {
     struct instance *p = instance;
     if (p->report_ns)
-        p->reports = p->host->timer_start(p->host, REPORTS_MS, REPORTS_MS, on_reports, p);
+        p->reports = p->host->timer_start(p->host, REPORTS_MS, REPORTS_MS, reports_turn, p);
     return p->host->process_watch(p->host, on_process, p);
 }
 
