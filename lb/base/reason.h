@@ -95,12 +95,13 @@
     REASON(SERVER_BODY, "server_body", 502, "malformed or short answer body")                                \
     REASON(SERVER_INTERIM, "server_interim", 502, "too many interim answers")                                \
     REASON(SERVER_TIMEOUT, "server_timeout", 504, "answer head took too long")                               \
-    REASON(SERVER_STALL, "server_stall", 504, "answer body stalled")                                         \
+    REASON(SERVER_STALL, "server_stall", 504, "server stalled in the middle of a body")                      \
     REASON(SERVER_PROTOCOL, "server_protocol", 502, "server broke its protocol")                             \
     REASON(SERVER_TLS, "server_tls", 502, "TLS handshake with the server failed")                            \
     REASON(SERVER_OVERLOADED, "server_overloaded", 503, "server says that it is overloaded")                 \
     /* tunnels, files, ourselves */                                                                          \
     REASON(TUNNEL_IDLE, "tunnel_idle", 0, "tunnel idle")                                                     \
+    REASON(STREAM_IDLE, "stream_idle", 0, "neither side of an unfinished exchange said anything")            \
     REASON(FILE_NOT_FOUND, "file_not_found", 404, "no such file")                                            \
     REASON(FILE_FORBIDDEN, "file_forbidden", 403, "file not served")                                         \
     REASON(FILE_RANGE, "file_range", 416, "range not satisfiable")                                           \

@@ -231,13 +231,13 @@ void h2_server_interim(struct h2_server *srv, struct h2_stream *st, const struct
 
 void h2_server_reset(struct h2_server *srv, struct h2_stream *st, enum reason why)
 {
-    uint32_t code =
-        why == REASON_OK ? NGHTTP2_NO_ERROR
-        : why == REASON_CLIENT_WRITE_TIMEOUT || why == REASON_SHUTDOWN || why == REASON_TUNNEL_IDLE
-            ? NGHTTP2_CANCEL
-        : why == REASON_H2_MALFORMED                ? NGHTTP2_PROTOCOL_ERROR
-        : why == REASON_NO_MEMORY && !st->responded ? NGHTTP2_REFUSED_STREAM
-                                                    : NGHTTP2_INTERNAL_ERROR;
+    uint32_t code = why == REASON_OK ? NGHTTP2_NO_ERROR
+                    : why == REASON_CLIENT_WRITE_TIMEOUT || why == REASON_SHUTDOWN ||
+                            why == REASON_TUNNEL_IDLE || why == REASON_STREAM_IDLE
+                        ? NGHTTP2_CANCEL
+                    : why == REASON_H2_MALFORMED                ? NGHTTP2_PROTOCOL_ERROR
+                    : why == REASON_NO_MEMORY && !st->responded ? NGHTTP2_REFUSED_STREAM
+                                                                : NGHTTP2_INTERNAL_ERROR;
     if (!st->closed)
         nghttp2_submit_rst_stream(srv->ng, NGHTTP2_FLAG_NONE, st->id, code);
 }

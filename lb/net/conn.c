@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -123,6 +125,25 @@ bool conn_is_quiet(struct conn *c)
     if (c->tls && c->may_read && !c->peer_done)
         (void)conn_peek(c);
     return !c->may_read && !c->peer_done && !c->broken;
+}
+
+/* poll, since an error that recv would report waits behind the bytes that came before it. Both sides having
+ * sent FIN looks like a hang-up, too. */
+int conn_ask_peer(struct conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    if (poll(&p, 1, 0) <= 0)
+        return CONN_AGAIN;
+    if ((p.revents & POLLERR) || ((p.revents & POLLHUP) && !c->shut))
+        return CONN_ERROR;
+    c->peer_done = true;
+    return 0;
+}
+
+size_t conn_unread_bytes(const struct conn *c)
+{
+    int n = 0;
+    return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 static int plain_peek(struct conn *c)

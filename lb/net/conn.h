@@ -66,8 +66,14 @@ static inline int conn_peek(struct conn *c)
 {
     return c->ops->peek(c);
 }
-/* The same for up to n bytes, into buf: how many there are (> 0), or as above. Of the socket itself, whatever
- * ops say. */
+/* How is the peer, whatever was announced, and whatever it sent before and nobody has read? CONN_ERROR: it
+ * reset the connection; 0: it sent FIN (then peer_done is set, too); CONN_AGAIN: neither. Of the socket
+ * itself. */
+int conn_ask_peer(struct conn *c);
+/* Bytes that lie unread in the socket. */
+size_t conn_unread_bytes(const struct conn *c);
+/* As conn_peek for up to n bytes, into buf: how many there are (> 0), or why there are none. Of the socket
+ * itself, whatever ops say. */
 ssize_t conn_peek_bytes(struct conn *c, void *buf, size_t n);
 /* Takes n bytes off the socket that conn_peek_bytes has shown. False when they are not there. */
 bool conn_skip_bytes(struct conn *c, void *buf, size_t n) __attribute__((warn_unused_result));

@@ -7,6 +7,7 @@
 #include "http/cgi.h"
 #include "http/fcgi_codec.h"
 #include "proxy/fcgi_send.h"
+#include "proxy/patience.h"
 #include "proxy/proxy.h"
 
 #define TURN_READS        4 /* of one uplink in one turn of the loop */
@@ -28,6 +29,7 @@ static size_t fcgi_data(struct exchange *x, const char *p, size_t n, bool last)
     if (u->connecting || sink_is_blocked(&u->sink))
         return 0;
     fcgi_send_body(u, p, n, last);
+    u->moved_ms = u->pw->w.now_ms;
     if (!u->head_done)
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     return n;
@@ -38,6 +40,7 @@ static void fcgi_end(struct exchange *x, struct message *trailers)
     struct uplink *u = uplink_of(x);
     (void)trailers; /* CGI knows none */
     u->request_done = true;
+    u->moved_ms = u->pw->w.now_ms;
     fcgi_send_end(u);
     if (!u->head_done)
         worker_deadline(&u->pw->w, &u->deadline,
@@ -47,6 +50,7 @@ static void fcgi_end(struct exchange *x, struct message *trailers)
 static void fcgi_want_response(struct exchange *x)
 {
     struct uplink *u = uplink_of(x);
+    u->moved_ms = u->pw->w.now_ms; /* until now it was not allowed to send */
     run_queue_add(&u->pw->w, &u->run);
 }
 
@@ -327,6 +331,7 @@ static bool read_once(struct uplink *u)
     if (got > 0) {
         u->got_bytes = true;
         u->received_bytes += (uint64_t)got;
+        u->moved_ms = w->now_ms;
         if (u->head_done)
             worker_deadline(w, &u->deadline, x->opt->body_timeout_ms);
         take_bytes(u, str_make(w->scratch, (size_t)got));
@@ -334,37 +339,47 @@ static bool read_once(struct uplink *u)
         on_eof(u);
     else if (got == CONN_ERROR || u->broken_write) /* what came before the reset has been read by now */
         uplink_fail(u, REASON_SERVER_RESET);
-    return got > 0 && x->back_state == u;
+    if (got <= 0 || x->back_state != u)
+        return false;
+    u->conn.may_read = true; /* a reset that came along is not announced again: see look_again of the front */
+    return true;
+}
+
+static void drain_sink(struct uplink *u)
+{
+    uint64_t before = u->sink.sent_bytes;
+    bool ok = sink_drain(&u->sink);
+    if (u->sink.sent_bytes != before)
+        u->moved_ms = u->pw->w.now_ms;
+    if (ok)
+        return;
+    sink_fini(&u->sink);
+    fcgi_write_failed(u);
 }
 
 static void fcgi_on_ready(struct uplink *u)
 {
     struct exchange *x = u->x;
-    if (sink_is_blocked(&u->sink) && u->conn.may_write && !sink_drain(&u->sink)) {
-        sink_fini(&u->sink);
-        fcgi_write_failed(u);
-    }
+    if (sink_is_blocked(&u->sink) && u->conn.may_write)
+        drain_sink(u);
     if (!sink_is_blocked(&u->sink))
         exchange_back_ready(x);
     for (int i = 0; i < TURN_READS && x->back_state == u; i++)
         if (!read_once(u))
-            return;
-    if (x->back_state == u && u->conn.may_read)
+            break;
+    if (x->back_state == u && u->conn.may_read && !x->response_paused) /* else woken by want_response */
         run_queue_add(&u->pw->w, &u->run);
 }
 
 static void fcgi_on_timeout(struct uplink *u)
 {
     struct exchange *x = u->x;
-    bool waits = x->response_paused || (!x->request_end_sent && !sink_is_blocked(&u->sink));
-    if (!u->head_done && waits) /* for the client */
+    if (u->head_done)
+        uplink_look_at_patience(u);
+    else if (patience_is_clients(x, sink_is_blocked(&u->sink)))
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
-    else if (!u->head_done)
-        uplink_fail(u, REASON_SERVER_TIMEOUT);
-    else if (x->response_paused) /* the client is slow, not the server */
-        worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
     else
-        uplink_fail(u, REASON_SERVER_STALL);
+        uplink_fail(u, REASON_SERVER_TIMEOUT);
 }
 
 static const struct uplink_ops fcgi_uplink_ops = {.on_ready = fcgi_on_ready, .on_timeout = fcgi_on_timeout};

@@ -3,6 +3,7 @@
 #include "http/h1_parse.h"
 #include "http/h1_write.h"
 #include "http/rules.h"
+#include "proxy/patience.h"
 #include "proxy/proxy.h"
 #include "proxy/rewrite.h"
 
@@ -97,6 +98,7 @@ static size_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
     u->last_sent = u->chunked_out && last;
     if (!sink_write(&u->sink, iov, count))
         write_failed(u);
+    u->moved_ms = u->pw->w.now_ms;
     if (!u->head_done)
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     return n;
@@ -117,6 +119,8 @@ static ssize_t h1_splice(struct exchange *x, struct conn *from, size_t most)
         sink_fini(&u->sink);
         write_failed(u);
     }
+    if (got > 0)
+        u->moved_ms = u->pw->w.now_ms;
     if (got > 0 && !u->head_done)
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
     return got;
@@ -135,6 +139,7 @@ static void h1_end(struct exchange *x, struct message *trailers)
 {
     struct uplink *u = uplink_of(x);
     u->request_done = true;
+    u->moved_ms = u->pw->w.now_ms;
     if (x->is_tunnel) {
         u->shut_pending = true;
         if (!sink_is_blocked(&u->sink))
@@ -159,6 +164,7 @@ static void h1_want_response(struct exchange *x)
 {
     struct uplink *u = uplink_of(x);
     u->want_read = true;
+    u->moved_ms = u->pw->w.now_ms; /* until now it was not allowed to send */
     run_queue_add(&u->pw->w, &u->run);
 }
 
@@ -314,6 +320,7 @@ static void take_bytes(struct uplink *u, struct str in)
     }
     if (!uplink_keep_input(u, NULL, 0, 0))
         return;
+    u->moved_ms = u->pw->w.now_ms;
     worker_deadline(&u->pw->w, &u->deadline,
                     x->is_tunnel ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
     if (!x->is_tunnel)
@@ -351,6 +358,7 @@ static void take_spliced(struct uplink *u, size_t n, bool ok)
     exchange_response_spliced(x, n, ok);
     if (x->back_state != u)
         return;
+    u->moved_ms = u->pw->w.now_ms;
     worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
     if (!u->body.done)
         return;
@@ -403,7 +411,11 @@ static bool read_once(struct uplink *u)
 
 static void drain_sink(struct uplink *u)
 {
-    if (!sink_drain(&u->sink)) {
+    uint64_t before = u->sink.sent_bytes;
+    bool ok = sink_drain(&u->sink);
+    if (u->sink.sent_bytes != before)
+        u->moved_ms = u->pw->w.now_ms;
+    if (!ok) {
         sink_fini(&u->sink);
         write_failed(u);
     }
@@ -440,15 +452,12 @@ static void h1_on_timeout(struct uplink *u)
             exchange_reply(x, REASON_TUNNEL_IDLE);
         } else
             worker_deadline(&u->pw->w, &u->deadline, x->opt->tunnel_timeout_ms);
-    } else if (!u->head_done && (x->response_paused || (!x->request_end_sent &&
-                                                        !sink_is_blocked(&u->sink)))) /* the client is slow */
+    } else if (u->head_done)
+        uplink_look_at_patience(u);
+    else if (patience_is_clients(x, sink_is_blocked(&u->sink)))
         worker_deadline(&u->pw->w, &u->deadline, x->opt->response_timeout_ms);
-    else if (!u->head_done)
-        uplink_fail(u, REASON_SERVER_TIMEOUT);
-    else if (x->response_paused || !x->request_end_sent) /* the client is slow, not the server */
-        worker_deadline(&u->pw->w, &u->deadline, x->opt->body_timeout_ms);
     else
-        uplink_fail(u, REASON_SERVER_STALL);
+        uplink_fail(u, REASON_SERVER_TIMEOUT);
 }
 
 static const struct uplink_ops h1_uplink_ops = {.on_ready = h1_on_ready, .on_timeout = h1_on_timeout};

@@ -4,6 +4,7 @@
 #include "base/panic.h"
 #include "http/rules.h"
 #include "proxy/back_h2_tunnel.h"
+#include "proxy/patience.h"
 #include "proxy/proxy.h"
 #include "proxy/rewrite.h"
 
@@ -138,6 +139,11 @@ void link_stream_want_turn(struct link_stream *s)
     h2_link_run(s->link);
 }
 
+static void note_move(struct link_stream *s)
+{
+    s->moved_ms = s->pw->w.now_ms;
+}
+
 /* ---- request ---- */
 
 static int64_t length_of(const struct exchange *x)
@@ -193,6 +199,8 @@ static size_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
         h2_client_reset(s->link->h2, &s->h2, H2_CANCEL);
         return n;
     }
+    if (!had) /* from now on it is the server's turn */
+        note_move(s);
     s->h2.out_bytes = (uint32_t)(had + n);
     s->h2.out_ended = last && !x->is_tunnel;
     h2_client_resume(s->link->h2, &s->h2);
@@ -209,6 +217,8 @@ static void h2_end(struct exchange *x, struct message *trailers)
     struct link_stream *s = stream_of(x);
     if (!s->link || s->closed)
         return;
+    if (!s->h2.out_bytes)
+        note_move(s);
     if (x->is_tunnel || (!s->waiting && !s->extended)) { /* else the end is that of the tunnel, to come yet */
         s->h2.out_ended = true;
         s->h2.out_trailers = trailers;
@@ -227,6 +237,7 @@ static bool h2_is_flushed(struct exchange *x)
 
 static void h2_want_response(struct exchange *x)
 {
+    note_move(stream_of(x)); /* until now it was not allowed to send */
     link_stream_want_turn(stream_of(x));
 }
 
@@ -240,6 +251,7 @@ static void on_copy(struct h2_client_stream *h2, char *to, size_t n)
 {
     struct link_stream *s = stream_of_h2(h2);
     s->tx_bytes += n;
+    note_move(s);
     h2->out_bytes -= (uint32_t)n;
     while (n) {
         struct chunk *c = s->first;
@@ -276,6 +288,7 @@ static void on_head(struct h2_client_stream *h2, struct message *m)
     struct link_stream *s = stream_of_h2(h2);
     struct exchange *x = s->x;
     s->got_bytes = true;
+    note_move(s);
     s->rx_bytes += m->head_len;
     if (m->status < 200) {
         take_interim(s, m);
@@ -306,6 +319,7 @@ static void on_data(struct h2_client_stream *h2, const char *p, size_t n, bool l
     struct exchange *x = s->x;
     s->rx_bytes += n;
     s->owed_bytes += n;
+    note_move(s);
     worker_deadline(&s->pw->w, &s->deadline,
                     x->is_tunnel ? x->opt->tunnel_timeout_ms : x->opt->body_timeout_ms);
     exchange_response_data(x, p, n, last && !x->is_tunnel);
@@ -431,7 +445,20 @@ void link_stream_connected(struct link_stream *s)
 
 static bool tunnel_was_used(const struct link_stream *s)
 {
-    return s->x->session->body_seen_ms + s->x->opt->tunnel_timeout_ms > s->pw->w.now_ms;
+    return s->x->tunnel_seen_ms + s->x->opt->tunnel_timeout_ms > s->pw->w.now_ms;
+}
+
+/* In the middle of the answer. */
+static void look_at_patience(struct link_stream *s)
+{
+    enum reason why = REASON_OK;
+    uint64_t wait_ms = patience_left_ms(s->x, s->h2.out_bytes > 0, s->moved_ms, &why);
+    if (wait_ms)
+        worker_deadline(&s->pw->w, &s->deadline, wait_ms);
+    else if (why == REASON_SERVER_STALL)
+        fail(s, why, true, false);
+    else
+        exchange_reply(s->x, why);
 }
 
 static void on_timeout(struct deadline *d)
@@ -445,14 +472,12 @@ static void on_timeout(struct deadline *d)
             worker_deadline(w, d, x->opt->tunnel_timeout_ms);
         else
             exchange_reply(x, REASON_TUNNEL_IDLE);
-    } else if (!s->h2.head_done && !x->request_end_sent && !s->h2.out_bytes) /* the client uploads slowly */
+    } else if (s->h2.head_done)
+        look_at_patience(s);
+    else if (patience_is_clients(x, s->h2.out_bytes > 0))
         worker_deadline(w, d, x->opt->response_timeout_ms);
-    else if (!s->h2.head_done)
-        fail(s, REASON_SERVER_TIMEOUT, s->h2.sent, false);
-    else if (x->response_paused || !x->request_end_sent) /* the client is slow, not the server */
-        worker_deadline(w, d, x->opt->body_timeout_ms);
     else
-        fail(s, REASON_SERVER_STALL, true, false);
+        fail(s, REASON_SERVER_TIMEOUT, s->h2.sent, false);
     cork_flush(w);
 }
 

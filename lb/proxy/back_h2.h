@@ -83,6 +83,7 @@ struct link_stream {
     size_t owed_bytes;          /* of the answer, not yet passed on: the server may not send as much again */
     struct chunk *first, *last; /* owned; h2.out_bytes of the request's body */
     uint64_t tx_bytes, rx_bytes;
+    uint64_t moved_ms; /* see patience.h */
 };
 
 /* Links to one endpoint. */

@@ -275,6 +275,10 @@ static void hold_or_refuse(struct exchange *x, bool is_full)
         exchange_reply(x, REASON_ASLEEP);
         return;
     }
+    if (x->opt->hold_max && x->front->is_gone && x->front->is_gone(x)) {
+        exchange_request_failed(x, REASON_CLIENT_GONE);
+        return;
+    }
     count_as(x, LEDGER_HELD);
     enum reason why = is_full ? REASON_SATURATED : REASON_NO_ENDPOINT;
     if (x->opt->hold_max)

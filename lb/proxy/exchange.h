@@ -77,6 +77,8 @@ struct front_ops {
     bool (*end)(struct exchange *x, struct message *trailers);
     /* Everything handed over has left, or been taken by the kernel. */
     bool (*is_flushed)(struct exchange *x);
+    /* Has the client left, or sent FIN? Asked before its request is to wait for a server. NULL: never. */
+    bool (*is_gone)(struct exchange *x);
     /* Is there memory for one more answer toward this client? NULL: always. After `false` the front calls
      * exchange_room_again when there is. */
     bool (*has_room)(struct exchange *x);
@@ -255,6 +257,12 @@ void exchange_set_state(struct exchange *x, enum exchange_state state);
 bool exchange_is_last(const struct exchange *x, size_t n);
 /* Switches to another back for the answer (X-Accel-Redirect): aborts the current one. */
 void exchange_switch_back(struct exchange *x, const struct back_ops *back);
+
+/* The client said that it sends no body before a 100, and has had none. */
+static inline bool exchange_awaits_continue(const struct exchange *x)
+{
+    return (x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent && !x->rx_bytes && !x->request_ended;
+}
 
 /* Of back_ops.splice. */
 #define CONN_BLOCKED (-3)

@@ -389,6 +389,14 @@ bool exchange_can_give(struct exchange *x)
     return room;
 }
 
+/* The server has gone before the request was whole. What it left of that is thrown away, and so is what is
+ * still to come: see answer_is_all_ours. */
+static void drop_request(struct exchange *x)
+{
+    pipe_drop(&x->req_body);
+    wake_front(x);
+}
+
 void exchange_response_end(struct exchange *x, struct message *trailers)
 {
     if (x->state != EXCHANGE_RELAY && x->state != EXCHANGE_TUNNEL)
@@ -403,6 +411,8 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
     x->rsp_body.ended = true;
     x->server_done_ns = x->pw->w.now_ns;
     choose_completed(x);
+    if (x->request_paused && answer_is_all_ours(x))
+        drop_request(x);
     if (pipe_queued(&x->rsp_body) == 0 && !x->response_end_sent) {
         x->response_end_sent = true;
         if (!x->front->end(x, x->rsp_trailers)) {

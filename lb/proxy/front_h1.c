@@ -230,10 +230,21 @@ static bool h1_end(struct exchange *x, struct message *trailers)
     return true;
 }
 
+/* Who is told that it is not may wait for that, so it must end. */
 static bool h1_is_flushed(struct exchange *x)
 {
     struct session *s = session_of(x);
-    return !sink_is_blocked(&s->sink);
+    if (!sink_is_blocked(&s->sink))
+        return true;
+    watch_write(s);
+    return false;
+}
+
+/* FIN alone may be a half-close, but nobody keeps a place in a waiting room for a client that has most likely
+ * left it. */
+static bool h1_is_gone(struct exchange *x)
+{
+    return conn_ask_peer(&session_of(x)->conn) != CONN_AGAIN;
 }
 
 static void h1_want_request(struct exchange *x)
@@ -279,6 +290,7 @@ const struct front_ops front_h1 = {
     .splice = h1_splice,
     .end = h1_end,
     .is_flushed = h1_is_flushed,
+    .is_gone = h1_is_gone,
     .again = h1_again,
     .want_request = h1_want_request,
     .tunnel = h1_tunnel,

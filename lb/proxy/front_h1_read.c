@@ -10,6 +10,8 @@
 #define DRAIN_BYTES_MAX (256u << 10)
 /* Payload of small chunks that is handed on in one run. */
 #define GATHER_BYTES 16384
+/* As much may have left the socket and not come out of TLS. */
+#define TLS_UNREAD_BYTES 32768
 
 static struct session *session_of_conn(struct conn *c)
 {
@@ -316,6 +318,31 @@ static bool look_again(struct session *s)
     return true;
 }
 
+/* The client sent FIN: can what it sent before that, and nobody has read yet, be the rest of its request? */
+static bool is_cut_short(const struct session *s)
+{
+    if (s->state != SESSION_BODY)
+        return false;
+    size_t have = s->in_len + conn_unread_bytes(&s->conn) + (conn_is_secure(&s->conn) ? TLS_UNREAD_BYTES : 0);
+    return !have || (s->body.framing == BODY_LENGTH && s->body.left > have);
+}
+
+/* An event while nothing is to be read: is the client still there? A reset is asked for where bytes hide it,
+ * but not in a tunnel: what came before it is the server's. A FIN alone may be a half-close, and then the
+ * answer is still wanted; but nobody keeps a place in a waiting room for a client that has most likely left
+ * it. */
+static void look(struct session *s)
+{
+    if (!s->conn.may_read || !s->x)
+        return;
+    bool is_tunnel = s->state == SESSION_TUNNEL;
+    int seen = is_tunnel ? conn_peek(&s->conn) : conn_ask_peer(&s->conn);
+    if (seen == CONN_AGAIN && conn_is_secure(&s->conn))
+        seen = conn_peek(&s->conn); /* the end may be said in TLS alone */
+    if (seen == CONN_ERROR || (seen == 0 && (s->x->state == EXCHANGE_HOLD || is_cut_short(s))))
+        on_broken(s);
+}
+
 /* Payload of a large body, from socket to socket. False: it has to be read. */
 static bool splice_body(struct session *s)
 {
@@ -327,8 +354,10 @@ static bool splice_body(struct session *s)
         on_broken(s);
     else if (got == 0)
         on_eof(s);
+    else if (got == CONN_BLOCKED) /* woken by want_request */
+        look(s);
     if (got <= 0)
-        return true; /* CONN_BLOCKED: woken by want_request */
+        return true;
     s->body_bytes += (uint64_t)got;
     s->body_seen_ms = s->pw->w.now_ms;
     h1_body_skip(&s->body, (uint64_t)got);
@@ -377,18 +406,6 @@ static void read_some(struct session *s)
         session_go_on_lingering(s, got > 0);
     else if ((s->conn.may_read || (got > 0 && look_again(s))) && is_hungry(s))
         front_h1_resume(s);
-}
-
-/* An event while nothing is to be read: is the client still there? */
-static void look(struct session *s)
-{
-    if (!s->conn.may_read || !s->x)
-        return;
-    int seen = conn_peek(&s->conn);
-    /* A FIN alone may be a half-close, and then the answer is still wanted; but nobody keeps a place in a
-     * waiting room for a client that has most likely left it. */
-    if (seen == CONN_ERROR || (seen == 0 && s->x->state == EXCHANGE_HOLD))
-        on_broken(s);
 }
 
 static void drain_sink(struct session *s)

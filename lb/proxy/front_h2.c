@@ -132,6 +132,11 @@ static bool h2_is_flushed(struct exchange *x)
     return !t->ended || t->h2.end_sent || t->h2.closed;
 }
 
+static bool h2_is_gone(struct exchange *x)
+{
+    return conn_ask_peer(&stream_of(x)->h->s->conn) != CONN_AGAIN; /* see h1_is_gone */
+}
+
 /* At most so much comes with one read of an uplink. */
 #define READ_BYTES WORKER_READ_BYTES
 
@@ -205,6 +210,7 @@ const struct front_ops front_h2 = {
     .data = h2_data,
     .end = h2_end,
     .is_flushed = h2_is_flushed,
+    .is_gone = h2_is_gone,
     .has_room = h2_has_room,
     .again = h2_again,
     .want_request = h2_want_request,

@@ -354,12 +354,12 @@ static bool is_body_slow(const struct stream *t, uint64_t now)
     const struct exchange *x = t->x;
     if (t->h2.remote_ended || x->state == EXCHANGE_HEAD || x->request_paused || x->is_tunnel)
         return false;
-    if ((x->req.flags & MSG_EXPECT_CONTINUE) && !x->continue_sent && !x->rx_bytes)
+    if (exchange_awaits_continue(x))
         return false; /* it waits for a 100 of the server, which has its own time-out */
     if (t->connect)
         return false; /* no body before it is a tunnel */
     if (x->head_forwarded && x->back_state && x->req.framing == BODY_STREAM)
-        return false; /* a conversation: the server's time-outs watch over it */
+        return false; /* a conversation: proxy/patience.h watches over it */
     if (now - t->body_seen_ms >= l->client_body_timeout_ms)
         return true;
     uint64_t took = now - t->body_started_ms;
@@ -416,6 +416,11 @@ void front_h2_on_timeout(struct session *s)
     struct h2_session *h = s->h2;
     const struct listener_settings *l = s->listener;
     uint64_t now = s->pw->w.now_ms;
+    /* A reset that came along with data is not announced again, and not every stream writes. */
+    if (h->stream_count && conn_ask_peer(&s->conn) == CONN_ERROR) {
+        front_h2_lost(h, REASON_CLIENT_GONE);
+        return;
+    }
     if (is_late(h->write_seen_ms, now, l->client_write_timeout_ms)) {
         front_h2_lost(h, REASON_CLIENT_WRITE_TIMEOUT);
         return;

@@ -181,6 +181,14 @@ void pipe_take(struct pipe *p, size_t n)
         reset_empty(p);
 }
 
+void pipe_drop(struct pipe *p)
+{
+    p->keep = false;
+    p->taken_bytes = p->pushed_bytes;
+    p->memory_bytes = 0;
+    reset_empty(p);
+}
+
 bool pipe_can_rewind(const struct pipe *p)
 {
     return p->taken_bytes == 0 || p->keep;

@@ -61,6 +61,9 @@ void pipe_rewind(struct pipe *p);
 /* No further rewind will be asked for: frees what was kept. */
 void pipe_forget(struct pipe *p);
 
+/* What is queued is nobody's any more: it counts as taken. */
+void pipe_drop(struct pipe *p);
+
 static inline uint64_t pipe_queued(const struct pipe *p)
 {
     return p->pushed_bytes - p->taken_bytes;

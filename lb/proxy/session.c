@@ -38,7 +38,7 @@ static bool body_is_slow(const struct session *s)
     uint64_t now = s->pw->w.now_ms, took = now - s->body_started_ms;
     if (s->state != SESSION_BODY || !s->x || s->x->request_paused)
         return false;
-    if ((s->x->req.flags & MSG_EXPECT_CONTINUE) && !s->x->continue_sent && !s->x->rx_bytes)
+    if (exchange_awaits_continue(s->x))
         return false; /* it waits for a 100 of the server, which has its own time-out */
     if (now - s->body_seen_ms >= l->client_body_timeout_ms)
         return true;

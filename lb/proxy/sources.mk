@@ -16,3 +16,4 @@ lb_proxy_sources = lb/proxy/accept.c lb/proxy/access.c lb/proxy/access_syslog.c 
 	lb/proxy/resting.c lb/proxy/resting.h lb/proxy/wakes.c lb/proxy/wakes.h lb/proxy/wave.c lb/proxy/wave.h
 lb_proxy_sources += lb/proxy/front_h2.c lb/proxy/front_h2.h lb/proxy/front_h2_direct.c lb/proxy/front_h2_priv.h lb/proxy/front_h2_read.c lb/proxy/front_h2_session.c
 lb_proxy_sources += lb/proxy/berth.c lb/proxy/berth.h
+lb_proxy_sources += lb/proxy/patience.c lb/proxy/patience.h

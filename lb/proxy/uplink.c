@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "proxy/front_h2.h"
+#include "proxy/patience.h"
 #include "proxy/proxy.h"
 #include "proxy/send_proxy.h"
 
@@ -86,6 +87,19 @@ void uplink_fail(struct uplink *u, enum reason why)
     uplink_close(u);
     if (x)
         exchange_attempt_failed(x, why, sent, stale);
+}
+
+void uplink_look_at_patience(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    enum reason why = REASON_OK;
+    uint64_t wait_ms = patience_left_ms(x, sink_is_blocked(&u->sink), u->moved_ms, &why);
+    if (wait_ms)
+        worker_deadline(&u->pw->w, &u->deadline, wait_ms);
+    else if (why == REASON_SERVER_STALL)
+        uplink_fail(u, why);
+    else
+        exchange_reply(x, why);
 }
 
 /* Nobody waits for it any more; the server closes, or we do a little later. */

@@ -54,6 +54,7 @@ struct uplink {
     uint32_t request_count;
     uint64_t sent_before;    /* sink.sent_bytes when this request began */
     uint64_t received_bytes; /* of this answer, as read */
+    uint64_t moved_ms;       /* see patience.h */
     char *in;                /* an unfinished head; owned, NULL when none */
     uint32_t in_len, in_cap;
     struct h1_body body; /* of the answer (h1) */
@@ -73,6 +74,8 @@ void uplink_give(struct uplink *u, bool keep);
 void uplink_close(struct uplink *u);
 /* Closes and tells the exchange. */
 void uplink_fail(struct uplink *u, enum reason why);
+/* Its deadline has passed in the middle of the answer: waits on, or ends the exchange. */
+void uplink_look_at_patience(struct uplink *u);
 /* Some byte of this request was taken by the kernel. */
 bool uplink_has_sent(const struct uplink *u);
 /* Keeps n unconsumed bytes for the next read; false when memory or max is out. p may point into u->in. */
