@@ -198,7 +198,8 @@ void h1_write_last_chunk(struct writer *w, const struct message *trailers)
     writer_str(w, STR("0\r\n"));
     for (uint16_t i = 0; trailers && i < trailers->field_count; i++) {
         const struct field *f = &trailers->fields[i];
-        if (rules_trailer_allowed((enum field_id)f->id, field_name_of(trailers, f)))
+        if (!(f->flags & FIELD_FLAG_DROP) &&
+            rules_trailer_allowed((enum field_id)f->id, field_name_of(trailers, f)))
             writer_field(w, field_name_of(trailers, f), field_value_of(trailers, f));
     }
     writer_str(w, STR("\r\n"));

@@ -212,9 +212,11 @@ bool h2_server_respond(struct h2_server *srv, struct h2_stream *st, const struct
     if (nv->overflow)
         return false;
     nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_body};
+    if (nghttp2_submit_response(srv->ng, st->id, nv->v, nv->count, end ? NULL : &body) != 0)
+        return false; /* out of memory: what is said instead may have its turn */
     st->responded = true;
     st->has_body = !end;
-    return nghttp2_submit_response(srv->ng, st->id, nv->v, nv->count, end ? NULL : &body) == 0;
+    return true;
 }
 
 void h2_server_interim(struct h2_server *srv, struct h2_stream *st, const struct message *m)

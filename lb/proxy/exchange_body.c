@@ -5,9 +5,11 @@
 #include "proxy/compress.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/files.h"
+#include "proxy/guard.h"
 #include "proxy/mirror.h"
 #include "proxy/proxy.h"
 #include "proxy/reply.h"
+#include "proxy/rewrite.h"
 
 /* Of one exchange in one go; then others have their turn. */
 #define PUMP_BYTES (256u << 10)
@@ -177,6 +179,22 @@ static struct message *keep_trailers(struct exchange *x, const struct message *t
     return message_keep(copy, &x->arena) ? copy : NULL;
 }
 
+static void drop_own(void *ctx, struct str name, struct str value)
+{
+    (void)value;
+    guard_drop_fields(ctx, name);
+}
+
+/* What the proxy tells servers is not to be said once more by clients, behind the body. */
+static void drop_claims(struct exchange *x, struct message *trailers)
+{
+    rewrite_each(x, drop_own, trailers);
+    if (x->pw->settings->asks_clients)
+        secure_drop_claims(x, trailers);
+    if (x->pass)
+        guard_drop_claims(x->pass, trailers);
+}
+
 void exchange_request_end(struct exchange *x, struct message *trailers)
 {
     if (x->state == EXCHANGE_DONE)
@@ -186,6 +204,8 @@ void exchange_request_end(struct exchange *x, struct message *trailers)
     if (x->request_end_sent && !x->is_tunnel)
         return; /* passed on already: the front said so with the head */
     x->req_trailers = keep_trailers(x, trailers);
+    if (x->req_trailers)
+        drop_claims(x, x->req_trailers);
     x->request_ended = true;
     x->req_body.ended = true;
     if (x->state == EXCHANGE_COLLECT)

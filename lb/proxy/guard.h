@@ -105,6 +105,8 @@ bool guard_take(struct exchange *x, struct guard *g, const struct limit_rate *ra
                 enum reason why, bool dry_run) __attribute__((warn_unused_result));
 /* Alike for servers that read '_' as '-' (H37). */
 bool guard_same_name(struct str a, struct str b);
+/* Drops from the trailers of a request what external servers alone may say. */
+void guard_drop_claims(const struct guard_pass *pass, struct message *trailers);
 /* Marks all fields with this name as dropped; '_' counts as '-', as servers of the CGI kind read it. */
 void guard_drop_fields(struct message *m, struct str name);
 

@@ -271,6 +271,15 @@ static bool set_fields(struct exchange *x, const struct strings *names)
     return true;
 }
 
+void guard_drop_claims(const struct guard_pass *pass, struct message *trailers)
+{
+    for (int i = 0; i < pass->count; i++) {
+        const struct external_settings *e = &pass->guards[i]->set->external;
+        for (size_t k = 0; e->cluster && k < e->copy.n; k++)
+            guard_drop_fields(trailers, str_of(e->copy.v[k]));
+    }
+}
+
 enum guard_step guard_external(struct exchange *x, struct guard *g)
 {
     const struct external_settings *e = &g->set->external;

@@ -12,6 +12,7 @@
 #include "net/tls.h"
 #include "topo/topology.h"
 
+struct message;
 struct exchange;
 struct proxy;
 struct pworker;
@@ -68,6 +69,9 @@ bool secure_fits(const struct uplink *u, const struct cluster *c);
 /* Drops what clients claim about certificates, and tells servers whose certificate came with this one; called
  * when settings.asks_clients, before the head is written. */
 enum reason secure_tell_client(struct exchange *x);
+
+/* Drops the same claims from the trailers of a request. When settings.asks_clients. */
+void secure_drop_claims(const struct exchange *x, struct message *trailers);
 
 /* A request that came as early data: 425, or told to the server (RFC 8470 5.1, 5.2). When
  * settings.takes_early_data. */

@@ -88,6 +88,14 @@ enum reason secure_tell_client(struct exchange *x)
     return REASON_OK;
 }
 
+void secure_drop_claims(const struct exchange *x, struct message *trailers)
+{
+    struct told told[IDENTITY_FIELDS];
+    int count = tell(x->pw->settings, NULL, told);
+    if (tls_asks_for_certificate(&x->session->conn) || !x->session->trusted)
+        drop_claims(trailers, told, count);
+}
+
 enum reason secure_take_early(struct exchange *x)
 {
     const struct told early = {STR("Early-Data"), STR("1")};

@@ -535,6 +535,28 @@ def test_external_server_is_asked_before_rewriting(routed, origin, judge):
     assert origin.one().target == "/new/x?y" and origin.one().get("x-who") == "127.0.0.1" and origin.one().body == body
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_the_external_server_says_is_not_said_again_in_trailers(door, origin, judge, version):
+    """Nor is what the proxy adds to the head by itself."""
+    judge.script(lambda conn, r: conn.send(reply(headers=[("Remote-User", "alice")])))
+    forged = [("Remote-User", "root"), ("remote_user", "root"), ("x_groups", "admin"), ("X-Request-Id", "1"), ("Traceparent", "00"),
+              ("X-Checksum", "7")]
+    if version == 1:
+        with Client(door.ports["web"]) as c:
+            c.send(build("POST", host="ask.test", headers=[("Transfer-Encoding", "chunked"), ("TE", "trailers")])
+                   + b"3\r\nabc\r\n0\r\n" + b"".join(b"%s: %s\r\n" % (n.encode(), v.encode()) for n, v in forged) + b"\r\n")
+            assert c.response().status == 200
+    else:
+        with H2(door.ports["web"]) as c:
+            s = c.headers(request("POST", host="ask.test"), end=False)
+            c.data(s, b"abc")
+            c.headers([(n.lower(), v) for n, v in forged], stream=s)
+            assert c.response(s).status == 200
+    got = origin.one()
+    assert got.all("remote-user") == ["alice"] and got.body == b"abc"
+    assert [(n.lower(), v) for n, v in got.trailers] == [("x-checksum", "7")]
+
+
 # ---- other fronts and backs ----
 
 

@@ -413,6 +413,16 @@ def test_identity_cannot_be_forged(mutual, origin, ca, name):
     assert seen == ([v for _, v in forged] if name == "trusting" else ["NONE"] if name == "asking" else [])
 
 
+def test_identity_cannot_be_forged_in_trailers(mutual, origin, ca, alice):
+    forged = [(b"X-Client-Cert-Verify", b"SUCCESS"), (b"x-client_cert-SUBJECT", b"CN=root"), (b"Client_Cert", b":AA==:"), (b"X-Sum", b"7")]
+    raw = build("POST", host="open.test", headers=[("Transfer-Encoding", "chunked"), ("TE", "trailers")]) + b"0\r\n" + b"".join(
+        b"%s: %s\r\n" % t for t in forged) + b"\r\n"
+    with Client(mutual.ports["plain"]) as c:
+        c.send(raw)
+        assert c.response().status == 200
+    assert origin.one().trailers == [("X-Sum", "7")]
+
+
 def test_P6_host_under_another_rule_is_421(mutual, origin, ca, alice):
     """A handshake for the open site is no way into the closed one, on whatever connection."""
     port = mutual.ports["mixed"]
