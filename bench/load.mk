@@ -1,7 +1,7 @@
 # The two ends of the bench (load, origin), the floors it is held against (relay, once, fcgi), and what keeps the core busy.
 bench_programs += bench/load/load bench/load/origin bench/load/relay bench/load/once bench/load/fcgi bench/load/squeeze
 bench_load_load_SOURCES = bench/load/load.c bench/load/answer.c bench/load/answer.h bench/load/times.h
-bench_load_load_LDADD =
+bench_load_load_LDADD = liblb.a
 bench_load_origin_SOURCES = bench/load/origin.c
 bench_load_origin_LDADD =
 bench_load_relay_SOURCES = bench/load/relay.c
@@ -21,7 +21,7 @@ bench_load_echo_LDADD = $(NGHTTP2_LIBS)
 # Of the scale and two-workers cases.
 bench_programs += bench/load/flip bench/load/rows
 bench_load_flip_SOURCES = bench/load/flip.c bench/load/times.h
-bench_load_flip_LDADD =
+bench_load_flip_LDADD = liblb.a
 bench_load_rows_SOURCES = bench/load/rows.c
 bench_modules += bench/scale/benchflip.la
 bench_scale_benchflip_la_SOURCES = bench/scale/flip_plugin.c

@@ -11,7 +11,7 @@ from kit.measure import Meter
 
 CLUSTERS, ENDPOINTS, ROUTES = 1000, 100, 10000
 DECAY_S = 15  # freed memory is the machine's again after some ten seconds
-CASE = cases.Case("requests to the cluster that changes", path="/", load=[])
+CASE = cases.Case("requests to the cluster that changes", path="/", load=["-e"])
 
 
 def write_config(bench, tag, workers, port, large, flip=None):

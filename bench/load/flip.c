@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run/prompt.h"
 #include "times.h"
 
 enum { PERIOD_MS = 25, EVENTS_MAX = 256, IN_MAX = 16384 };
@@ -188,6 +189,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: flip PORT_A PORT_B PLUGIN_SOCKET\n");
         return 64;
     }
+    prompt_thread(); /* as load -e, with whom it shares a core */
     start(&f, argv);
     for (;;) {
         int n = epoll_wait(f.epoll_fd, events, EVENTS_MAX, -1);

@@ -8,6 +8,7 @@
  *     -u N     POST with a body of N bytes   -n N    leave after N requests
  *     -i       open the connections, one request on each, say "idle", and keep them until standard input ends
  *     -w N     connections that wait for an answer at a time with -i (64)
+ *     -e       evenly: short turns on a core that it shares, so that no pause makes a burst
  *
  * One thread, edge-triggered epoll, registered once a connection. Bodies are dropped in the kernel
  * (MSG_TRUNC) and sent from a memory file (sendfile). With -r the moment when a request is due is fixed
@@ -33,6 +34,7 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "run/prompt.h"
 #include "times.h"
 
 enum { SCRATCH = 65536, EVENTS_MAX = 256, REQUEST_MAX = 16384, PORTS_EACH = 20000, DROP_AT = 32768 };
@@ -264,7 +266,8 @@ static void request_text(struct load *l, const char *path)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: load [-c N] [-d S] [-r N] [-C] [-H N] [-u N] [-n N] [-i] [-w N] PORT PATH\n");
+    fprintf(stderr,
+            "usage: load [-c N] [-d S] [-r N] [-C] [-H N] [-u N] [-n N] [-i] [-w N] [-e] PORT PATH\n");
     exit(64);
 }
 
@@ -272,7 +275,7 @@ static struct options parse(int argc, char **argv)
 {
     struct options o = {.conns = 64, .seconds = 5, .wave = 64, .server = {.sin_family = AF_INET}};
     int c;
-    while ((c = getopt(argc, argv, "c:d:r:CH:u:n:iw:")) >= 0) {
+    while ((c = getopt(argc, argv, "c:d:r:CH:u:n:iw:e")) >= 0) {
         switch (c) {
         case 'c':
             o.conns = (uint32_t)strtoul(optarg, NULL, 10);
@@ -297,6 +300,9 @@ static struct options parse(int argc, char **argv)
             break;
         case 'i':
             o.idling = true;
+            break;
+        case 'e':
+            prompt_thread();
             break;
         case 'w':
             o.wave = (uint32_t)strtoul(optarg, NULL, 10);
