@@ -61,11 +61,11 @@ ECHO = b"\x00\x00\x00\x00\x10" + b"sixteen bytes in"
 SIDE_BY_SIDE = {
     "keepalive": Case("keep-alive, 64 connections, 13-byte body", wrk=[], goals=(Goal("relay", 1.15), Goal("peer", 0.65))),
     "wrk": Case("the same, made by wrk", loader="wrk", wrk=[]),
-    "conns1000": Case("1,000 keep-alive connections", load=["-c1000"], wrk=["-c1000"], goals=FASTER),
+    "conns1000": Case("1,000 keep-alive connections", load=["-c1000"], wrk=["-c1000"], squeeze=35, goals=FASTER),
     "connclose": Case("a connection per request, 64 at a time", load=["-C"], wrk=["-HConnection: close"], kinds=ONCE, squeeze=40,
                       goals=FASTER),
-    "16k": Case("16 KiB bodies", path="/16k", wrk=[], goals=FASTER),
-    "headers64": Case("64 request fields", load=["-H63"], wrk=[f"-H{line}" for line in fields(63)], goals=FASTER),
+    "16k": Case("16 KiB bodies", path="/16k", wrk=[], squeeze=35, goals=FASTER),
+    "headers64": Case("64 request fields", load=["-H63"], wrk=[f"-H{line}" for line in fields(63)], squeeze=35, goals=FASTER),
     "upload1m": Case("1 MiB uploads", path="/1m", load=["-u1048576", "-c16"], goals=(Goal("peer", 1.0),)),
     "download1m": Case("1 MiB downloads", path="/1m", load=["-c16"], wrk=["-c16"], goals=(Goal("peer", 1.0),)),
     "latency": Case("one connection at a fixed rate", load=["-c1"], paced=0.5, latency=True, direct=True),
@@ -90,7 +90,7 @@ SIDE_BY_SIDE = {
     "fastcgi": Case("FastCGI to php-fpm, a connection per request, at a fixed rate", path="/php", load=["-c16"], paced=0.7,
                     kinds=("nginx", "coxswain"), needs_php=True, goals=(Goal("nginx", 0.8), Goal("bare", 1.25))),
     "files1k": Case("static files of 1 KiB", path="/files/1k.bin", wrk=[], kinds=("nginx", "coxswain"),
-                    goals=(Goal("nginx", 1.0),)),
+                    squeeze=55, goals=(Goal("nginx", 1.0),)),
     "files1m": Case("static files of 1 MiB", path="/files/1m.bin", load=["-c16"], wrk=["-c16"], kinds=("nginx", "coxswain"),
                     goals=(Goal("nginx", 1.0),)),
 }

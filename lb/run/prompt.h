@@ -8,8 +8,8 @@
 #ifndef COX_RUN_PROMPT_H
 #define COX_RUN_PROMPT_H
 
-/* Of the calling thread; threads and processes that it makes have usual turns. Where the kernel does not
- * know this, nothing changes. */
+/* Of the calling thread; threads and processes that it makes have usual turns, and a niceness of 0 if its own
+ * is below. Where the kernel does not know this, nothing changes. */
 void prompt_thread(void);
 
 #endif
