@@ -180,7 +180,7 @@ static const char *read_endpoint_field(unsigned tag, struct str value, struct en
     case ENDPOINT_SINCE:
         return wire_u64(value, &e->since_ns) ? NULL : "an endpoint's time is no number";
     default:
-        if (tag < ENDPOINT_TEXT || tag >= ENDPOINT_TEXT + ENDPOINT_TEXTS)
+        if (tag < ENDPOINT_TEXT || tag >= (int)ENDPOINT_TEXT + (int)ENDPOINT_TEXTS)
             return NULL;
         *draft_text(e, tag - ENDPOINT_TEXT) = value;
         return value.n <= TOPOLOGY_ID_MAX ? NULL : "a text of an endpoint is too long";
