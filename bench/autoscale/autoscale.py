@@ -115,6 +115,15 @@ def take_case(case, asked, writer):
     return curves
 
 
+def middle(name, load, hours):
+    """The middle of a cut, and a name that says so."""
+    parts = load.split(":")
+    if not hours or len(parts) < 4 or float(parts[3]) <= 3600 * hours or parts[0] != "trace":
+        return name, load
+    first = float(parts[2]) + (float(parts[3]) - 3600 * hours) / 2
+    return f"{name.rsplit(',', 1)[0]}, {hours:g} h", f"{parts[0]}:{parts[1]}:{first:.0f}:{3600 * hours:.0f}"
+
+
 class Writer:
     def __init__(self, path):
         self.file = open(path, "w", newline="", encoding="utf-8")
@@ -158,6 +167,21 @@ def report_case(case, curves, out, wins, beaten):
             for level in LEVELS:
                 wins.setdefault(ours, []).append(verdict(fronts.Mix(hulls[ours], level), fronts.Mix(hulls[name], level), name, case, level))
     return hulls
+
+
+def summary_line(case, curves, hulls):
+    """A case in one line: ours, and at each level the peer that is nearest to C*."""
+    best = [fronts.Mix(hulls["clairvoyant"], level) for level in LEVELS]
+
+    def ratios(name):
+        mixes = [fronts.Mix(hulls[name], level) for level in LEVELS]
+        return [m.cost() / b.cost() if m.is_reached() and b.is_reached() else math.inf for m, b in zip(mixes, best)]
+
+    cells = [" / ".join("–" if math.isinf(r) else f"{r:.3f}" for r in ratios(n)) if n in hulls else "" for n in OURS[:2]]
+    peers = {name: ratios(name) for name in hulls if name not in OURS and name != "clairvoyant"}
+    nearest = [min(peers, key=lambda name, i=i: peers[name][i]) for i in range(len(LEVELS))] if peers else []
+    cells.append(" / ".join("–" if math.isinf(peers[name][i]) else f"{peers[name][i]:.3f} {name}" for i, name in enumerate(nearest)))
+    return f"| {case.title()} | {next(iter(curves.values()))[0].unforeseeable:.2g} | " + " | ".join(cells) + " |"
 
 
 def verdict(ours, theirs, name, case, level):
@@ -225,6 +249,7 @@ def parse():
     p.add_argument("--delays", type=float, nargs="*")
     p.add_argument("--policies", nargs="*", help="of: " + ", ".join(POLICIES))
     p.add_argument("--loads", nargs="*", help="only those with one of these words in their names")
+    p.add_argument("--hours", type=float, help="only so much of the middle of each cut that is longer")
     p.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     p.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="so many runs at a time")
     p.add_argument("--keep", help="folder where the rows of each run are kept, by what made them, so that they need not be made again")
@@ -235,6 +260,7 @@ def parse():
     loads = QUICK if args.quick else CUTS if args.cuts else FULL
     count = args.generated if args.generated is not None else 0 if args.quick else 4 if args.cuts else 12
     loads = {**loads, **generated(count, args.generated_seed)}
+    loads = dict(middle(name, load, args.hours) for name, load in loads.items())
     args.loads = {name: load for name, load in loads.items() if not args.loads or any(word in name for word in args.loads)}
     args.seeds = args.seeds or (2 if args.quick else 5 if args.cuts else 20)
     args.knobs = args.knobs or (6 if args.quick else 8 if args.cuts else 12)
@@ -245,13 +271,13 @@ def parse():
     args.history_days = 2 if args.quick else 7 if args.cuts else 28
     args.history_seeds = 2 if args.quick else 5
     args.engine_seeds = 4 if args.quick else 20 if args.cuts else 60
-    args.step_warmup, args.step_after = 3600, 120
+    args.step_warmup = 3600
     args.out = args.out or os.path.join(args.builddir, "bench/autoscale/out")
     return args
 
 
 def run_fronts(sim, names, args, report, cases):
-    wins, hulls, beaten = {}, {}, {}
+    wins, hulls, beaten, lines = {}, {}, {}, []
     writer = Writer(os.path.join(args.out, "results.csv"))
     out = report.lines
     out.append("\n## Fronts\n\nCost at so many requests over objective, in units of the clairvoyant's at the same level (C*). –: not reached by any setting.\n")
@@ -259,12 +285,16 @@ def run_fronts(sim, names, args, report, cases):
     for number, case in enumerate(cases):
         curves = take_case(case, asked[number], writer)
         hulls = report_case(case, curves, out, wins, beaten)
+        lines.append(summary_line(case, curves, hulls))
         picture = f"front-{number + 1}.svg"
         at = fronts.Mix(hulls["clairvoyant"], 1e-4)
         unit = at.cost() if at.is_reached() else min(p.cost for p in hulls["clairvoyant"])
         pictures.fronts(os.path.join(args.out, picture), case.title(), hulls, unit)
         out.append(f"\n![{case.title()}]({picture})")
         report.write()
+    out.append(f"\n## All cases\n\nCost / C* at {' / '.join(f'{level:g}' for level in LEVELS)} over objective: ours, and at each level the best of the peers.\n\n"
+               "| load | unforeseeable | scale_predict | scale_target | best peer |\n|---|---|---|---|---|")
+    out += lines
     report_wins(wins, report)
     by = beaten.get("by", [])
     report.goal("nobody beats C* beyond the interval", f"{len(by)} of {beaten.get('of', 0)} do", "none", not by)

@@ -31,6 +31,8 @@ struct sums {
     double age_s;           /* sum of what those in service have had of it */
     double fractions[COX_SERVICE_BUCKETS], fractions_mean_s; /* of the exponential law with that mean */
     double carries[COX_SERVICE_BUCKETS];
+    uint64_t filled; /* services that the histogram has */
+    double filled_sum_s;
     uint32_t first, last; /* fractions that matter */
     bool is_observed;     /* the policy is a plugin, which may look at the histogram */
     bool has_touched;     /* somebody waited in the last step, if not at its end */
@@ -150,14 +152,17 @@ static void completed(struct sums *s, uint64_t n, double sum_s, double mean_s)
     t->service_square_s2 += 2.0 * mean_s * sum_s;
 }
 
-/* Once a tick: the histogram gets what the law expects of the services that ended, fractions carried on. */
+/* Once a second, as in the program: the histogram gets what the law expects of the services that ended,
+ * fractions carried on. */
 static void fill_buckets(struct sums *s)
 {
     struct totals *t = &s->r->totals;
-    const uint64_t n = t->service_count - s->r->before.service_count;
-    if (!s->is_observed || n == 0)
+    const uint64_t n = t->service_count - s->filled;
+    if (!s->is_observed || n == 0 || !run_is_second(s->r))
         return;
-    const double mean = fmax((t->service_sum_s - s->r->before.service_sum_s) / (double)n, 1e-6);
+    const double mean = fmax((t->service_sum_s - s->filled_sum_s) / (double)n, 1e-6);
+    s->filled = t->service_count;
+    s->filled_sum_s = t->service_sum_s;
     if (fabs(mean / s->fractions_mean_s - 1.0) > 0.2)
         learn_fractions(s, mean);
     for (uint32_t i = s->first; i <= s->last; i++) {

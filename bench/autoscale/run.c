@@ -164,7 +164,7 @@ void run_note(struct run *r, double expected)
         span_close(r);
         span_open(r);
     }
-    if (floor(r->now_s + 1e-6) > floor(r->now_s + 1e-6 - r->config->tick_s))
+    if (run_is_second(r))
         line(r);
 }
 

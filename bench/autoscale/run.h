@@ -127,6 +127,12 @@ void run_bottleneck(struct run *r, uint64_t slots);
 /* Share of the ready members that is lost at this tick. */
 double run_failure(const struct run *r);
 
+/* True at the last tick of a second: what is brought up to date no more often than that is so now. */
+static inline bool run_is_second(const struct run *r)
+{
+    return floor(r->now_s + 1e-6) > floor(r->now_s + 1e-6 - r->config->tick_s);
+}
+
 static inline double run_end_s(const struct run *r)
 {
     return (double)r->config->load->seconds;
