@@ -322,20 +322,30 @@ static bool has_owner(void *ctx, const char *owner)
            names_has_owner(((struct orch *)ctx)->settings, owner) || orch_host_ops.is_configured(ctx, owner);
 }
 
+/* With tens of thousands of sets each of the steps takes its time, before there is a loop that beats. */
+static void show_life(struct orch *o)
+{
+    (void)channel_send(o->master, CHANNEL_ORCH_HEARTBEAT, STR_NULL, NULL, 0); /* false: on_gone follows */
+}
+
 static void load(struct orch *o)
 {
     const struct settings *s = o->settings;
     load_topology(o);
+    show_life(o);
     o->model = model_create(o->role->epoch, (uint32_t)s->max_clusters, (uint32_t)s->max_endpoints);
     if (o->loaded) {
         model_load(o->model, o->loaded);
         model_keep_owners(o->model, o->loaded, has_owner, o);
+        show_life(o);
     }
     model_load_settings(o->model, s);
+    show_life(o);
     state_open(&o->state, s->state_dir);
     members_init(&o->members, o->model, &orch_members_ops, o);
     o->members.loaded = o->loaded;
     members_load_settings(&o->members, s);
+    show_life(o);
 }
 
 static void init(struct orch *o)
@@ -363,7 +373,9 @@ static void start(struct orch *o)
 {
     log_info("orchestrator started: epoch %llu, %zu plugins", (unsigned long long)o->role->epoch,
              o->settings->plugins.count);
+    show_life(o);
     publish(o);
+    show_life(o);
     o->names = names_create(&o->loop, o->model, o->settings, on_names, o);
     bring_all_up(o);
     if (o->role->admin && o->role->admin_fd >= 0)

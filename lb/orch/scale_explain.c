@@ -32,8 +32,13 @@ static double ms(double ns)
 static void put_now(const struct scale_set *set, struct buf *out)
 {
     const struct member_facts *f = &set->facts;
-    buf_printf(out, "%s: %u member%s wanted; %u active, %u starting, %u draining.\n", set->set->id,
-               set->count, set->count == 1 ? " is" : "s are", f->ready, f->starting, f->draining);
+    buf_printf(out, "%s: %u member%s wanted; %u active", set->set->id, set->count,
+               set->count == 1 ? " is" : "s are", f->ready);
+    if (f->starting)
+        buf_printf(out, ", %u starting", f->starting);
+    if (f->draining)
+        buf_printf(out, ", %u draining", f->draining);
+    buf_printf(out, ".\n");
     if (set->has_hand) {
         buf_printf(out, "Set by hand to %u", set->hand);
         if (set->hand_until_wall_ns) {
@@ -63,6 +68,9 @@ static void put_limits(const struct scale_set *set, struct buf *out)
     if (set->set->min == 0 && set->scaling)
         buf_printf(out, "Without a request for %llu s the last member goes.\n",
                    (unsigned long long)(set->scaling->zero_after_ms / 1000));
+    if (set->scaling && set->scaling->objective_ms)
+        buf_printf(out, "Its objective: no request waits for longer than %llu ms.\n",
+                   (unsigned long long)set->scaling->objective_ms);
     if (set->why_not)
         buf_printf(out, "It does not shrink now: %s.\n", set->why_not);
 }
@@ -75,18 +83,24 @@ static void put_figures(const struct cox_sample *s, struct buf *out)
                window_s, s->serving_mean, s->held_mean, s->finishing_mean, (unsigned long long)s->serving_now,
                (unsigned long long)s->held_now, (unsigned long long)s->finishing_now);
     if (window_s > 0)
-        buf_printf(
-            out, "  requests: %.1f/s arrived, %.1f/s ended, %llu failed, %llu rejected, %llu gave up\n",
-            (double)s->arrivals / window_s, (double)s->completed / window_s, (unsigned long long)s->failed,
-            (unsigned long long)s->rejected, (unsigned long long)s->abandoned);
+        buf_printf(out, "  requests: %.1f/s arrived, %.1f/s ended", (double)s->arrivals / window_s,
+                   (double)s->completed / window_s);
+    if (window_s > 0 && s->failed + s->rejected + s->abandoned)
+        buf_printf(out, "; %llu failed, %llu rejected, %llu gave up", (unsigned long long)s->failed,
+                   (unsigned long long)s->rejected, (unsigned long long)s->abandoned);
+    if (window_s > 0)
+        buf_printf(out, "\n");
     if (!isnan(s->service_mean_ns))
         buf_printf(out, "  service: %.2f ms in the mean", ms(s->service_mean_ns));
     if (!isnan(s->service_mean_ns) && !isnan(s->latency_p99_ns))
         buf_printf(out, "; latency p50 %.2f, p99 %.2f ms", ms(s->latency_p50_ns), ms(s->latency_p99_ns));
     if (!isnan(s->service_mean_ns))
         buf_printf(out, "\n");
-    buf_printf(out, "  members then: %u active, %u starting, %u draining", s->ready, s->starting,
-               s->draining);
+    buf_printf(out, "  members then: %u active", s->ready);
+    if (s->starting)
+        buf_printf(out, ", %u starting", s->starting);
+    if (s->draining)
+        buf_printf(out, ", %u draining", s->draining);
     if (!isnan(s->slots_per_member))
         buf_printf(out, "; %.0f slots each", s->slots_per_member);
     if (!isnan(s->start_p50_ns))
@@ -101,15 +115,19 @@ static void put_figures(const struct cox_sample *s, struct buf *out)
 static void put_answer(const struct scale_record *r, struct buf *out)
 {
     const struct cox_decision *d = &r->decision;
-    buf_printf(out, "  %.*s wanted %.3f (%s): %s\n", STR_ARG(r->plugin), d->wanted,
-               scale_cause_name(d->cause), d->reason[0] ? d->reason : "no reason given");
+    buf_printf(out, "  %.*s wanted %.3f (%s)", STR_ARG(r->plugin), d->wanted, scale_cause_name(d->cause));
+    if (!d->reason[0])
+        buf_printf(out, ", and gives no reason");
+    else if (strcmp(d->reason, r->why) != 0) /* else it is said already */
+        buf_printf(out, ": %s", d->reason);
     for (uint32_t i = 0; i < d->alternative_count; i++)
-        buf_printf(out, "  looked at: %.3f (%s)\n", d->alternatives[i].wanted,
+        buf_printf(out, "%s%.3f (%s)", i ? ", " : "\n  and looked at ", d->alternatives[i].wanted,
                    scale_cause_name(d->alternatives[i].cause));
+    buf_printf(out, "\n");
     if (!isnan(d->demand))
-        buf_printf(out, "  it plans for %.2f requests in service\n", d->demand);
+        buf_printf(out, "  it plans for %.2f requests in service at a time\n", d->demand);
     if (!isnan(d->slots_per_member))
-        buf_printf(out, "  it has learned %.1f slots a member\n", d->slots_per_member);
+        buf_printf(out, "  it reckons with %.1f requests at a time in each member\n", d->slots_per_member);
     if (d->flags & COX_DECISION_NOT_CAPACITY)
         buf_printf(out, "  more members did not help: something that they share is the bottleneck\n");
 }
@@ -117,7 +135,11 @@ static void put_answer(const struct scale_record *r, struct buf *out)
 static void put_record(const struct scale_record *r, bool in_full, struct buf *out)
 {
     put_moment(r->wall_ns, out);
-    buf_printf(out, "  decision %llu: %u -> %u: %s\n", (unsigned long long)r->number, r->from, r->to, r->why);
+    buf_printf(out, ", decision %llu: ", (unsigned long long)r->number);
+    if (r->from == r->to)
+        buf_printf(out, "still %u: %s\n", r->to, r->why);
+    else
+        buf_printf(out, "%u -> %u: %s\n", r->from, r->to, r->why);
     if (r->origin.n)
         buf_printf(out, "  caused by request %.*s\n", STR_ARG(r->origin));
     if (!in_full)
@@ -163,9 +185,9 @@ static void put_history(struct scale *s, const struct scale_set *set, struct buf
     while (shown < HISTORY && scale_log_before(s->log, str_of(set->set->id), &cursor, &r)) {
         const bool is_change = r.from != r.to;
         if (!has_last || is_change) {
-            buf_printf(out, !has_last && !is_change ? "Last looked at "
-                            : is_change && !shown   ? "Last change "
-                                                    : "Before ");
+            buf_printf(out, !has_last && !is_change ? "Looked at last "
+                            : is_change && !shown   ? "Changed last "
+                                                    : "Before that ");
             put_record(&r, !has_last || (is_change && !shown), out);
             shown += is_change;
         }
