@@ -13,7 +13,9 @@ import pytest
 
 from harness.door import COXSWAIN, ROOT, SANITIZED, Door, cluster, route
 from harness.fcgi import page
+from harness.h2 import H2
 from harness.net import Client, Truncated, build, fetch, poll
+from harness.origin import reply
 
 MEMORY, CALL = 1, 2
 CONTROL = struct.Struct("=iIIII28s28s")
@@ -195,6 +197,37 @@ def test_every_allocation_of_a_first_request_refused(tmp_path, refuse, origin, f
             break
         refused.append(what)
     assert 0 < len(refused) < 59, refused
+
+
+@pytest.mark.guard(240)
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's allocator cannot be refused")
+def test_every_allocation_of_a_first_stream_refused(tmp_path, refuse, origin, fcgi):
+    """HTTP/2: whatever cannot be said, the head of the answer among it, the program says something else or nothing."""
+    fields = [("X-Field-%d" % i, "v" * 200) for i in range(20)]
+    origin.script(lambda conn, r: conn.send(reply(headers=fields)))
+    refused = []
+    for nth in range(1, 300):
+        d = make_door(tmp_path / ("door%d" % nth), refuse, origin, fcgi).start()
+        try:
+            pid = d.children("proxy")[0]
+            refuse.arm(pid, MEMORY, nth)
+            try:
+                with H2(d.port, timeout=5) as c:
+                    got = c.fetch(host="http.test")
+                assert got.reset is not None or got.status in (200, 500, 502, 503), got
+            except (AssertionError, ConnectionError) as e:
+                assert "ended" in str(e) or isinstance(e, ConnectionError), e
+            what = refuse.disarm()[1]
+            with H2(d.port) as c:
+                assert c.fetch(host="http.test").status == 200
+            assert d.children("proxy") == [pid], "the proxy died of call %d (%s):\n%s" % (nth, what, d.log()[-2000:])
+            d.check()
+        finally:
+            d.stop()
+        if what is None:
+            break
+        refused.append(what)
+    assert 0 < len(refused) < 299, refused
 
 
 def ask_and_wait(door, count):

@@ -109,6 +109,25 @@ static void peek_takes_nothing(void **state)
     assert_int_equal(conn_peek(&t->a.conn), 0);
 }
 
+/* The end, and what kind of end, behind bytes that nobody has read. */
+static void the_peer_is_asked_about_behind_its_bytes(void **state)
+{
+    struct bench *t = *state;
+    assert_int_equal(conn_ask_peer(&t->a.conn), CONN_AGAIN);
+    assert_int_equal(conn_unread_bytes(&t->a.conn), 0);
+    assert_int_equal(send(t->a.peer, "xyz", 3, 0), 3);
+    assert_int_equal(conn_ask_peer(&t->a.conn), CONN_AGAIN);
+    assert_int_equal(conn_unread_bytes(&t->a.conn), 3);
+    assert_false(t->a.conn.peer_done);
+    shutdown(t->a.peer, SHUT_WR);
+    assert_int_equal(conn_ask_peer(&t->a.conn), 0);
+    assert_true(t->a.conn.peer_done);
+    assert_int_equal(conn_unread_bytes(&t->a.conn), 3);
+    shutdown(t->a.peer, SHUT_RDWR); /* it takes nothing any more */
+    assert_int_equal(conn_ask_peer(&t->a.conn), CONN_ERROR);
+    assert_int_equal(conn_peek(&t->a.conn), 1);
+}
+
 static void a_closed_one_is_harmless(void **state)
 {
     struct bench *t = *state;
@@ -228,6 +247,7 @@ int main(void)
         T(half_closed_it_still_writes),
         T(a_full_socket_says_again_and_wakes),
         T(peek_takes_nothing),
+        T(the_peer_is_asked_about_behind_its_bytes),
         T(a_closed_one_is_harmless),
         T(a_connection_reports_by_may_write),
         T(a_refused_connection_reports_too),

@@ -367,6 +367,27 @@ static void behaves_as_a_plain_queue_would(void **state)
     }
 }
 
+/* Memory, file, and what was kept for a second attempt; afterwards it is as good as new. */
+static void what_is_dropped_was_taken_and_holds_nothing(void **state)
+{
+    struct stage *s = *state;
+    s->p.file_max = BIG;
+    s->p.keep = true;
+    s->p.keep_max = UINT64_MAX;
+    push(s, 50000);
+    assert_int_equal(pull(s, 20000), 20000);
+    push(s, 100000);
+    assert_true(s->p.file_to > 0);
+    pipe_drop(&s->p);
+    assert_int_equal(pipe_queued(&s->p), 0);
+    assert_int_equal(s->p.taken_bytes, 150000);
+    assert_int_equal(worker_chunks_taken(&s->w), 0);
+    assert_true(pipe_is_low(&s->p));
+    pipe_drop(&s->p);
+    push(s, 1000);
+    assert_int_equal(pipe_queued(&s->p), 1000);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -386,6 +407,7 @@ int main(void)
         T(forgetting_an_emptied_pipe_frees_all),
         T(a_spilled_body_can_be_sent_again),
         T(forgetting_in_the_file_keeps_its_rest),
+        T(what_is_dropped_was_taken_and_holds_nothing),
         T(behaves_as_a_plain_queue_would),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
