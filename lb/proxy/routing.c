@@ -128,12 +128,19 @@ static bool needs_host(const struct template *t)
     return false;
 }
 
-/* "//x" would lead to another host, and the client chose the path. */
-static struct str without_authority(const struct template *t, struct str location)
+/* "//x" would lead to another host, and the client chose the path. Browsers read "\\" as a slash. .p is NULL
+ * when memory is out. */
+static struct str without_authority(struct exchange *x, const struct template *t, struct str location)
 {
     bool is_meant = t->parts[0].variable == TEMPLATE_TEXT && t->parts[0].text.n > 1;
-    while (!is_meant && str_starts(location, STR("//")))
-        location = str_make(location.p + 1, location.n - 1);
+    size_t slashes = 0;
+    while (slashes < location.n && (location.p[slashes] == '/' || location.p[slashes] == '\\'))
+        slashes++;
+    if (is_meant || slashes < 2)
+        return location;
+    location = arena_copy(&x->arena, str_make(location.p + slashes - 1, location.n - slashes + 1));
+    if (location.p)
+        *(char *)(uintptr_t)location.p = '/';
     return location;
 }
 
@@ -163,12 +170,12 @@ static void redirect(struct exchange *x)
         return;
     }
     struct str to = r->https ? https_uri(x) : change_fill(x, &rules->location);
+    if (to.p && !r->https)
+        to = without_authority(x, &rules->location, to);
     if (!to.p) {
         exchange_reply(x, REASON_NO_MEMORY);
         return;
     }
-    if (!r->https)
-        to = without_authority(&rules->location, to);
     x->reason = REASON_ROUTE_REPLY;
     reply_page(x, &(struct reply_page){.status = (uint16_t)r->code, .location = to});
 }
