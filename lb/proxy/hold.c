@@ -322,8 +322,9 @@ void hold_tick(struct pworker *pw)
 {
     for (struct list *n = pw->rooms.next; n != &pw->rooms; n = n->next) {
         const struct hold_place *place = first_of(CONTAINER_OF(n, struct hold_room, node));
-        const struct cluster *c = place ? berth_cluster(place) : NULL;
-        if (c && wave_is_for(c))
+        const struct cluster *was = place ? berth_cluster(place) : NULL;
+        const struct cluster *c = was ? topology_cluster(pw->view->topology, was->id) : NULL;
+        if (c && c->slot == was->slot && wave_is_for(c))
             wave_tick(pw, c);
     }
     hold_release(pw);

@@ -98,6 +98,11 @@ void wave_tick(struct pworker *pw, const struct cluster *c)
     struct hold_room *room = &pw->hold_rooms[c->slot];
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
     struct wave_places p = unpack(old);
+    if (!c->candidate_count) { /* whoever comes next is newborn */
+        wave_end(pw, c);
+        room->wave_seen = 0;
+        return;
+    }
     bool is_same = p.all && p.all == room->wave_seen;
     if (is_same && pw->w.now_ms - room->wave_ms < QUIET_MS)
         return;

@@ -36,7 +36,8 @@ void wave_give(struct exchange *x, enum wave_outcome outcome);
 void wave_failed(struct exchange *x);
 /* The room is empty: nobody is paced any more, and the next wave begins small. */
 void wave_end(struct pworker *pw, const struct cluster *c);
-/* For every pass of time, however short: one more first wave when nothing was answered for a second. */
+/* For every pass of time, however short: one more first wave when nothing was answered for a second, and an
+ * end when all servers are gone. c: of the worker's view. */
 void wave_tick(struct pworker *pw, const struct cluster *c);
 
 #endif

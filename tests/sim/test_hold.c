@@ -312,6 +312,36 @@ static void a_new_wave_has_its_own_second(void **state)
     stage_end(st);
 }
 
+/* All servers go in the middle of a wave: no time makes the next one larger. */
+static void no_wave_grows_while_there_is_no_server(void **state)
+{
+    (void)state;
+    struct stage *st = stage_make(
+        "", "hold_max = 100; hold_wave = 2; retries = 0; eject_failures = 0; hold_timeout = \"90s\";", 0);
+    struct client *c[30];
+    wait_all(st, c, 30);
+    stage_add_endpoint(st, "127.0.0.1:2001");
+    for (int i = 0; i < 6; i++)
+        server_answer(attempt_of(c[i]), 0);
+    assert_int_equal(serving(st), 8);
+    for (int i = 6; i < 14; i++) {
+        if (i == 7) {
+            model_remove_endpoint(st->model, STR("test"), STR("c"), STR("127.0.0.1:2001"));
+            stage_serve(st, model_publish(st->model));
+        }
+        server_fail(attempt_of(c[i]), REASON_CONNECT_FAILED, false, false);
+    }
+    for (int i = 0; i < 10; i++)
+        tick_after(st, 1000);
+    assert_int_equal(serving(st), 0);
+    stage_add_endpoint(st, "127.0.0.1:2002");
+    assert_int_equal(serving(st), 2);
+    for (int i = 0; i < 30; i++)
+        if (attempt_of(c[i]))
+            server_answer(attempt_of(c[i]), 0);
+    stage_end(st);
+}
+
 /* They say nothing about the servers; nor does an uplink that was closed while it was idle. */
 static void who_leaves_makes_no_wave_smaller(void **state)
 {
@@ -544,6 +574,7 @@ int main(void)
         cmocka_unit_test(failures_make_waves_smaller),
         cmocka_unit_test(long_answers_keep_nobody_waiting),
         cmocka_unit_test(a_new_wave_has_its_own_second),
+        cmocka_unit_test(no_wave_grows_while_there_is_no_server),
         cmocka_unit_test(who_leaves_makes_no_wave_smaller),
         cmocka_unit_test(a_file_that_is_named_is_an_answer),
         cmocka_unit_test(a_new_wave_does_not_wait_for_the_last),
