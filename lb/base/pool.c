@@ -61,3 +61,13 @@ void pool_give(struct pool *p, void *block)
 #endif
     free(block); /* under ASan always, so that a stale pointer is seen */
 }
+
+void pool_trim(struct pool *p)
+{
+    for (uint32_t n = p->free_count / 8; n; n--) {
+        struct pool_block *b = p->free_list;
+        p->free_list = b->next;
+        p->free_count--;
+        free(b);
+    }
+}

@@ -1,8 +1,9 @@
 /* pool: fixed-size blocks for one worker, taken and given in O(1).
  *
  * Owned by its worker; never touched by another thread. Blocks come from malloc and stay in a free list of at
- * most `keep_max`; what comes back above that is freed, so memory returns after a storm. pool_take may fail:
- * the caller answers 503 and the worker lives. */
+ * most `keep_max`; what comes back above that is freed, and
+ * pool_trim frees the rest of them little by little, so that memory returns after a storm. pool_take may
+ * fail: the caller answers 503 and the worker lives. */
 #ifndef COX_BASE_POOL_H
 #define COX_BASE_POOL_H
 
@@ -27,6 +28,9 @@ void pool_fini(struct pool *p);
 void *pool_take(struct pool *p) __attribute__((warn_unused_result));
 /* The first zero_bytes are zero. */
 void *pool_take_zeroed(struct pool *p) __attribute__((warn_unused_result));
+/* Frees an eighth of the blocks that lie here. Called once a second: what a storm left is gone within a
+ * minute, while a load that needs them finds nearly all. */
+void pool_trim(struct pool *p);
 /* NULL is harmless. */
 void pool_give(struct pool *p, void *block);
 

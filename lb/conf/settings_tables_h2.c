@@ -32,8 +32,9 @@ static const struct option h2_rows[] = {
     ROW_INT("max_queued_frames", H(max_queued_frames), "1000", 16, 100000,
             "Acknowledgements, resets and heads that may wait for a client that does not read."),
     ROW_SIZE("max_memory", H(max_memory_bytes), "256k", KIB(64), MIB(1024),
-             "Bytes of answers that may wait here for one client; above it answers of further requests are left with "
-             "their servers until there is room."),
+             "Bytes of memory that answers may wait in for one client; above it answers of further requests are left with "
+             "their servers until there is room. A client with 16 requests or more whose socket takes nothing is not "
+             "read until it does."),
     ROW_SIZE("min_rate", H(min_rate), "500", 0, MIB(1024),
              "Bytes a second of each answer that a client must make room for, looked at every client_write_timeout; "
              "0: one byte will do. Windows of a few bytes keep answers, and their servers, waiting for ever."),

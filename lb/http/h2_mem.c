@@ -209,6 +209,17 @@ void h2_mem_destroy(struct h2_mem **pm)
     free(m);
 }
 
+void h2_mem_trim(struct h2_mem *m)
+{
+    for (int i = 0; i < CLASSES; i++)
+        for (uint32_t n = m->lists[i].count / 8; n; n--) {
+            struct free_block *f = m->lists[i].first;
+            m->lists[i].first = f->next;
+            m->lists[i].count--;
+            free(f);
+        }
+}
+
 uint32_t h2_mem_taken(const struct h2_mem *m)
 {
     return m->taken;

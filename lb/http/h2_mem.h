@@ -22,6 +22,9 @@ struct h2_mem;
 struct h2_mem *h2_mem_create(void) __attribute__((warn_unused_result));
 void h2_mem_destroy(struct h2_mem **mem);
 
+/* Frees an eighth of what lies in the lists; once a second, as pool_trim (base/pool.h). */
+void h2_mem_trim(struct h2_mem *mem);
+
 /* Blocks taken and not given back; for tests. */
 uint32_t h2_mem_taken(const struct h2_mem *mem);
 

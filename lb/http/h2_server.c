@@ -382,6 +382,11 @@ struct h2_nv *h2_nv_create(void)
     return nv;
 }
 
+void h2_nv_trim(struct h2_nv *nv)
+{
+    h2_mem_trim(nv->mem);
+}
+
 void h2_nv_destroy(struct h2_nv **nv)
 {
     if (*nv)

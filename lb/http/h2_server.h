@@ -106,6 +106,8 @@ struct h2_server *h2_server_create(const struct h2_server_ops *ops, void *ctx,
                                    const struct h2_server_limits *limits, struct h2_nv *nv);
 void h2_server_destroy(struct h2_server **srv);
 struct h2_nv *h2_nv_create(void);
+/* Frees some of what lies idle in there; once a second. */
+void h2_nv_trim(struct h2_nv *nv);
 void h2_nv_destroy(struct h2_nv **nv);
 
 /* Bytes from the client. False: the connection is to end, GOAWAY is queued; h2_server_why says why. */

@@ -104,6 +104,8 @@ struct h2_pool {
 
 /* NULL when memory is out. */
 struct h2_pool *h2_pool_create(uint32_t max_slots) __attribute__((warn_unused_result));
+/* Frees some of what lies idle in there; once a second. */
+void h2_pool_trim(struct h2_pool *p);
 /* All links are closed by now. */
 void h2_pool_destroy(struct h2_pool **p);
 /* The endpoint that had this slot is gone: links to it take no more streams, and close when idle. */

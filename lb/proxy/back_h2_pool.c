@@ -26,6 +26,13 @@ struct h2_pool *h2_pool_create(uint32_t max_slots)
     return p;
 }
 
+void h2_pool_trim(struct h2_pool *p)
+{
+    pool_trim(&p->links);
+    pool_trim(&p->streams);
+    h2_mem_trim(p->mem);
+}
+
 void h2_pool_destroy(struct h2_pool **pp)
 {
     struct h2_pool *p = *pp;

@@ -140,13 +140,13 @@ static bool h2_is_gone(struct exchange *x)
 /* At most so much comes with one read of an uplink. */
 #define READ_BYTES WORKER_READ_BYTES
 
-/* What waits in the pipes; spilled bytes lie in files. */
+/* What the pipes hold; spilled bytes lie in files. */
 uint64_t front_h2_queued(const struct h2_session *h)
 {
     uint64_t sum = 0;
     for (const struct list *n = h->streams.next; n != &h->streams; n = n->next) {
         const struct stream *t = CONTAINER_OF(n, struct stream, node);
-        sum += t->x ? t->x->rsp_body.memory_bytes : 0;
+        sum += t->x ? pipe_held_bytes(&t->x->rsp_body) : 0;
     }
     return sum;
 }

@@ -25,6 +25,8 @@ struct front_h2_shared {
     struct h2_nv *nv;          /* owned */
     struct stream *gathering;  /* whose small frames wait in `gather`; only within one read of a session */
     struct h2_session *urgent; /* borrowed: has much to send that was just read; see front_h2_hurry */
+    uint64_t turn_ns;          /* the worker's turn in which spent_ns went by reading requests */
+    uint64_t spent_ns;
     uint32_t gathered;
     char gather[16384];
 };
@@ -34,6 +36,9 @@ extern const struct front_ops front_h2;
 /* NULL when memory is out. */
 struct front_h2_shared *front_h2_shared_create(void);
 void front_h2_shared_destroy(struct front_h2_shared **shared);
+
+/* Frees some of what lies idle in there; once a second. NULL is harmless. */
+void front_h2_shared_trim(struct front_h2_shared *shared);
 
 /* The bytes of the preface that every HTTP/2 connection begins with (RFC 9113 3.4). */
 #define H2_PREFACE STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

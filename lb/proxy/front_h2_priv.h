@@ -28,6 +28,7 @@ struct h2_session {
     struct direct
         *direct;   /* borrowed; a write straight from a server's bytes is going on: front_h2_direct.c */
     bool in_codec; /* it is reading or writing frames: nobody else may make it do so */
+    bool choked;   /* nothing is read: it does not take what it asked for */
     bool crowded;  /* an answer was left with its server */
     bool closing;  /* GOAWAY is on its way out, nothing else is wanted */
     bool began;    /* the preface is being read or was */

@@ -8,6 +8,10 @@
 /* Frames made in one go; then the socket, and others, have their turn. */
 #define SEND_BYTES   65536
 #define STREAMS_KEPT 1024
+/* So long may requests be read in a turn, or for half of it if that is longer. */
+#define REQUESTS_NS (4 * NS_PER_MS)
+/* Open on a connection that takes no more bytes: then no more are read. */
+#define UNREAD_STREAMS 16
 /* A client that does not answer the PING behind the first GOAWAY has had its time (RFC 9113 6.8). */
 #define NOTICE_MS     1000
 #define TICK_MS       1000
@@ -35,6 +39,14 @@ void front_h2_shared_destroy(struct front_h2_shared **shared)
     h2_nv_destroy(&(*shared)->nv);
     free(*shared);
     *shared = NULL;
+}
+
+void front_h2_shared_trim(struct front_h2_shared *shared)
+{
+    if (!shared)
+        return;
+    pool_trim(&shared->streams);
+    h2_nv_trim(shared->nv);
 }
 
 enum h2_sniff front_h2_sniff(const char *p, size_t n)
@@ -89,13 +101,29 @@ static struct h2_session *h2_session_create(struct session *s)
     return h;
 }
 
+/* How long this turn has read requests of HTTP/2. */
+static uint64_t *spent_ns(struct pworker *pw)
+{
+    struct front_h2_shared *shared = pw->h2;
+    if (shared->turn_ns != pw->w.turn_ns) {
+        shared->turn_ns = pw->w.turn_ns;
+        shared->spent_ns = 0;
+    }
+    return &shared->spent_ns;
+}
+
 static void take_bytes(struct h2_session *h, const char *p, size_t n)
 {
+    struct worker *w = &h->s->pw->w;
+    worker_read_clock(w);
+    uint64_t began_ns = w->now_ns;
     h->in_codec = true;
     if (!h2_server_recv(h->srv, p, n, h->s->pw->w.now_ms))
         h->closing = true;
     front_h2_gathered(h->s->pw->h2);
     h->in_codec = false;
+    worker_read_clock(w);
+    *spent_ns(h->s->pw) += w->now_ns - began_ns;
     uint32_t block = h2_server_block(h->srv);
     if (!h->began && h2_server_has_begun(h->srv)) {
         h->began = true; /* from now on it is idle as others are */
@@ -296,6 +324,50 @@ static bool read_some(struct h2_session *h)
     return true;
 }
 
+/* A client that does not take the answers that it has asked for asks for no more (T17): what it sends waits
+ * with the kernel until the socket has taken what lies here. Few requests do not count as that: their
+ * uploads, resets and window updates are worth more. */
+static bool is_choked(struct h2_session *h)
+{
+    return h->stream_count >= UNREAD_STREAMS && sink_is_blocked(&h->s->sink);
+}
+
+/* It could not send meanwhile, which is not its fault. */
+static void excuse(struct h2_session *h)
+{
+    uint64_t now = h->s->pw->w.now_ms;
+    h->choked = false;
+    if (h->block_since_ms)
+        h->block_since_ms = now;
+    for (struct list *n = h->streams.next; n != &h->streams; n = n->next) {
+        struct stream *t = CONTAINER_OF(n, struct stream, node);
+        t->body_started_ms = t->body_seen_ms = now;
+        t->body_bytes = 0;
+    }
+}
+
+/* One read may bring a hundred requests. When all connections have some at once, those that have waited for
+ * their first byte of anything else must not wait for all of them: the rest comes with the next turn. */
+static bool is_turn_over(struct pworker *pw)
+{
+    uint64_t spent = *spent_ns(pw);
+    return spent >= REQUESTS_NS && spent >= worker_busy_ns(&pw->w) / 2;
+}
+
+static bool may_read(struct h2_session *h)
+{
+    if (is_choked(h)) {
+        h->choked = true;
+        return false;
+    }
+    if (h->choked)
+        excuse(h);
+    if (!is_turn_over(h->s->pw))
+        return true;
+    h2_wake(h);
+    return false;
+}
+
 static void step(struct h2_session *h)
 {
     struct session *s = h->s;
@@ -303,7 +375,7 @@ static void step(struct h2_session *h)
         front_h2_lost(h, REASON_CLIENT_GONE);
         return;
     }
-    if (s->conn.may_read && !read_some(h))
+    if (s->conn.may_read && may_read(h) && !read_some(h))
         return;
     pump(h);
 }
@@ -395,7 +467,7 @@ static void check_streams(struct h2_session *h)
         struct stream *t = CONTAINER_OF(n, struct stream, node);
         if (!t->x && t->over_ms && !t->h2.remote_ended && now - t->over_ms >= H2_DRAIN_MS)
             h2_server_reset(h->srv, &t->h2, REASON_OK);
-        if (t->x && is_body_slow(t, now))
+        if (t->x && !h->choked && is_body_slow(t, now))
             exchange_request_failed(t->x, REASON_CLIENT_BODY_TIMEOUT);
         if (t->x && t->x->is_tunnel && t->h2.remote_ended && !t->x->request_ended)
             exchange_request_end(t->x, NULL); /* its end came before the server's 101 */
@@ -425,7 +497,7 @@ void front_h2_on_timeout(struct session *s)
         front_h2_lost(h, REASON_CLIENT_WRITE_TIMEOUT);
         return;
     }
-    if (is_late(h->block_since_ms, now, l->client_header_timeout_ms)) {
+    if (!h->choked && is_late(h->block_since_ms, now, l->client_header_timeout_ms)) {
         h2_server_fail(h->srv, REASON_H2_FLOOD); /* T3 */
         h->closing = true;
     } else if (h->notice_ms) {

@@ -92,6 +92,14 @@ bool pipe_push(struct pipe *p, const char *data, size_t n)
     return true;
 }
 
+uint64_t pipe_held_bytes(const struct pipe *p)
+{
+    uint64_t sum = p->window ? chunk_bytes(p->window) : 0;
+    for (const struct chunk *c = p->first; c; c = c->next)
+        sum += chunk_bytes(c);
+    return sum;
+}
+
 void pipe_pass(struct pipe *p, size_t n)
 {
     p->pushed_bytes += n;

@@ -82,6 +82,8 @@ static inline bool pipe_is_low(const struct pipe *p)
 {
     return p->file_max ? !pipe_is_full(p) : p->memory_bytes <= p->memory_max / 2;
 }
+/* What it holds in memory, blocks whole. */
+uint64_t pipe_held_bytes(const struct pipe *p);
 /* Everything was delivered and taken. */
 static inline bool pipe_is_done(const struct pipe *p)
 {

@@ -109,11 +109,25 @@ static void drain_step(struct pworker *pw)
         worker_stop(&pw->w);
 }
 
+/* What a storm left in the pools goes back, a little every second. */
+static void trim(struct pworker *pw)
+{
+    struct pool *pools[] = {&pw->exchange_pool, &pw->arena_pool,    &pw->session_pool, &pw->uplink_pool_mem,
+                            &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool, &pw->mirror_pool};
+    for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
+        pool_trim(pools[i]);
+    pool_trim(&pw->w.chunks);
+    pool_trim(&pw->w.short_chunks);
+    front_h2_shared_trim(pw->h2);
+    h2_pool_trim(pw->h2_pool);
+}
+
 static void on_tick(struct deadline *d)
 {
     struct pworker *pw = CONTAINER_OF(d, struct pworker, tick);
     access_flush(pw);
     files_roots_forget(&pw->files_roots);
+    trim(pw);
     memory_decay();
     acceptors_resume(pw);
     if (!list_is_empty(&pw->rooms))

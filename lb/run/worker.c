@@ -59,6 +59,8 @@ void worker_read_clock(struct worker *w)
     w->events_since_clock = 0;
     w->now_ns = clock_now_ns();
     w->now_ms = w->now_ns / NS_PER_MS;
+    if (!w->woke_ns)
+        w->woke_ns = w->now_ns;
     if (!w->wall_read_ms || w->now_ms - w->wall_read_ms >= WALL_FRESH_MS) {
         w->wall_offset_ns = (int64_t)clock_wall_ns() - (int64_t)w->now_ns;
         w->wall_read_ms = w->now_ms;
@@ -106,7 +108,7 @@ void worker_run(struct worker *w)
 {
     while (!w->stop) {
         worker_read_clock(w);
-        w->turn_ns = w->now_ns;
+        w->turn_ns = w->woke_ns = w->now_ns;
         turn(w);
         atomic_store_explicit(&w->shared.heartbeat_ms, w->now_ms, memory_order_relaxed);
         if (w->stop)
@@ -118,6 +120,7 @@ void worker_run(struct worker *w)
             flags |= EVLOOP_NONBLOCK;
         /* Callbacks read the clock first: what the loop slept must not count as work. */
         w->events_since_clock = WORKER_EVENTS_A_CLOCK;
+        w->woke_ns = 0;
         if (event_base_loop(w->loop.base, flags) < 0)
             PANIC("event loop of worker %d failed", w->index);
     }

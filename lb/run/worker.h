@@ -64,6 +64,7 @@ struct worker {
     uint64_t now_ns; /* monotonic */
     uint64_t now_ms;
     uint64_t turn_ns;       /* now_ns when this turn began: no two turns have the same */
+    uint64_t woke_ns;       /* when its events began; until then turn_ns; 0: it sleeps */
     int64_t wall_offset_ns; /* wall = now + offset; refreshed once a second */
     uint64_t wall_read_ms;
     uint32_t events_since_clock;
@@ -94,6 +95,12 @@ static inline void worker_on_event(struct worker *w)
 {
     if (++w->events_since_clock >= WORKER_EVENTS_A_CLOCK)
         worker_read_clock(w);
+}
+
+/* How long this turn has been at work, at the last reading of the clock: at its events, once they began. */
+static inline uint64_t worker_busy_ns(const struct worker *w)
+{
+    return w->now_ns - w->woke_ns;
 }
 
 static inline uint64_t worker_wall_ns(const struct worker *w)
@@ -127,6 +134,11 @@ static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_
 struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
 /* NULL is harmless. */
 void chunk_give(struct worker *w, struct chunk *c);
+/* What one takes in memory. */
+static inline uint32_t chunk_bytes(const struct chunk *c)
+{
+    return c->size + (uint32_t)sizeof *c;
+}
 /* How many are out, long and short. */
 static inline uint32_t worker_chunks_taken(const struct worker *w)
 {

@@ -78,6 +78,30 @@ static void the_limit_counts_for_both(void **state)
     assert_null(arena_alloc(&f->arena, ARENA_BLOCK_BYTES));
 }
 
+/* What a storm left goes, and a pool that gives all the time keeps what it gives. */
+static void what_lies_in_a_pool_is_given_back_slowly(void **state)
+{
+    (void)state;
+    struct pool p;
+    void *taken[1000];
+    pool_init(&p, 64, 1000);
+    for (int i = 0; i < 1000; i++)
+        assert_non_null(taken[i] = pool_take(&p));
+    pool_trim(&p);
+    assert_int_equal(p.taken_count, 1000);
+    for (int i = 0; i < 1000; i++)
+        pool_give(&p, taken[i]);
+#if !defined(__SANITIZE_ADDRESS__)
+    assert_int_equal(p.free_count, 1000);
+    pool_trim(&p);
+    assert_int_equal(p.free_count, 875);
+#endif
+    for (int second = 0; second < 60; second++)
+        pool_trim(&p);
+    assert_true(p.free_count < 8);
+    pool_fini(&p);
+}
+
 static void without_a_pool_it_works_too(void **state)
 {
     struct fixture *f = *state;
@@ -91,9 +115,9 @@ static void without_a_pool_it_works_too(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-    const struct CMUnitTest tests[] = {TEST(what_fits_stays_in_the_first_block),
-                                       TEST(a_further_block_is_of_the_pool_and_goes_back),
-                                       TEST(a_large_block_is_not_of_the_pool),
-                                       TEST(the_limit_counts_for_both), TEST(without_a_pool_it_works_too)};
+    const struct CMUnitTest tests[] = {
+        TEST(what_fits_stays_in_the_first_block),       TEST(a_further_block_is_of_the_pool_and_goes_back),
+        TEST(a_large_block_is_not_of_the_pool),         TEST(the_limit_counts_for_both),
+        TEST(what_lies_in_a_pool_is_given_back_slowly), TEST(without_a_pool_it_works_too)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,13 +129,17 @@ static void little_takes_little_memory(void **state)
     push(s, most);
     assert_int_equal(s->w.short_chunks.taken_count, 1);
     assert_int_equal(s->w.chunks.taken_count, 0);
+    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_SHORT_BYTES);
     push(s, 1);
     assert_int_equal(s->w.short_chunks.taken_count, 1);
     assert_int_equal(s->w.chunks.taken_count, 1);
+    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_SHORT_BYTES + CHUNK_BYTES); /* blocks, whole */
     assert_int_equal(pull(s, BIG), most + 1);
     assert_int_equal(worker_chunks_taken(&s->w), 0);
+    assert_int_equal(pipe_held_bytes(&s->p), 0);
     push(s, most + 1);
     push(s, 10);
+    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_BYTES);
     assert_int_equal(s->w.short_chunks.taken_count, 0);
     assert_int_equal(s->w.chunks.taken_count, 1);
     assert_int_equal(pull(s, BIG), most + 11);

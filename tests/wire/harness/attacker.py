@@ -248,6 +248,9 @@ class Attacker:
     async def t6_no_window(self):
         await self.streams(b"".join(get(i, BIG_HEAD) for i in range(1, 101, 2)), lambda n: (frame(PING, 0, 0, b"12345678"), 0), settings=b"\0\4\0\0\0\0")
 
+    async def t6_no_window_for_little(self):
+        await self.streams(b"".join(get(i) for i in range(1, 201, 2)), lambda n: (frame(PING, 0, 0, b"12345678"), 0), settings=b"\0\4\0\0\0\0")
+
     async def t6_tiny_window(self):
         first = b"".join(get(i, BIG_HEAD) for i in range(1, 21, 2))
         await self.streams(first, lambda n: (b"".join(frame(WINDOW, 0, i, b"\0\0\0\1") for i in range(1, 21, 2)), 0), settings=b"\0\4\0\0\0\1")
