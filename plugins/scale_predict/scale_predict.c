@@ -33,7 +33,8 @@ static const struct cox_option options[] = {
 #define STEP_NS UINT64_C(1000000000)
 #define GAP_NS  UINT64_C(60000000000) /* after so long without a sample the past is no guide */
 #define WARM_S  60.0                  /* nothing is taken away before so much was seen */
-/* What waits is worked off within the start-up delay, between these. */
+/* What waits is worked off within half a start-up delay at a share of 1e-4, sooner the smaller the share is:
+ * members for it cost as their number, which is shared out over all who wait no longer. Between these. */
 #define DRAIN_LEAST_S  2.0
 #define DRAIN_MOST_S   60.0
 #define HELPED_DRAIN_S 5.0
@@ -198,7 +199,9 @@ static double backlog_slots(const struct work *w)
     const double age_s = (double)in->oldest_starting_ns / 1e9;
     const double until_s = in->starting && age_s < s->delay_s ? s->delay_s - age_s : s->delay_s;
     const double grows = level > rate ? (level - rate) * until_s : 0;
-    double drain_s = s->delay_s > DRAIN_LEAST_S ? s->delay_s : DRAIN_LEAST_S;
+    double drain_s = s->delay_s * 50 * w->math->sqrt(w->share);
+    drain_s = drain_s < s->delay_s ? drain_s : s->delay_s;
+    drain_s = drain_s > DRAIN_LEAST_S ? drain_s : DRAIN_LEAST_S;
     drain_s = drain_s < DRAIN_MOST_S ? drain_s : DRAIN_MOST_S;
     if (rates_seconds(s->service.helped_ns, in->now_ns) < s->delay_s && drain_s > HELPED_DRAIN_S)
         drain_s = HELPED_DRAIN_S; /* it waited for a probe already */

@@ -18,7 +18,7 @@
 
 /* A jump without any sign lets wait whoever comes before new members can. Before so many of them it is no
  * reason for a margin, only for holding what was needed, at this many member-seconds an exchange at most. */
-#define JUMPS          3.0
+#define JUMPS          1.5
 #define SURPRISE_PRICE 0.1
 
 /* Errors of forecasts: the first guess, as if seen for so long; no shorter tail than this is believed; how
@@ -176,15 +176,22 @@ static void run_candidate(struct work *w, uint32_t k, uint32_t h, struct came *c
     struct shadows *x = &s->shadows[k][h];
     const double least = least_of(c);
     learn_errors(w, c, least, came);
-    const struct line ordered = members_line(w, c->held), before = members_line(w, c->was),
-                      ready = members_line(w, least);
+    const bool is_same = c->was == c->held, is_level = least == c->held; /* nearly always */
+    const struct line ordered = members_line(w, c->held);
+    const struct line before = is_same ? ordered : members_line(w, c->was);
+    const struct line ready = is_level ? ordered : members_line(w, least);
     const double each = w->slots / service_plan_s(s), start = START_DELAYS * s->delay_s;
+    const double roomy = (came->load + CURVE * came->width) / w->slots; /* nobody waits by chance */
     for (uint32_t m = 0; m < MARGINS; m++) {
-        const double n = whole_members(&ordered, margins[m]), was = whole_members(&before, margins[m]);
+        const double n = whole_members(&ordered, margins[m]);
+        x->cost[m] += n * came->seconds;
         /* Each start costs a little of itself, or whoever follows every wave would win by a hair. */
-        x->cost[m] += n * came->seconds + (n > was ? (n - was) * start : 0);
-        const double over = came->arrivals * run_one(w, came, whole_members(&ready, margins[m]), each,
-                                                     &x->backlog[m], &x->cost[m]);
+        const double was = is_same ? n : whole_members(&before, margins[m]);
+        x->cost[m] += n > was ? (n - was) * start : 0;
+        const double members = is_level ? n : whole_members(&ready, margins[m]);
+        if (members >= roomy && !(x->backlog[m] > 0) && came->arrivals <= members * each * came->seconds)
+            continue;
+        const double over = came->arrivals * run_one(w, came, members, each, &x->backlog[m], &x->cost[m]);
         if (!came->is_surprise)
             x->over[m] += over;
         else if (m == PLAIN)
