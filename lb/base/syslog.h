@@ -1,5 +1,8 @@
-/* syslog: log lines as messages of RFC 5424, each a datagram to a server that may be slow, away or full: what
- * it does not take at once is the caller's to count. Nothing here waits.
+/* syslog: log lines as messages to a syslog server, each a datagram; the server may be slow, away or full:
+ * what it does not take at once is the caller's to count. Nothing here waits.
+ *
+ * Over UDP they are messages of RFC 5424. A unix socket is where syslog(3) writes, and those who listen there
+ * (journald, rsyslog's imuxsock as it comes) understand its form only: priority, local time, tag.
  *
  * A target is set up once by its process and then only read, so any thread may send. The descriptor is
  * borrowed, a datagram socket that was never connected: a server that is started again is found again. */
@@ -26,8 +29,10 @@ struct syslog {
 };
 
 void syslog_init(struct syslog *s, int fd, const struct sockaddr *to, socklen_t to_len, int facility);
-/* "<134>1 2026-01-02T03:04:05.678901Z host coxswain 42 id - " for now; at most SYSLOG_HEAD_BYTES. Returns its
- * length. id: what kind of line it is (MSGID), printable, at most 32 bytes. */
+/* "<134>1 2026-01-02T03:04:05.678901Z host coxswain 42 id - " for now, or "<134>Jan  2 03:04:05 coxswain[42]:
+ * " to a unix socket; at most SYSLOG_HEAD_BYTES. Returns its length. id: what kind of line it is (MSGID),
+ * printable, at most 32 bytes; to a unix socket the tag of "access" is "coxswain/access", others have their
+ * severity. */
 size_t syslog_head(const struct syslog *s, enum syslog_severity severity, const char *id, char *to);
 /* False: it was not taken. errno EAGAIN: the server is busy, the same may go later. */
 bool syslog_send(const struct syslog *s, struct str head, struct str text)

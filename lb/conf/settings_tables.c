@@ -254,8 +254,9 @@ static const struct option log_rows[] = {
      .def = "off",
      .words = access_words,
      .help =
-         "Access log: a file, \"stdout\", \"stderr\", \"off\", or a syslog server (RFC 5424, a datagram a line): "
-         "\"syslog\" for /dev/log, \"syslog:unix:/path\" or \"syslog:10.0.0.5:514\" for UDP. A server that takes no "
+         "Access log: a file, \"stdout\", \"stderr\", \"off\", or a syslog server, a datagram a line: "
+         "\"syslog\" for /dev/log and \"syslog:unix:/path\" in the form of syslog(3), which journald and rsyslog want there, "
+         "with the tag coxswain/access (the error log: coxswain); \"syslog:10.0.0.5:514\" for UDP, as RFC 5424. A server that takes no "
          "line for a second loses what waits, counted as access_log_dropped_lines_total; requests never wait for it. Off "
          "by default: metrics count every request anyway, and a log of visitors is personal data that one should decide "
          "to keep."},

@@ -1,10 +1,11 @@
-"""Logs to a syslog server: RFC 5424 messages over a unix socket or UDP, that nobody ever waits for."""
+"""Logs to a syslog server, that nobody ever waits for: RFC 5424 messages over UDP, those of syslog(3) over a unix socket."""
 
 import os
 import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -13,6 +14,20 @@ from harness.net import SLOW, Client, build, fetch, poll
 
 # RFC 5424 6: PRI VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID SD MSG
 MESSAGE = re.compile(r"<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (\S+) coxswain (\d+) (\S+) - (.*)", re.S)
+# What glibc's syslog() writes (RFC 3164 without a host).
+LOCAL = re.compile(r"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) coxswain(/access)?\[(\d+)\]: (.*)", re.S)
+SEVERITIES = {3: "error", 4: "warn", 6: "info", 7: "debug"}
+
+
+def parse(data, is_unix):
+    """(priority, host, pid, id, text)"""
+    m = (LOCAL if is_unix else MESSAGE).fullmatch(data)
+    assert m, "no message of its kind: %r" % data
+    if not is_unix:
+        return int(m[1]), m[3], int(m[4]), m[5], m[6]
+    sent = time.mktime(time.strptime("%d %s" % (time.localtime().tm_year, m[2]), "%Y %b %d %H:%M:%S"))
+    assert abs(time.time() - sent) < 60 or "Dec 31" in m[2], "no local time: %r" % data
+    return int(m[1]), socket.gethostname(), int(m[4]), "access" if m[3] else SEVERITIES[int(m[1]) & 7], m[5]
 
 
 class Server:
@@ -28,15 +43,13 @@ class Server:
         self.sock.setblocking(False)
 
     def read(self):
-        """Everything that has come until now; each message as (priority, host, pid, id, text)."""
+        """Everything that has come until now, parsed."""
         while True:
             try:
                 data = self.sock.recv(65536).decode()
             except BlockingIOError:
                 return self.messages
-            m = MESSAGE.fullmatch(data)
-            assert m, "no message of RFC 5424: %r" % data
-            self.messages.append((int(m[1]), m[3], int(m[4]), m[5], m[6]))
+            self.messages.append(parse(data, self.path))
 
     def texts(self, kind):
         return [t for _, _, _, k, t in self.read() if k == kind]
