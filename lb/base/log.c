@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -17,19 +20,34 @@ static struct {
     const char *role;
     _Atomic int fd;
     _Atomic int level;
+    bool to_journal; /* fd is systemd's: it takes "<3>" in front of a line for its priority (sd-daemon(3)) */
     const struct syslog *syslog; /* NULL: to fd */
     _Atomic unsigned lost;       /* lines that the syslog server did not take */
 } out = {.role = "coxswain", .fd = 2, .level = LOG_INFO};
 
+/* systemd names the device and inode of the stream that it gave (systemd.exec(5), JOURNAL_STREAM). */
+static bool is_journal(int fd)
+{
+    const char *told = getenv("JOURNAL_STREAM");
+    char own[48];
+    struct stat st;
+    if (!told || fstat(fd, &st) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(told, own) == 0;
+}
+
 void log_init(const char *role, int fd, enum log_level level)
 {
     out.role = role;
+    out.to_journal = is_journal(fd);
     atomic_store_explicit(&out.fd, fd, memory_order_relaxed);
     atomic_store_explicit(&out.level, (int)level, memory_order_relaxed);
 }
 
 void log_set_fd(int fd)
 {
+    out.to_journal = is_journal(fd);
     atomic_store_explicit(&out.fd, fd, memory_order_relaxed);
 }
 
@@ -82,6 +100,8 @@ static size_t put_escaped(char *to, size_t cap, const char *text)
     return n;
 }
 
+static const enum syslog_severity severities[] = {SYSLOG_ERROR, SYSLOG_WARNING, SYSLOG_INFO, SYSLOG_DEBUG};
+
 static bool send_line(const char *name, enum syslog_severity severity, const char *text)
 {
     char head[SYSLOG_HEAD_BYTES], line[2048];
@@ -94,8 +114,6 @@ static bool send_line(const char *name, enum syslog_severity severity, const cha
 
 static void send_to_syslog(enum log_level level, const char *name, const char *text)
 {
-    static const enum syslog_severity severities[] = {SYSLOG_ERROR, SYSLOG_WARNING, SYSLOG_INFO,
-                                                      SYSLOG_DEBUG};
     unsigned lost = atomic_exchange_explicit(&out.lost, 0, memory_order_relaxed);
     char note[64];
     if (lost) {
@@ -123,7 +141,8 @@ void log_write(enum log_level level, const char *fmt, ...)
         errno = saved_errno;
         return;
     }
-    size_t n = put_time(line, 64);
+    size_t n = out.to_journal ? (size_t)snprintf(line, 8, "<%d>", (int)severities[level]) : 0;
+    n += put_time(line + n, 64);
     int more = snprintf(line + n, sizeof line - n, " %s[%d] %s: ", out.role, (int)getpid(), names[level]);
     n += more > 0 ? (size_t)more : 0;
     n += put_escaped(line + n, sizeof line - n - 1, text);

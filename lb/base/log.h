@@ -3,8 +3,8 @@
  * One line an entry, written with one write(2) to a descriptor that the process was given, so lines of
  * several processes never mix; or one message an entry to a syslog server (base/syslog.h), and when that took
  * nothing for a while the next line says how many were lost. Bytes that are not printable ASCII are escaped:
- * a peer cannot forge a line (H36). Any thread may log. The state of this module is the process's own: role,
- * descriptor, level. */
+ * a peer cannot forge a line (H36). In front of lines to systemd's journal stands their priority. Any thread
+ * may log. The state of this module is the process's own: role, descriptor, level. */
 #ifndef COX_BASE_LOG_H
 #define COX_BASE_LOG_H
 

@@ -211,3 +211,22 @@ def test_wrong_addresses(tmp_path, key, value):
     d.write()
     done = subprocess.run([COXSWAIN, "-t", "-c", d.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
     assert done.returncode == 2 and re.search(r"coxswain\.cfg:\d+: .*expected \"syslog\"", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_priorities_for_the_journal(tmp_path, origin, is_told):
+    """systemd says which stream is its own; another one stays as it is."""
+    d = make(tmp_path, origin)
+    with open(d.stderr, "wb") as f:
+        st = os.fstat(f.fileno())
+    d.env["JOURNAL_STREAM"] = "%d:%d" % (st.st_dev, st.st_ino + (not is_told))
+    d.start()
+    try:
+        d.config["clusters"][0]["colour"] = "red"
+        assert d.reload().returncode != 0
+        lines = poll(lambda: [line for line in d.log().splitlines() if "colour" in line and "]" in line], 5, "an error")
+        assert all(re.match(r"<3>\d{4}-" if is_told else r"\d{4}-", line) for line in lines), lines
+        lines = [line for line in d.log().splitlines() if "proxy 1 serves" in line or "orchestrator started" in line]
+        assert len(lines) == 2 and all(line.startswith("<6>2" if is_told else "2") for line in lines), lines
+    finally:
+        d.stop()
