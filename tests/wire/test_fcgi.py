@@ -11,7 +11,7 @@ import pytest
 
 from harness import fcgi as f
 from harness.door import SANITIZED, Door, cluster, route
-from harness.net import Client, build, fetch, poll
+from harness.net import Client, build, fetch, free_port, poll
 from harness.php import Php, find_fpm
 
 needs_php = pytest.mark.skipif(not find_fpm(), reason="no php-fpm")
@@ -474,6 +474,24 @@ def test_params_of_a_request(door, fcgi):
         assert value is None or request[name] == value, name
     assert request["SERVER_NAME"].lower() == "web.test" and "HTTPS" not in request
     assert request["SERVER_SOFTWARE"].startswith("coxswain")
+
+
+def test_local_address_of_a_connection(tmp_path, fcgi):
+    """A listener at one address knows it; behind one at all addresses each connection has its own."""
+    one, every = free_port(), free_port()
+    d = Door(tmp_path, listeners={"one": {"address": "127.0.0.3:%d" % one}, "every": {"address": "0.0.0.0:%d" % every}},
+             clusters=[cluster("app", fcgi.address, protocol="fastcgi", fastcgi={"document_root": "/srv/app"})],
+             routes=[route("*", "app")]).start()
+    try:
+        for address, port in (("127.0.0.3", one), ("127.0.0.4", every), ("127.0.0.5", every)):
+            fcgi.clear()
+            with Client(port, address=address) as c:
+                c.send(build("GET", "/"))
+                assert c.response("GET").status == 200
+            request = fcgi.one()
+            assert (request["SERVER_ADDR"], request["SERVER_PORT"]) == (address, str(port))
+    finally:
+        d.stop()
 
 
 # php-fpm
