@@ -84,13 +84,14 @@ static void add_sets(struct scale *s)
 }
 
 /* It may be of a config that allowed more. */
-static void mind_max(struct scale_set *set)
+static void mind_max(struct scale *s, struct scale_set *set)
 {
     const uint32_t max = set->set->max;
     if (set->has_hand && set->hand > max) {
         log_warn("set %s: it was set by hand to %u, and max is %u now", set->set->id, set->hand, max);
         set->hand = max;
         set->is_changed = true;
+        s->is_unsaved = s->are_hands_unsaved = true;
     }
     if (set->count > max)
         set->count = max;
@@ -102,7 +103,7 @@ static void begin_counts(struct scale *s)
 {
     for (size_t i = 0; i < s->set_count; i++) {
         struct scale_set *e = &s->sets[i];
-        mind_max(e);
+        mind_max(s, e);
         if (is_static(e)) {
             e->count = e->set->min;
             e->due_ns = UINT64_MAX;

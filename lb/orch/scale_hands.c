@@ -1,6 +1,7 @@
 /* What people have set, in a file of its own beside scale.state: it is small, so it is written at once,
  * whole, and before the answer; the state of thousands of sets would keep who waits for it. The file counts
- * for all sets: who is not in it is in nobody's hand. */
+ * for all sets: who is not in it is in nobody's hand. It says when it was written: a newer scale.state knows
+ * better, because builds before this file keep hands there alone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include "orch/scale_priv.h"
 #include "run/channel.h"
 
-#define HANDS_HEAD      "coxswain-hands 1"
+#define HANDS_HEAD      "coxswain-hands 2"
 #define HANDS_BYTES_MAX (64u << 20)
 
 static void put_path(const struct scale *s, const char *name, struct buf *out)
@@ -38,6 +39,7 @@ void scale_save_hands(struct scale *s)
         return;
     buf_init(&body);
     buf_init(&all);
+    buf_pack_u64(&body, s->ops->wall_ns(s->ctx));
     for (size_t i = 0; i < s->set_count; i++) {
         const struct scale_set *set = &s->sets[i];
         if (!set->has_hand)
@@ -46,10 +48,8 @@ void scale_save_hands(struct scale *s)
         buf_pack_u64(&body, set->hand);
         buf_pack_u64(&body, set->hand_until_wall_ns);
     }
-    buf_printf(&all, HANDS_HEAD " %016llx\n",
-               (unsigned long long)scale_checksum(body.len ? body.p : "", body.len));
-    if (body.len)
-        buf_put(&all, body.p, body.len);
+    buf_printf(&all, HANDS_HEAD " %016llx\n", (unsigned long long)scale_checksum(body.p, body.len));
+    buf_put(&all, body.p, body.len);
     put_path(s, "scale.hands", &path);
     put_path(s, "scale.hands.new", &fresh);
     if (!write_file(fresh.p, buf_str(&all)) || rename(fresh.p, path.p) != 0)
@@ -79,14 +79,14 @@ static bool read_file(const char *path, struct buf *out, struct str *out_body)
     return ok;
 }
 
-void scale_restore_hands(struct scale *s)
+void scale_restore_hands(struct scale *s, uint64_t state_wall_ns)
 {
     struct buf path, bytes;
     struct str in, id;
-    uint64_t hand, until;
+    uint64_t hand, until, wall_ns;
     put_path(s, "scale.hands", &path);
     buf_init(&bytes);
-    if (read_file(path.p, &bytes, &in)) {
+    if (read_file(path.p, &bytes, &in) && unpack_u64(&in, &wall_ns) && wall_ns >= state_wall_ns) {
         for (size_t i = 0; i < s->set_count; i++)
             s->sets[i].has_hand = false;
         while (in.n && unpack_str(&in, &id) && unpack_u64(&in, &hand) && unpack_u64(&in, &until)) {

@@ -228,7 +228,8 @@ void scale_save_stop(struct scale *s);
 
 /* scale_hands.c: what people have set; on disk before it returns. */
 void scale_save_hands(struct scale *s);
-void scale_restore_hands(struct scale *s);
+/* state_wall_ns: when the scale.state that was read began to be written, 0: none was. */
+void scale_restore_hands(struct scale *s, uint64_t state_wall_ns);
 
 /* scale_chain.c */
 void scale_chain_wake(struct scale *s, struct scale_set *set, struct str origin);

@@ -454,6 +454,6 @@ void scale_restore(struct scale *s)
     if (read_file(s, &bytes))
         take_all(s, buf_str(&bytes), &r);
     take_decisions(s, &r);
-    scale_restore_hands(s);
+    scale_restore_hands(s, r.wall_ns);
     buf_fini(&bytes);
 }

@@ -1102,6 +1102,30 @@ static void a_hand_does_not_outlive_its_max(void **state)
     run(t, 100, 1);
     assert_int_equal(wanted(t), 3);
     assert_true(the_set(t)->has_hand);
+    t->alias.max = 6;
+    kill_and_start(t, true);
+    list_members(t, 2);
+    run(t, 100, 1);
+    assert_int_equal(wanted(t), 3); /* what it was is forgotten */
+}
+
+static void a_hand_of_a_build_without_the_file_counts(void **state)
+{
+    struct stage *t = *state;
+    char file[128], aside[128];
+    use_disk(t);
+    begin_known(t, 2);
+    (void)say(t, "web 4");
+    (void)snprintf(file, sizeof file, "%s/scale.hands", t->dir);
+    (void)snprintf(aside, sizeof aside, "%s/aside", t->dir);
+    assert_int_equal(rename(file, aside), 0);
+    run(t, 1100, 1);
+    (void)say(t, "web 5");
+    run(t, 1100, 1);
+    assert_int_equal(rename(aside, file), 0); /* the other build left it as it was */
+    kill_and_start(t, true);
+    assert_true(the_set(t)->has_hand);
+    assert_int_equal(wanted(t), 5);
 }
 
 static void a_new_version_of_a_scaler_upgrades_its_state(void **state)
@@ -1394,6 +1418,7 @@ int main(void)
         TEST(a_decision_after_the_last_save_is_not_lost),
         TEST(a_hand_and_start_times_outlive_everything),
         TEST(a_hand_does_not_outlive_its_max),
+        TEST(a_hand_of_a_build_without_the_file_counts),
         TEST(a_new_version_of_a_scaler_upgrades_its_state),
         TEST(a_torn_state_is_no_state),
         TEST(hands_stand_apart_from_the_state),
