@@ -53,6 +53,7 @@ struct instance {
     bool is_listing;
     struct cox_timer *reports; /* NULL: none are wanted */
     uint64_t report_ns;
+    uint32_t report_cursor; /* how many of members come before the one that is looked at next */
     double processors, memory_bytes;
 };
 

@@ -67,7 +67,7 @@ static uint32_t add_children(int64_t pid, int64_t *pids, uint32_t count)
     return count;
 }
 
-bool usage_read(int64_t pid, struct usage *out)
+uint32_t usage_read(int64_t pid, struct usage *out)
 {
     int64_t pids[PROCESSES_MAX] = {pid};
     uint64_t ticks = 0, own = 0, most_shared = 0;
@@ -76,7 +76,7 @@ bool usage_read(int64_t pid, struct usage *out)
         uint64_t one_ticks, one_own, one_shared;
         if (!read_ticks(pids[i], &one_ticks)) {
             if (i == 0)
-                return false;
+                return 0;
             continue; /* it ended meanwhile */
         }
         read_pages(pids[i], &one_own, &one_shared);
@@ -87,7 +87,7 @@ bool usage_read(int64_t pid, struct usage *out)
     }
     *out = (struct usage){.cpu_ns = ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK)),
                           .memory_bytes = (own + most_shared) * (uint64_t)sysconf(_SC_PAGESIZE)};
-    return true;
+    return count;
 }
 
 uint64_t usage_machine_bytes(void)

@@ -10,8 +10,8 @@ struct usage {
     uint64_t memory_bytes; /* resident: what each has for itself, and what they share once */
 };
 
-/* False: it is gone, or /proc does not tell. At most a few hundred processes are looked at. */
-bool usage_read(int64_t pid, struct usage *out);
+/* How many processes were looked at, at most a few hundred; 0: it is gone, or /proc does not tell. */
+uint32_t usage_read(int64_t pid, struct usage *out);
 /* Of this machine. */
 uint64_t usage_machine_bytes(void);
 

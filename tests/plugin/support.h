@@ -28,6 +28,9 @@ struct told {
     struct packer last; /* last message to the master */
     enum channel_type last_type;
     double load_average, memory_consumption; /* last report of each */
+    uint64_t report_ns;                      /* when the last was, as it says */
+    unsigned reports_alike, reports_most;    /* of memory with one time in a row: now, and the most ever */
+    bool is_reported[10];                    /* members "m0" to "m9" */
 };
 
 struct fixture {
@@ -78,11 +81,18 @@ static inline void told_report(void *ctx, struct plugin *p, const char *source, 
                                const char *metric, double value, uint64_t time_ns)
 {
     struct told *t = &((struct fixture *)ctx)->told;
-    (void)p, (void)source, (void)subject, (void)time_ns;
+    (void)p, (void)source;
     if (strcmp(metric, "load_average") == 0)
         t->load_average = value;
     else if (strcmp(metric, "memory_consumption") == 0)
         t->memory_consumption = value;
+    if (strcmp(metric, "memory_consumption") != 0)
+        return;
+    t->reports_alike = time_ns == t->report_ns ? t->reports_alike + 1 : 1;
+    t->reports_most = t->reports_alike > t->reports_most ? t->reports_alike : t->reports_most;
+    t->report_ns = time_ns;
+    if (subject[0] == 'm' && subject[1] >= '0' && subject[1] <= '9')
+        t->is_reported[subject[1] - '0'] = true;
 }
 
 static inline void told_list(void *ctx, struct plugin *p)

@@ -181,6 +181,56 @@ static void test_load_and_memory_are_reported(void **state)
     exited(f, "m1", SIGKILL);
 }
 
+static bool are_reported(const struct told *t, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!t->is_reported[i])
+            return false;
+    return true;
+}
+
+/* However many processes members have: a turn looks at no further one when it has read enough, and the next
+ * goes on there, although the first are due again. */
+static void test_a_turn_of_reports_is_short(void **state)
+{
+    struct fixture *f = *state;
+    struct section s = section_of("local", "process");
+    section_set(&s, OPTION_TEXT("report_interval", "300ms"));
+    struct plugin *p = begin(f, &s);
+    list_of(f, NULL, 0);
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t member = fork(); /* of all of them */
+    assert_true(member >= 0);
+    if (member == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (int i = 0; i < 60; i++)
+            if (fork() == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void)pause();
+                _exit(0);
+            }
+        (void)!write(ready[1], "", 1);
+        (void)pause();
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1); /* all are there */
+    close(ready[0]);
+    close(ready[1]);
+    char id[] = "m0";
+    for (int i = 0; i < 8; i++, id[1]++) {
+        assert_int_equal(start_member(p, id, 7 + (uint64_t)i), COX_OK);
+        started(f, id, (uint64_t)member, "");
+    }
+    UNTIL(f, are_reported(&f->told, 8));
+    assert_int_equal(f->told.reports_most, 2); /* 61 processes each */
+    (void)kill(member, SIGKILL);
+    (void)waitpid(member, NULL, 0);
+    for (id[1] = '0'; id[1] < '8'; id[1]++)
+        exited(f, id, SIGKILL);
+}
+
 static void test_start_fails(void **state)
 {
     struct fixture *f = *state;
@@ -313,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load_and_memory_are_reported, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_of_reports_is_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
