@@ -112,7 +112,8 @@ struct cox_actuator {
     int32_t (*stop_member)(void *instance, uint64_t ticket, const struct cox_stop *stop);
     /* Granularity count: so many members of this set in this partition from now on; a later call replaces an
      * earlier one. The platform names its members: it tells each through host->member_changed under an id
-     * that it never uses again, with the set and the partition, and tells the end of each. The ticket is done
+     * that it never uses again, with the set and the partition, and tells the end of each, with both too when
+     * it is the first that is told of it. All of that may come before this call returns. The ticket is done
      * when the platform has taken the number, failed or no_capacity when it cannot reach it. When the number
      * falls, the victims go first; who is among them has been drained where that was possible. */
     int32_t (*set_count)(void *instance, uint64_t ticket, const struct cox_count_target *target);

@@ -59,12 +59,19 @@ static void tell_endpoints(struct members *ms, const struct member *m)
                                            m->state);
 }
 
+static void leave_restless(struct members *ms, struct member *m)
+{
+    if (ms->walk == &m->restless)
+        ms->walk = ms->is_walk_back ? m->restless.prev : m->restless.next;
+    list_remove(&m->restless);
+}
+
 /* Simply active members are what a tick does not look at. */
-static void sort_in(struct member *m)
+static void sort_in(struct members *ms, struct member *m)
 {
     const bool is_calm = m->state == MEMBER_ACTIVE && !m->down_ns;
     if (is_calm)
-        list_remove(&m->restless);
+        leave_restless(ms, m);
     else if (list_is_empty(&m->restless))
         list_push(&m->set->restless, &m->restless);
 }
@@ -84,7 +91,7 @@ void member_set_state(struct members *ms, struct member *m, enum member_state st
             set_learn(m->set, m->active_ns - m->created_ns);
     }
     member_count(ms, m);
-    sort_in(m);
+    sort_in(ms, m);
     tell_endpoints(ms, m);
     describe(ms, m);
     members_wake(ms, m->set);
@@ -115,7 +122,7 @@ struct member *member_create(struct members *ms, struct member_set *set, uint32_
     set->spots[spot].place->living++;
     set->spots[spot].living++;
     member_count(ms, m);
-    sort_in(m);
+    sort_in(ms, m);
     return m;
 }
 
@@ -141,7 +148,7 @@ void member_free(struct members *ms, struct member *m)
     member_set_ticket(ms, m, 0);
     index_remove(&ms->by_id, str_of(m->id));
     list_remove(&m->node);
-    list_remove(&m->restless);
+    leave_restless(ms, m);
     spot->living--;
     place_lost_one(ms, spot->place);
     free(m->ports);
@@ -213,6 +220,7 @@ void member_give_up(struct members *ms, struct member *m, const char *reason)
 void member_ask_stop(struct members *ms, struct member *m, bool is_drained)
 {
     const uint64_t ticket = ++ms->last_ticket;
+    m->set->spots[m->spot].nameless_ends += m->is_nameless;
     member_set_ticket(ms, m, ticket);
     if (!ms->ops->stop(ms->ctx, m, is_drained, ticket) && (m = member_by_ticket(ms, ticket)))
         member_gone(ms, m, "its actuator does not stop it");
@@ -329,7 +337,7 @@ static void go_on(struct members *ms, struct member *m, const struct member_info
     for (size_t i = 0; i < m->set->port_count; i++)
         m->ports[i].is_up = was_up;
     member_count(ms, m);
-    sort_in(m);
+    sort_in(ms, m);
     (void)snprintf(m->reason, sizeof m->reason, "adopted");
     log_info("member %s: adopted as %s", m->id, member_state_name(m->state));
 }
@@ -425,11 +433,24 @@ static struct member *find_nameless(struct members *ms, const char *actuator,
     return NULL;
 }
 
+/* One whose name was never told ends for one that waits for its name, unless it is one that was not to come
+ * any more. */
+static struct member *find_ended(struct members *ms, const char *actuator,
+                                 const struct cox_member_change *change)
+{
+    struct member *m = find_nameless(ms, actuator, change);
+    struct spot *spot = m ? &m->set->spots[m->spot] : NULL;
+    if (!spot || spot->nameless_ends == 0)
+        return m;
+    spot->nameless_ends--;
+    return NULL;
+}
+
 void members_on_change(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
     struct member *m = members_find_exact(ms, str_of(change->member));
     if (change->phase == COX_PHASE_TERMINATED) {
-        if (m)
+        if (m || (m = find_ended(ms, actuator, change)))
             member_gone(ms, m, change->reason ? change->reason : "terminated");
         return;
     }
@@ -517,7 +538,7 @@ void members_on_probe(struct members *ms, struct str cluster, struct str member,
         member_set_state(ms, m, MEMBER_ACTIVE, "its probe answers again");
     } else if (m->state == MEMBER_ACTIVE && all != !m->down_ns) {
         m->down_ns = all ? 0 : ms->ops->now_ns(ms->ctx);
-        sort_in(m);
+        sort_in(ms, m);
         members_wake(ms, m->set);
     }
 }

@@ -65,6 +65,8 @@ struct spot {
     bool
         is_stray; /* not of the policy any more: what lives here serves until others do, and is not counted */
     uint32_t living, starting, ready, draining;
+    /* Ends that the platform may tell of members that never had a name, because fewer were asked for. */
+    uint32_t nameless_ends;
 };
 
 /* A port of a set: a cluster. */
@@ -208,8 +210,12 @@ struct members {
     void *ctx;
     uint64_t last_ticket, last_number;
     uint64_t published; /* number of the last topology */
-    bool is_touched;    /* edits since */
-    bool is_ticking;    /* members_tick is at work: it needs no waking */
+    /* The next of a walk over some restless that calls actuators, which may end any member meanwhile; NULL:
+     * no walk is under way. Whoever leaves the list moves it on. */
+    struct list *walk;
+    bool is_walk_back;
+    bool is_touched; /* edits since */
+    bool is_ticking; /* members_tick is at work: it needs no waking */
 };
 
 void members_init(struct members *ms, struct model *model, const struct members_ops *ops, void *ctx);

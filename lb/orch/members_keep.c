@@ -37,6 +37,8 @@ static char *new_id(struct members *ms, const struct member_set *set)
 static void start_one(struct members *ms, struct member_set *set, uint32_t spot, unsigned failures)
 {
     char *id = new_id(ms, set);
+    if (set->spots[spot].starting == 0)
+        set->spots[spot].nameless_ends = 0; /* what was not told by now will not be */
     struct member *m = member_create(ms, set, spot, id);
     free(id);
     m->failures = failures;
@@ -148,12 +150,14 @@ static uint64_t in_flight(struct members *ms, const struct member *m)
 /* Those that do not serve yet go first, the youngest before the others. */
 static void stop_starting(struct members *ms, struct member_set *set, uint32_t wanted)
 {
-    for (struct list *k = set->restless.prev, *prev; k != &set->restless && set->counted > wanted; k = prev) {
-        prev = k->prev;
+    ms->is_walk_back = true;
+    for (struct list *k = set->restless.prev; k != &set->restless && set->counted > wanted; k = ms->walk) {
+        ms->walk = k->prev;
         struct member *m = CONTAINER_OF(k, struct member, restless);
         if (member_counts(m) && m->state != MEMBER_ACTIVE)
-            stop_member(ms, m, "no longer wanted");
+            stop_member(ms, m, "no longer wanted"); /* may free it, and others */
     }
+    ms->walk = NULL;
 }
 
 /* Of one place the least loaded first, of those the youngest; places side by side. */
@@ -360,10 +364,12 @@ static uint64_t set_due(const struct member_set *set, uint64_t now)
 
 static void set_step(struct members *ms, struct member_set *set, uint64_t now)
 {
-    for (struct list *k = set->restless.next, *next; k != &set->restless; k = next) {
-        next = k->next;
-        member_step(ms, CONTAINER_OF(k, struct member, restless), now); /* may free it */
+    ms->is_walk_back = false;
+    for (struct list *k = set->restless.next; k != &set->restless; k = ms->walk) {
+        ms->walk = k->next;
+        member_step(ms, CONTAINER_OF(k, struct member, restless), now); /* may free it, and others */
     }
+    ms->walk = NULL;
     if (set->is_listed) {
         const uint32_t wanted = members_wanted(set);
         start_missing(ms, set, wanted, now);

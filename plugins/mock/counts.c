@@ -63,8 +63,8 @@ static bool shrink(struct instance *p, const struct cox_count_target *t, uint32_
     }
     for (int may_run = 0; may_run < 2 && by; may_run++) {
         uint32_t bucket = 0;
-        for (struct member *m = people_next(&p->people, &bucket, NULL); m && by;
-             m = people_next(&p->people, &bucket, m)) {
+        for (struct member *m = people_next(&p->people, &bucket, NULL), *next; m && by; m = next) {
+            next = people_next(&p->people, &bucket, m); /* its end may free it */
             if (!is_of(m, t) || (m->runs && !may_run))
                 continue;
             if (!mock_end(m, 0))

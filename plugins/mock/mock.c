@@ -50,6 +50,13 @@ static const struct cox_option options[] = {
                           .def = "0ms",
                           .max = 86400000,
                           .help = "From being told to stop until it is gone."},
+    [OPTION_AT_ONCE] = {.size = sizeof(struct cox_option),
+                        .type = COX_OPTION_BOOL,
+                        .key = "at_once",
+                        .def = "false",
+                        .help =
+                            "Tell that a member is pending, and its end, within the call that asks for it, "
+                            "whatever stop_time is: a platform may."},
     [OPTION_CAPACITY] = {.size = sizeof(struct cox_option),
                          .type = COX_OPTION_INT,
                          .key = "capacity",
@@ -247,6 +254,8 @@ uint32_t mock_make(struct instance *p, const struct cox_member_spec *spec, const
     }
     *out_why = NULL;
     plan(m);
+    if (p->tells_at_once)
+        tell(m, COX_PHASE_PENDING, NULL);
     return COX_TICKET_DONE;
 }
 
@@ -261,7 +270,10 @@ bool mock_end(struct member *m, uint64_t ticket)
         m->gone_at_ms = m->stop_ticket = 0;
         return false;
     }
-    plan(m);
+    if (p->tells_at_once)
+        end(m, "stopped");
+    else
+        plan(m);
     return true;
 }
 
@@ -398,6 +410,7 @@ static int32_t mock_open(const struct cox_host *host, const struct cox_open *arg
     p->journal = -1;
     p->capacity = (uint32_t)cox_option_at(args->options, OPTION_CAPACITY)->i;
     p->stop_ms = (uint64_t)cox_option_at(args->options, OPTION_STOP_TIME)->i;
+    p->tells_at_once = cox_option_at(args->options, OPTION_AT_ONCE)->i;
     if (!script_init(&p->script, host, args->options) ||
         !check_reports(host, cox_option_at(args->options, OPTION_REPORTS))) {
         mock_close(p);

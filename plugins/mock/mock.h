@@ -68,6 +68,7 @@ enum {
     OPTION_START_SPREAD,
     OPTION_SEED,
     OPTION_STOP_TIME,
+    OPTION_AT_ONCE,
     OPTION_CAPACITY,
     OPTION_SCRIPT,
     OPTION_REPEAT,
@@ -118,6 +119,7 @@ struct instance {
     int journal; /* descriptor; -1: none */
     uint32_t capacity;
     uint64_t stop_ms;
+    bool tells_at_once;
     struct cox_timer *reports;
     struct cox_timer *listing; /* NULL: the list has been told */
     uint32_t list_bucket;
@@ -125,7 +127,8 @@ struct instance {
 
 /* Makes a member with this id, or not: the result of a ticket, and why. */
 uint32_t mock_make(struct instance *p, const struct cox_member_spec *spec, const char **out_why);
-/* It goes after stop_time, and then the ticket (0: none) is done. False: that cannot be written down. */
+/* It goes after stop_time, and then the ticket (0: none) is done; with at_once it has gone, and is freed,
+ * when this returns. False: that cannot be written down. */
 bool mock_end(struct member *m, uint64_t ticket);
 int32_t mock_set_count(void *instance, uint64_t ticket, const struct cox_count_target *target);
 

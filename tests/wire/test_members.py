@@ -127,6 +127,25 @@ def test_a_platform_that_keeps_a_number_names_its_members(make_door, origin, tmp
     load.clean()
 
 
+def test_a_platform_that_tells_within_the_call(make_door, origin, tmp_path):
+    """The count falls while members start, and rises again: those that end are told of before the call returns."""
+    origin.default = OK
+    state = tmp_path / "state"
+    d = make_door(plugins=[mock("mock", origin.address, plugin="mock_count", state=str(state), start_time="300ms", at_once=True)],
+                  **scaled(2))
+    wait_states(d, active=2)
+    with Load(d.port, 2, pause=0.005) as load:
+        for count in (12, 3, 9, 1):
+            resize(d, count)
+            poll(lambda: len(living(state)) == count, 10, f"{count} of the platform's")
+        poll(lambda: states(d) == {"active": 1} and set(members(d)) == set(living(state)), 10, "one that is left")
+        resize(d, 6)
+        wait_states(d, active=6)
+        assert set(members(d)) == set(living(state))
+        load.wait(20)
+    load.clean()
+
+
 def test_a_mock_member_that_dies_is_replaced(make_door, origin, tmp_path):
     origin.default = OK
     state = tmp_path / "state"

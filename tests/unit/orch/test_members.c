@@ -31,6 +31,7 @@ struct script {
     uint64_t in_flight;
     uint64_t acknowledged;
     bool refuses_start;
+    const char *ends;     /* "younger", "older": whom the platform ends too while it is asked to stop one */
     char started[64][64]; /* ids, in order */
     uint64_t tickets[64];
     int start_count, stop_count, wakes;
@@ -50,11 +51,16 @@ static bool on_start(void *ctx, const struct member *m, uint64_t ticket)
     return true;
 }
 
+static void change(struct script *s, const char *id, uint32_t phase, const char *address);
+
 static bool on_stop(void *ctx, const struct member *m, bool is_drained, uint64_t ticket)
 {
     struct script *s = ctx;
     (void)ticket;
     s->stop_count++;
+    for (int i = 0; s->ends && i < s->start_count; i++)
+        if (strcmp(s->started[i], m->id) == 0)
+            change(s, s->started[strcmp(s->ends, "older") == 0 ? i - 1 : i + 1], COX_PHASE_TERMINATED, NULL);
     s->stop_was_drained = is_drained;
     (void)snprintf(s->stopped, sizeof s->stopped, "%s", m->id);
     return true;
@@ -329,6 +335,54 @@ static void test_a_member_that_got_no_name_goes_with_its_ticket(void **state)
     assert_null(members_find(s->members, id));
     assert_int_equal(s->start_count, 2);
     assert_int_equal(the_set(s)->counted, 1);
+}
+
+/* It may do so before the call returns, whoever is looked at next. */
+static void test_a_platform_ends_another_while_it_is_asked(void **state)
+{
+    struct script *s = *state;
+    members_on_listed(s->members, "process");
+    members_want(s->members, the_set(s), 4, "more");
+    turn(s);
+    for (int i = 0; i < 4; i++)
+        runs(s, i);
+    s->ends = "older";
+    members_want(s->members, the_set(s), 2, "less");
+    turn(s);
+    assert_int_equal(s->stop_count, 1); /* and one has gone with it */
+    assert_int_equal(the_set(s)->counted, 2);
+    assert_int_equal(state_of(s, 3), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(state_of(s, 2), MEMBER_TERMINATED);
+    s->ends = "younger";
+    s->now += 5 * S; /* start_timeout */
+    (void)members_tick(s->members);
+    assert_int_equal(s->stop_count, 2);
+    assert_int_equal(state_of(s, 0), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(state_of(s, 1), MEMBER_TERMINATED);
+    assert_int_equal((size_t)s->start_count + the_set(s)->vacancy_count, 6); /* each has its successor */
+}
+
+static void test_a_member_that_ends_before_it_is_named_is_replaced(void **state)
+{
+    struct script *s = *state;
+    s->is_counted = true;
+    members_on_listed(s->members, "process");
+    turn(s);
+    change(s, "pod-x", COX_PHASE_TERMINATED, NULL);
+    assert_int_equal(state_of(s, 0), MEMBER_TERMINATED); /* the oldest */
+    assert_int_equal(the_set(s)->vacancy_count, 1);
+    s->now += 100 * MS;
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+    members_want(s->members, the_set(s), 1, "less");
+    turn(s);
+    assert_int_equal(s->stop_count, 1);
+    change(s, "pod-y", COX_PHASE_TERMINATED, NULL); /* that was asked for */
+    assert_int_equal(the_set(s)->counted, 1);
+    assert_int_equal(the_set(s)->vacancy_count, 0);
+    change(s, "pod-z", COX_PHASE_TERMINATED, NULL); /* this was not */
+    assert_int_equal(the_set(s)->counted, 0);
+    assert_int_equal(the_set(s)->vacancy_count, 1);
 }
 
 static void test_not_active_before_its_port_answers(void **state)
@@ -812,6 +866,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_life, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_platform_names_its_members, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_member_that_got_no_name_goes_with_its_ticket, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_platform_ends_another_while_it_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_member_that_ends_before_it_is_named_is_replaced, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_not_active_before_its_port_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_back_off_doubles_to_its_limit, setup, teardown),
