@@ -11,8 +11,8 @@ struct method {
 };
 
 static const struct method methods[FORECASTS] = {
-    {1, 0, 0},  {4, 0, 0},  {16, 0, 0},  {64, 0, 0},   {256, 0, 0}, {4, 1, 0},
-    {16, 1, 0}, {64, 1, 0}, {256, 1, 0}, {16, 0.5, 0}, {16, 0, 1},  {16, 0, 2},
+    {1, 0, 0},  {4, 0, 0},   {16, 0, 0},   {64, 0, 0}, {256, 0, 0}, {16, 1, 0},
+    {64, 1, 0}, {256, 1, 0}, {16, 0.5, 0}, {16, 0, 1}, {16, 0, 2},
 };
 
 /* Two windows side by side: level and slope at their end. Never below the rate as it is now: members that are

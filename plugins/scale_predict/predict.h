@@ -33,7 +33,7 @@ struct ring {
 
 /* ---- candidates: forecasts, how long to hold a maximum, and the margin above it ---- */
 
-#define FORECASTS  12u
+#define FORECASTS 11u
 #define HOLDS      5u
 #define MARGINS    16u
 #define BUCKETS    8u /* of a sliding maximum */
@@ -137,6 +137,7 @@ struct state {
     uint64_t minute_ns;
     double minute_need[MINUTES]; /* most members needed, by the minute */
     uint32_t minute, is_quiet;
+    double calm; /* part of the count by which the need must leave it before it is followed */
     /* the answer */
     double plan_rate; /* as of the last step, with its margin */
     double need;      /* members, not rounded */

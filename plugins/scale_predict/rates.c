@@ -60,7 +60,7 @@ double rates_seconds(uint64_t from_ns, uint64_t to_ns)
 
 double rates_mean(const struct state *s, double from_s, double to_s, uint64_t not_before_ns)
 {
-    const struct point *b = rates_at(s, (uint64_t)(to_s * 1e9));
+    const struct point *b = to_s > 0 ? rates_at(s, (uint64_t)(to_s * 1e9)) : back(&s->rings[0], 0);
     const struct point *a = rates_at(s, (uint64_t)(from_s * 1e9));
     if (a->t_ns < not_before_ns && not_before_ns < b->t_ns)
         a = rates_at(s, back(&s->rings[0], 0)->t_ns - not_before_ns);

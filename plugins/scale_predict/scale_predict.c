@@ -40,6 +40,11 @@ static const struct cox_option options[] = {
 #define HELPED_DRAIN_S 5.0
 #define DELAY_GUESS    10.0
 #define DELAY_MAX      1800.0
+/* While the need wavers about a whole number, the count is left alone: both ways by this part of how the
+ * counts of a second vary, between these parts of the count. */
+#define CALM       0.05
+#define CALM_LEAST 0.005
+#define CALM_MOST  0.01
 /* Of a load that does not move half an hour is looked at, and before it shrinks the need must be below by so
  * much of a member and of the count. */
 #define QUIET_MEMBERS 0.3
@@ -148,6 +153,13 @@ static void learn_quiet(struct work *w)
     s->minute_need[s->minute] = 0;
 }
 
+static void learn_calm(struct work *w)
+{
+    struct state *s = w->s;
+    const double varies = s->level > 0 ? CALM * w->math->sqrt(s->dispersion / s->level) : 0;
+    s->calm = varies < CALM_LEAST ? CALM_LEAST : varies < CALM_MOST ? varies : CALM_MOST;
+}
+
 static void step(struct work *w)
 {
     struct state *s = w->s;
@@ -159,6 +171,7 @@ static void step(struct work *w)
     season_learn(w, arrivals, seconds);
     learn_quiet(w);
     change_learn(w, arrivals, seconds);
+    learn_calm(w);
     forecast_all(w, s->delay_s + rates_seconds(0, STEP_NS) / 2);
     s->steps++;
     shadow_step(w, arrivals, seconds);
@@ -235,7 +248,7 @@ static double shrink_need(struct work *w, double *out_band)
     double *last = &s->minute_need[s->minute];
     *last = s->need > *last ? s->need : *last;
     if (!s->is_quiet) {
-        *out_band = 0;
+        *out_band = s->calm * n;
         return s->need;
     }
     *out_band = QUIET_MEMBERS + QUIET_SHARE * n;
@@ -252,7 +265,7 @@ static double settle(struct work *w, double extra)
     double band;
     const double low = shrink_need(w, &band);
     s->cause = COX_CAUSE_STEADY;
-    if (s->need > n) {
+    if (s->need > n + (extra > 0 ? 0 : s->calm * n)) {
         s->cause = extra > 0                              ? COX_CAUSE_HELD
                    : s->level * s->margin >= s->plan_rate ? COX_CAUSE_LOAD
                                                           : COX_CAUSE_FORECAST;
@@ -266,7 +279,7 @@ static double settle(struct work *w, double extra)
         s->cause = COX_CAUSE_NO_DATA;
         return n;
     }
-    const double fewer = whole(low + band / 2);
+    const double fewer = whole(low + (s->is_quiet ? band / 2 : 0));
     if (s->service.phase != PROBE_USELESS &&
         (double)(w->in->serving_now + w->in->held_now) > fewer * w->slots) {
         s->cause = COX_CAUSE_STABILISED; /* what is in service now would not fit */
@@ -375,7 +388,7 @@ static void predict_close(void *instance)
 }
 
 static const struct cox_scaler scaler = {.size = sizeof scaler,
-                                         .state_version = 2,
+                                         .state_version = 3,
                                          .state_size = state_size,
                                          .init_state = init_state,
                                          .decide = decide};

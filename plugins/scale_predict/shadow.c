@@ -5,6 +5,8 @@
  * whom chance makes wait, a fluid queue for what an overload leaves behind. The cheapest that kept the
  * objective is used. A season or a trend that is of no use never wins, a noisy load earns itself a margin,
  * and a calm one loses it. */
+#include <float.h>
+
 #include "predict.h"
 
 #define DOUBT_DELAYS 2.0      /* so many start-up delays of what forecast errors let expect */
@@ -21,19 +23,21 @@
 #define JUMPS          1.5
 #define SURPRISE_PRICE 0.1
 
-/* Errors of forecasts: the first guess, as if seen for so long; no shorter tail than this is believed; how
- * much faster than the mean error they are taken to become seldom; and what is beyond them. */
+/* Errors of forecasts: the first guess, as if seen for so long; no shorter tail than this is believed; and
+ * how much faster than the mean error they are taken to become seldom. */
 #define FIRST_ERROR 0.1
 #define FIRST_S     20.0
 #define ERRORS_S    3600.0
 #define LEAST_ERROR 0.004
 #define TAIL        2.0
-#define UNSEEN      4e-4
-#define UNSEEN_FOLD 0.3
 
 static const double margins[MARGINS] = {0.94, 0.96, 0.98, 1.0, 1.015, 1.03, 1.05, 1.08,
                                         1.12, 1.18, 1.27, 1.4, 1.6,   1.9,  2.3,  3.0};
 #define PLAIN 3u /* margins[PLAIN] is none */
+/* Share of the exchanges that is over for what no error has shown yet: e-folding by 0.3 of the load. */
+static const double unseen_at[MARGINS] = {
+    4e-4,       4e-4,       4e-4,       4e-4,       3.80492e-4, 3.61935e-4, 3.38593e-4, 3.06371e-4,
+    2.68128e-4, 2.19525e-4, 1.62628e-4, 1.05439e-4, 5.41341e-5, 1.99148e-5, 5.24949e-6, 5.09054e-7};
 static const double hold_delays[HOLDS] = {0, 1, 4, 16, 64};
 
 /* Length of one bucket of a sliding maximum: whole steps. */
@@ -90,12 +94,15 @@ double shadow_members(const struct work *w)
     return l.at_one + l.slope * (s->margin - 1);
 }
 
-static double whole_members(const struct line *l, double margin)
+/* Members by margin, rounded up, at least one. Without branches and without calls: compilers make vectors of
+ * it. Adding and taking away 2^52 rounds to the nearest whole number. */
+static void members_by_margin(const struct line *l, double *restrict out)
 {
-    const double members = l->at_one + l->slope * (margin - 1);
-    const int32_t down = (int32_t)members;
-    const double up = (double)(down + ((double)down < members - 1e-9));
-    return up > 1 ? up : 1;
+    const double big = 4503599627370496.0, slope = l->slope, at_none = l->at_one - slope + 0.5 - 1e-9;
+    for (uint32_t m = 0; m < MARGINS; m++)
+        out[m] = (at_none + slope * margins[m] + big) - big;
+    for (uint32_t m = 0; m < MARGINS && out[m] < 1; m++)
+        out[m] = 1;
 }
 
 /* Part of a step's arrivals that wait longer than the objective, when waits go from a to b in a straight
@@ -111,15 +118,19 @@ static double part_over(double a, double b, double wait)
 /* What came in a step, and whom it would have let wait with so many slots. */
 struct came {
     double arrivals, seconds;
-    double load, rate;      /* without the chance of single arrivals */
-    double width;           /* of a point of the curve */
-    double over[CURVE + 1]; /* by slots above the load; < 0: not worked out yet */
+    double load, rate;       /* without the chance of single arrivals */
+    double width, per_width; /* of a point of the curve, and its inverse */
+    double each, per_each;   /* exchanges a second of one member, and its inverse */
+    double enough;           /* members: nobody waits, by chance or for want of them */
+    double relief;           /* part of what waits that is worked off */
+    double members, part;    /* the last count that was asked for, and what it let wait */
+    double over[CURVE + 1];  /* by slots above the load; < 0: not worked out yet */
     bool is_surprise;
 };
 
 static double came_over(const struct work *w, struct came *c, double slots)
 {
-    double x = (slots - c->load) / c->width;
+    double x = (slots - c->load) * c->per_width;
     if (x >= CURVE)
         return 0;
     x = x > 0 ? x : 0;
@@ -143,19 +154,22 @@ static void learn_errors(const struct work *w, struct candidate *c, double least
 }
 
 /* Part of the step's arrivals that wait for too long behind so many members. */
-static double run_one(const struct work *w, struct came *came, double members, double each, double *backlog,
-                      double *cost)
+static double run_one(const struct work *w, struct came *came, double members, double *backlog, double *cost)
 {
-    const double rate = members * each, before = *backlog;
-    double part = came_over(w, came, members * w->slots);
+    const double rate = members * came->each, before = *backlog;
+    if (members != came->members) { /* most margins come to the same count as the one before */
+        came->members = members;
+        came->part = came_over(w, came, members * w->slots);
+    }
+    double part = came->part;
     double left = before + came->arrivals - rate * came->seconds;
     left = left > 0 ? left : 0;
     if (left > 0 || before > 0) {
-        const double fluid = part_over(before / rate, left / rate, w->wait_s);
+        const double inverse = 1 / rate, fluid = part_over(before * inverse, left * inverse, w->wait_s);
         part = fluid > part ? fluid : part;
         /* What waits for long is worked off by members that are added for it. */
-        const double relief = left * came->seconds / (came->seconds + w->s->delay_s);
-        *cost += relief / each;
+        const double relief = left * came->relief;
+        *cost += relief * came->per_each;
         *backlog = came->is_surprise ? 0 : left - relief;
     }
     return part;
@@ -169,34 +183,55 @@ static double least_of(const struct candidate *c)
     return least;
 }
 
-static void run_candidate(struct work *w, uint32_t k, uint32_t h, struct came *came)
+__attribute__((noinline)) static void pay(const double *restrict n, double seconds, double *restrict cost)
 {
-    struct state *s = w->s;
-    struct candidate *c = &s->candidates[k][h];
-    struct shadows *x = &s->shadows[k][h];
-    const double least = least_of(c);
-    learn_errors(w, c, least, came);
-    const bool is_same = c->was == c->held, is_level = least == c->held; /* nearly always */
-    const struct line ordered = members_line(w, c->held);
-    const struct line before = is_same ? ordered : members_line(w, c->was);
-    const struct line ready = is_level ? ordered : members_line(w, least);
-    const double each = w->slots / service_plan_s(s), start = START_DELAYS * s->delay_s;
-    const double roomy = (came->load + CURVE * came->width) / w->slots; /* nobody waits by chance */
+    for (uint32_t m = 0; m < MARGINS; m++)
+        cost[m] += n[m] * seconds;
+}
+
+/* Each start costs a little of itself, or whoever follows every wave would win by a hair. */
+__attribute__((noinline)) static void pay_starts(const double *restrict n, const double *restrict was, double start,
+                       double *restrict cost)
+{
+    for (uint32_t m = 0; m < MARGINS; m++)
+        cost[m] += (n[m] > was[m] ? n[m] - was[m] : 0) * start;
+}
+
+/* Whom so many members by margin let wait. More of them let fewer wait: from the first margin on that lets
+ * nobody, none does. */
+static void serve(struct work *w, struct shadows *x, const double *ready, struct came *came)
+{
     for (uint32_t m = 0; m < MARGINS; m++) {
-        const double n = whole_members(&ordered, margins[m]);
-        x->cost[m] += n * came->seconds;
-        /* Each start costs a little of itself, or whoever follows every wave would win by a hair. */
-        const double was = is_same ? n : whole_members(&before, margins[m]);
-        x->cost[m] += n > was ? (n - was) * start : 0;
-        const double members = is_level ? n : whole_members(&ready, margins[m]);
-        if (members >= roomy && !(x->backlog[m] > 0) && came->arrivals <= members * each * came->seconds)
-            continue;
-        const double over = came->arrivals * run_one(w, came, members, each, &x->backlog[m], &x->cost[m]);
+        if (ready[m] >= came->enough && !(x->backlog[m] > 0))
+            return;
+        const double over = came->arrivals * run_one(w, came, ready[m], &x->backlog[m], &x->cost[m]);
         if (!came->is_surprise)
             x->over[m] += over;
         else if (m == PLAIN)
             x->surprised += over;
     }
+}
+
+static void run_candidate(struct work *w, uint32_t k, uint32_t h, struct came *came)
+{
+    struct candidate *c = &w->s->candidates[k][h];
+    struct shadows *x = &w->s->shadows[k][h];
+    const double least = least_of(c);
+    double n[MARGINS], other[MARGINS];
+    learn_errors(w, c, least, came);
+    const struct line ordered = members_line(w, c->held);
+    members_by_margin(&ordered, n);
+    pay(n, came->seconds, x->cost);
+    if (c->was < c->held) {
+        const struct line before = members_line(w, c->was);
+        members_by_margin(&before, other);
+        pay_starts(n, other, START_DELAYS * w->s->delay_s, x->cost);
+    }
+    if (least < c->held) {
+        const struct line line = members_line(w, least);
+        members_by_margin(&line, other);
+    }
+    serve(w, x, least < c->held ? other : n, came);
 }
 
 /* Turns the buckets of the sliding maxima and of the sliding minimum when their time has come. */
@@ -267,65 +302,82 @@ static double price(const struct work *w)
     return PRICE_FOLD * service_plan_s(w->s) / (w->slots * w->share * SAFETY);
 }
 
-/* Who is expected to be over objective with each margin. What was seen does not end where it last was: it is
- * taken to fall no faster than errors become seldom. Before much was seen, their tail and a little for what
- * no error has shown yet stand for some start-up delays. */
-static void expect(const struct work *w, uint32_t k, uint32_t h, double doubt, double *out_over)
+/* What the past of a candidate lets expect beyond what was seen of it. */
+struct tail {
+    double often, fold; /* share of steps with an error, and how fast errors become seldom */
+    double seen;        /* over objective, as of the margin that is looked at */
+    double unseen;      /* share beyond what was seen, of errors like those before */
+};
+
+static struct tail tail_of(const struct candidate *c)
 {
-    const struct candidate *c = &w->s->candidates[k][h];
-    const struct shadows *x = &w->s->shadows[k][h];
     const double mean = c->square / (2 * c->excess + 1e-9), often = mean > 0 ? c->excess / mean : 0;
-    const double fold = (mean > LEAST_ERROR ? mean : LEAST_ERROR) / TAIL;
-    double seen = 0;
-    for (uint32_t m = 0; m < MARGINS; m++) {
-        const double above = margins[m] > 1 ? margins[m] - 1 : 0;
-        const double unseen =
-            often * w->math->exp(-above / fold) + UNSEEN * w->math->exp(-above / UNSEEN_FOLD);
-        if (m)
-            seen *= w->math->exp((margins[m - 1] - margins[m]) / fold);
-        seen = x->over[m] > seen ? x->over[m] : seen;
-        out_over[m] = seen + doubt * unseen;
-    }
+    return (struct tail){
+        .often = often, .fold = (mean > LEAST_ERROR ? mean : LEAST_ERROR) / TAIL, .unseen = often};
 }
 
-/* What a candidate costs with its best margin: members, and what is over beyond the share at its price. */
-static double best_margin(const struct work *w, uint32_t k, uint32_t h, double *out_margin)
+/* Who is expected to be over objective with margin m; called for one after the other. What was seen does not
+ * end where it last was: it is taken to fall no faster than errors become seldom. Before much was seen, their
+ * tail and a little for what no error has shown yet stand for some start-up delays. */
+static double expect(const struct work *w, struct tail *t, uint32_t m, double over, double doubt)
+{
+    if (m) {
+        const double falls = w->math->exp((margins[m - 1] - margins[m]) / t->fold);
+        t->seen *= falls;
+        t->unseen *= m > PLAIN ? falls : 1;
+    }
+    t->seen = over > t->seen ? over : t->seen;
+    return t->seen + doubt * (t->unseen + unseen_at[m]);
+}
+
+/* Where the share is crossed between two margins, one between them keeps it exactly. */
+static double between(const struct work *w, double before, double over, double allowed)
+{
+    const double low = over > 0.02 * allowed ? over : 0.02 * allowed;
+    return w->math->log(before / allowed) / w->math->log(before / low);
+}
+
+/* What a candidate costs with its best margin: members, and what is over beyond the share at its price. What
+ * is not below `best` need not be right: larger margins only cost more. */
+static double best_margin(const struct work *w, uint32_t k, uint32_t h, double best, double *out_margin)
 {
     const struct state *s = w->s;
     const struct shadows *x = &s->shadows[k][h];
     const double doubt = DOUBT_DELAYS * s->delay_s * s->seen_arrivals / s->seen_s;
     const double allowed = SAFETY * w->share * (s->seen_arrivals + doubt), dear = price(w);
-    double best = 0, over[MARGINS];
-    expect(w, k, h, doubt, over);
-    for (uint32_t m = 0; m < MARGINS; m++) {
-        const double sum = x->cost[m] + (over[m] > allowed ? dear * (over[m] - allowed) : 0);
-        if (!m || sum < best) {
+    const double surprise = (dear < SURPRISE_PRICE ? dear : SURPRISE_PRICE) * x->surprised;
+    struct tail t = tail_of(&s->candidates[k][h]);
+    double before = 0;
+    best -= surprise;
+    for (uint32_t m = 0; m < MARGINS && (!m || x->cost[m - 1] < best); m++) {
+        const double over = expect(w, &t, m, x->over[m], doubt);
+        const double sum = x->cost[m] + (over > allowed ? dear * (over - allowed) : 0);
+        if (sum < best) {
             best = sum;
             *out_margin = margins[m];
         }
-        /* Where the share is crossed between two margins, one between them keeps it exactly. */
-        if (m && over[m - 1] > allowed && over[m] < allowed) {
-            const double low = over[m] > 0.02 * allowed ? over[m] : 0.02 * allowed;
-            const double part = w->math->log(over[m - 1] / allowed) / w->math->log(over[m - 1] / low);
-            const double between = x->cost[m - 1] + part * (x->cost[m] - x->cost[m - 1]);
-            if (between < best) {
-                best = between;
+        if (over < allowed && before > allowed) {
+            const double part = between(w, before, over, allowed);
+            const double cost = x->cost[m - 1] + part * (x->cost[m] - x->cost[m - 1]);
+            if (cost < best) {
+                best = cost;
                 *out_margin = margins[m - 1] + part * (margins[m] - margins[m - 1]);
             }
         }
+        before = over;
     }
-    return best + (dear < SURPRISE_PRICE ? dear : SURPRISE_PRICE) * x->surprised;
+    return best + surprise;
 }
 
 static void choose(struct work *w)
 {
     struct state *s = w->s;
-    double best = BETTER * best_margin(w, s->best_forecast, s->best_hold, &s->margin);
+    double best = BETTER * best_margin(w, s->best_forecast, s->best_hold, DBL_MAX, &s->margin);
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++) {
-            double margin;
-            const double cost = best_margin(w, k, h, &margin);
-            if (cost >= best)
+            double margin = 0;
+            const double cost = best_margin(w, k, h, best, &margin);
+            if (!(margin > 0))
                 continue;
             best = cost;
             s->margin = margin;
@@ -354,6 +406,13 @@ static void run_all(struct work *w, double arrivals, double seconds)
                         .is_surprise = s->jumps < JUMPS && s->jump_ns &&
                                        rates_seconds(s->jump_ns, s->last_ns) < 1.25 * s->delay_s + 4};
     came.width = staffing_reach(w, came.load) / CURVE;
+    came.each = w->slots / service_plan_s(s);
+    came.per_each = 1 / came.each;
+    came.enough = (came.load + CURVE * came.width) / w->slots;
+    if (came.enough < arrivals / (came.each * seconds))
+        came.enough = arrivals / (came.each * seconds);
+    came.relief = seconds / (seconds + s->delay_s);
+    came.per_width = 1 / came.width;
     for (uint32_t i = 0; i <= CURVE; i++)
         came.over[i] = -1;
     for (uint32_t k = 0; k < FORECASTS; k++)
