@@ -147,7 +147,7 @@ struct cluster_options {
     uint64_t body_timeout_ms;     /* no byte from or to the server for so long */
     uint64_t idle_timeout_ms;     /* idle uplinks are closed after it; below the servers' own */
     uint64_t tunnel_timeout_ms;
-    uint64_t stream_idle_timeout_ms; /* no byte either way in the middle of both bodies */
+    uint64_t stream_idle_timeout_ms; /* no byte either way in the middle of both bodies; 0: no limit */
     int64_t max_idle;            /* idle uplinks per endpoint and worker */
     int64_t max_uplink_requests; /* requests an uplink carries before it is closed; 0: no limit */
     int64_t retries;             /* further attempts after the first */

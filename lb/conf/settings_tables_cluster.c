@@ -252,11 +252,12 @@ static const struct option cluster_option_rows[] = {
     ROW_DURATION(
         "tunnel_timeout", O(tunnel_timeout_ms), "1h", MS(1), 30 * DAY,
         "A tunnel (WebSocket, extended CONNECT) without a byte in either direction is closed after this."),
-    ROW_DURATION("stream_idle_timeout", O(stream_idle_timeout_ms), "1h", MS(1), 30 * DAY,
+    ROW_DURATION("stream_idle_timeout", O(stream_idle_timeout_ms), "1h", 0, 30 * DAY,
                  "Longest silence of both sides at once while neither request nor answer is complete, as in a "
-                 "conversation over gRPC; at least body_timeout. One side's own time-outs hold beside it: body_timeout "
-                 "while the server has something to take or the request is complete, client_body_timeout for requests "
-                 "over HTTP/1.x and for those of a known length."),
+                 "conversation over gRPC; at least body_timeout; 0: for ever, so that streams may rest until one side "
+                 "ends them. One side's own time-outs hold beside it: body_timeout once the request is complete, and "
+                 "while the server has something to take of a request over HTTP/1.x or of a known length; "
+                 "client_body_timeout for those requests."),
     ROW_INT("max_idle", O(max_idle), "512", 0, 100000,
             "Idle connections kept for each endpoint by each worker; 0 keeps none. As many as requests run at a time, "
             "or each wave of them (a few HTTP/2 clients are enough) opens and closes connections; idle_timeout "

@@ -30,6 +30,41 @@ static void wake_front(struct exchange *x)
     x->front->want_request(x);
 }
 
+static void drop_own(void *ctx, struct str name, struct str value)
+{
+    (void)value;
+    guard_drop_fields(ctx, name);
+}
+
+/* The same of the fields that the route sets or takes away. */
+static void drop_ruled(const struct field_changes *rules, struct message *trailers)
+{
+    for (uint32_t i = 0; i < rules->count; i++)
+        if (rules->v[i].kind != FIELD_ADD)
+            guard_drop_fields(trailers, rules->v[i].name);
+}
+
+/* What the proxy tells servers is not to be said once more by clients, behind the body. Only when they go to
+ * a server: they may come before it is known what is told. */
+static void drop_claims(struct exchange *x, struct message *trailers)
+{
+    rewrite_each(x, drop_own, trailers);
+    if (x->rules)
+        drop_ruled(&x->rules->request, trailers);
+    if (x->pw->settings->asks_clients)
+        secure_drop_claims(x, trailers);
+    if (x->pass)
+        guard_drop_claims(x->pass, trailers);
+}
+
+static void end_request(struct exchange *x)
+{
+    x->request_end_sent = true;
+    if (x->req_trailers)
+        drop_claims(x, x->req_trailers);
+    x->back->end(x, x->req_trailers);
+}
+
 static void pump_request(struct exchange *x)
 {
     struct pipe *p = &x->req_body;
@@ -55,10 +90,8 @@ static void pump_request(struct exchange *x)
     }
     if (!back_is_open(x))
         return;
-    if (x->request_ended && !x->request_end_sent && pipe_queued(p) == 0) {
-        x->request_end_sent = true;
-        x->back->end(x, x->req_trailers);
-    }
+    if (x->request_ended && !x->request_end_sent && pipe_queued(p) == 0)
+        end_request(x);
     wake_front(x);
     if (x->is_tunnel)
         exchange_check_end(x);
@@ -179,22 +212,6 @@ static struct message *keep_trailers(struct exchange *x, const struct message *t
     return message_keep(copy, &x->arena) ? copy : NULL;
 }
 
-static void drop_own(void *ctx, struct str name, struct str value)
-{
-    (void)value;
-    guard_drop_fields(ctx, name);
-}
-
-/* What the proxy tells servers is not to be said once more by clients, behind the body. */
-static void drop_claims(struct exchange *x, struct message *trailers)
-{
-    rewrite_each(x, drop_own, trailers);
-    if (x->pw->settings->asks_clients)
-        secure_drop_claims(x, trailers);
-    if (x->pass)
-        guard_drop_claims(x->pass, trailers);
-}
-
 void exchange_request_end(struct exchange *x, struct message *trailers)
 {
     if (x->state == EXCHANGE_DONE)
@@ -204,8 +221,6 @@ void exchange_request_end(struct exchange *x, struct message *trailers)
     if (x->request_end_sent && !x->is_tunnel)
         return; /* passed on already: the front said so with the head */
     x->req_trailers = keep_trailers(x, trailers);
-    if (x->req_trailers)
-        drop_claims(x, x->req_trailers);
     x->request_ended = true;
     x->req_body.ended = true;
     if (x->state == EXCHANGE_COLLECT)

@@ -108,6 +108,8 @@ static ssize_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
         h2_wake(t->h);
         if (n >= URGENT_BYTES)
             x->pw->h2->urgent = t->h;
+        if (!went) /* or answers that wait for their client's window keep others from being begun */
+            pipe_give_window(&x->rsp_body);
         return (ssize_t)went;
     }
     size_t take = n < t->room ? n : t->room;

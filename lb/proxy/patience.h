@@ -5,10 +5,11 @@
  * Whose turn is it?
  *   the client's  its answer waits here (client_write_timeout of the front), or it has not sent its request
  *   the server's  the request is complete, payload waits for it, or the client waits for its 100
- *   nobody's      both may speak and neither does: a conversation, bounded by stream_idle_timeout
+ *   nobody's      both may speak and neither does: a conversation, bounded by stream_idle_timeout. Once the
+ *                 answer of an unfinished HTTP/2 request without a length has begun, also when payload waits
  *
- * Every wait ends: what no side's own time-out watches over, stream_idle_timeout does. On the worker's
- * thread; nothing here calls back. */
+ * Every wait ends: what no side's own time-out watches over, stream_idle_timeout does, unless it is 0. On the
+ * worker's thread; nothing here calls back. */
 #ifndef COX_PROXY_PATIENCE_H
 #define COX_PROXY_PATIENCE_H
 

@@ -173,6 +173,14 @@ static void reset_empty(struct pipe *p)
     p->file_from = p->file_to = 0;
 }
 
+void pipe_give_window(struct pipe *p)
+{
+    if (!p->window)
+        return;
+    chunk_give(p->worker, p->window);
+    p->window = NULL;
+}
+
 void pipe_take(struct pipe *p, size_t n)
 {
     p->taken_bytes += n;
@@ -180,6 +188,10 @@ void pipe_take(struct pipe *p, size_t n)
         ASSERT(n <= p->memory_bytes);
         p->memory_bytes -= (uint32_t)n;
         p->at_offset += (uint32_t)n;
+        if (!p->memory_bytes && !p->keep) { /* the last block too: what follows lies in the file */
+            free_chunks(p, NULL);
+            p->at = NULL;
+        }
     } else {
         ASSERT(p->window && p->window->from + n <= p->window->to);
         p->window->from += (uint32_t)n;

@@ -82,6 +82,9 @@ static inline bool pipe_is_low(const struct pipe *p)
 {
     return p->file_max ? !pipe_is_full(p) : p->memory_bytes <= p->memory_max / 2;
 }
+/* The consumer will take nothing for now: what was read from the file and not taken is read again when it
+ * does, and takes no memory meanwhile. Ends what pipe_peek lent. */
+void pipe_give_window(struct pipe *p);
 /* What it holds in memory, blocks whole. */
 uint64_t pipe_held_bytes(const struct pipe *p);
 /* Everything was delivered and taken. */

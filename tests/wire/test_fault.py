@@ -214,9 +214,12 @@ def test_every_allocation_of_a_first_stream_refused(tmp_path, refuse, origin, fc
             try:
                 with H2(d.port, timeout=5) as c:
                     got = c.fetch(host="http.test")
+            except ConnectionError:
+                pass
+            except AssertionError as e:  # not one of a hang, or of frames that no server sends
+                assert str(e).startswith("the connection ended"), e
+            else:
                 assert got.reset is not None or got.status in (200, 500, 502, 503), got
-            except (AssertionError, ConnectionError) as e:
-                assert "ended" in str(e) or isinstance(e, ConnectionError), e
             what = refuse.disarm()[1]
             with H2(d.port) as c:
                 assert c.fetch(host="http.test").status == 200

@@ -617,8 +617,9 @@ def kinds(tmp_path_factory, origin):
         clusters=[cluster("files", protocol="files", files={"root": str(root)}),
                   cluster("zip", origin.address, compress={"gzip": True}),
                   cluster("spill", origin.address, response_buffer=True, buffer_memory="16k", buffer_file="4m"),
+                  cluster("rest", origin.address, response_buffer=True),
                   cluster("collect", origin.address, request_buffer=True, buffer_memory="16k", buffer_file="4m")],
-        routes=[route("*", "files"), route("zip.test", "zip"), route("spill.test", "spill"), route("collect.test", "collect")],
+        routes=[route("*", "files")] + [route(n + ".test", n) for n in ("zip", "spill", "rest", "collect")],
     ).start()
     yield d
     d.stop()
@@ -657,6 +658,28 @@ def test_an_answer_that_spills(kinds, origin):
         c.send(h2.frame(h2.SETTINGS, 0, 0, h2.settings({h2.INITIAL_WINDOW: 1 << 20})))
         r = c.response(s)
         assert r.body == big and r.trailers == [("x-sum", "1")]
+
+
+def test_many_answers_that_spilled_keep_nobody_waiting(kinds, origin):
+    """Twenty downloads rest in their files: they take nothing of max_memory, and a small answer comes at once."""
+    big = bytes(i * 13 & 255 for i in range(400000))
+    origin.script(lambda conn, r: conn.send(reply(big if r.target == "/big" else b"small")))
+    with H2(kinds.port, window=0) as c:
+        c.refill = False
+        resting = []
+        for _ in range(20):
+            s = c.get("/big", host="rest.test")
+            resting.append(s)
+            poll(lambda: kinds.cluster("rest")["finishing"] == len(resting), 5, "the server is through")
+            c.window(s, 150000)  # what lies in memory, and some of the file
+            c.until(lambda: s in c.streams and len(c.streams[s].body) == 150000)
+        s = c.get("/small", host="rest.test")
+        c.window(s, 5)
+        assert c.response(s).body == b"small"
+        for s in resting:
+            c.window(s, 400000)
+        for s in resting:
+            assert c.response(s).body == big
 
 
 def test_a_request_that_is_collected(kinds, origin):

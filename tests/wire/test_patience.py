@@ -38,18 +38,20 @@ def door(tmp_path_factory, origin, server2, fcgi, docs):
     short = {"body_timeout": "500ms", "response_timeout": "500ms", "stream_idle_timeout": "1500ms", "retries": 0}
     php = {"protocol": "fastcgi", "request_buffer": False, "response_buffer": False,
            "fastcgi": {"document_root": docs, "index": "index.php"}}
+    never = dict(short, stream_idle_timeout="0s")
     none = {"hold_max": 100, "hold_timeout": "60s"}
     d = Door(
         tmp_path_factory.mktemp("patience"), workers=1,
         listeners={"web": {"client_body_timeout": "20s"}, "quick": {"client_write_timeout": "700ms"}},
         clusters=[cluster("web", origin.address), cluster("short", origin.address, **short),
                   cluster("short2", server2.address, protocol="h2", **short),
+                  cluster("never", origin.address, **never), cluster("never2", server2.address, protocol="h2", **never),
                   cluster("php", fcgi.address, **dict(short, **php)),
                   cluster("slowphp", fcgi.address, **php),
                   cluster("buffered", origin.address, response_buffer=True, buffer_memory="64k", buffer_file="16m"),
                   cluster("none", **none)],
         routes=[route("web.test", "web")] + [route(n + ".test", n) for n in
-                                             ("short", "short2", "php", "slowphp", "buffered", "none")],
+                                             ("short", "short2", "never", "never2", "php", "slowphp", "buffered", "none")],
     ).start()
     yield d
     d.stop()
@@ -199,6 +201,68 @@ def test_a_conversation_in_which_nobody_speaks_ends(door, origin, server2, host,
         assert serving(door, name) == 0
     finally:
         idle.set()
+
+
+@pytest.mark.parametrize("host", ["never.test", "never2.test"])
+def test_a_conversation_may_rest_for_ever(door, origin, server2, host):
+    """stream_idle_timeout = 0; then both sides speak again."""
+    origin.script(lambda conn, r: conn.send(BEGUN) or r.read_body() and conn.send(REST), early=True)
+    server2.script(lambda s: s.head() or s.data(b"hello") or s.read_body() and s.data(b"", end=True), early=True)
+    with H2(door.port) as c:
+        s = c.headers(request("POST", host=host), end=False)
+        c.until(lambda: s in c.streams and c.streams[s].body == b"hello")
+        time.sleep(2)  # four times body_timeout
+        c.data(s, b"hi", end=True)
+        r = c.response(s)
+        assert r.ended and r.reset is None
+    assert (server2 if "2" in host else origin).wait(1)[0].body == b"hi"
+
+
+def test_an_end_after_which_the_server_is_silent_is_not_waited_for(door, server2):
+    """stream_idle_timeout = 0 is for conversations only."""
+    idle = threading.Event()
+    server2.script(lambda s: s.head() or s.data(b"hello") or idle.wait(60), early=True)
+    try:
+        with H2(door.port) as c:
+            s = c.headers(request("POST", host="never2.test"), end=False)
+            c.until(lambda: s in c.streams and c.streams[s].body == b"hello")
+            c.data(s, b"", end=True)
+            c.until(lambda: c.streams[s].reset is not None, 5)
+        poll(lambda: ended_as(door, "never2", "server_stall"), 5, "its reason")
+    finally:
+        idle.set()
+
+
+def test_a_conversation_in_which_the_server_takes_nothing_goes_on(door, server2):
+    """For three times body_timeout it leaves its window closed and says nothing; then it takes all."""
+    body, opened = b"x" * 100000, threading.Event()
+
+    def script(s):
+        s.head()
+        s.data(b"hello")
+        opened.wait(60)
+        time.sleep(1.5)
+
+        def give(codec):
+            n, s.hold_window, s.held = s.held, False, 0
+            codec.increment_flow_control_window(n, s.id)
+
+        s.conn.act(give)
+        s.read_body()
+        s.data(b"", end=True)
+
+    server2.hold_window = True
+    server2.script(script, early=True)
+    with H2(door.port) as c:
+        s = c.headers(request("POST", host="never2.test"), end=False)
+        c.until(lambda: s in c.streams and c.streams[s].body == b"hello")
+        c.upload(s, body, end=False)
+        opened.set()
+        poll(lambda: server2.requests[-1].body == body, 8, "all of it is there")
+        c.data(s, b"", end=True)
+        r = c.response(s)
+        assert r.ended and r.reset is None
+    assert server2.wait(1)[0].body == body
 
 
 @pytest.mark.parametrize("host", ["short.test", "short2.test"])

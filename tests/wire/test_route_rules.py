@@ -69,6 +69,7 @@ def door(tmp_path_factory, origin, origin2, shadow, judge):
             rule("few.test", "a", mirror={"cluster": "shadow", "percent": 25.0}),
             rule("one.test", "a", mirror={"cluster": "shadow", "max_in_flight": 1}),
             rule("denied.test", redirect={"location": "/x"}, guard="never"),
+            rule("said.test", "a", guard="judged", request_headers={"set": line, "remove": ["X-Secret", "X-Forwarded-For"]}),
             rule("judged.test", "a", guard="judged", mirror={"cluster": "shadow", "max_body": "1k"}),
         ],
         guards=[{"name": "never", "deny": ["0.0.0.0/0"]}, {"name": "judged", "external": {"cluster": "judge"}}],
@@ -241,6 +242,24 @@ def test_request_headers(door, origin):
     assert r.get("x-none") == "id-1" and r.get("x-other") == "o"
     assert r.get("x-secret") is None and r.get("x-forwarded-for") is None and r.get("via") is None
     assert r.get("x-forwarded-host") == "head.test"
+
+
+@pytest.mark.parametrize("host,after_guard", [("head.test", False), ("said.test", True)])
+def test_request_headers_are_not_said_again_in_trailers(door, origin, judge, host, after_guard):
+    """What the route sets or removes, in any spelling; also when they came before the guard had decided."""
+    came = threading.Event()
+    judge.script(lambda conn, r: came.wait(20) and conn.send(reply()))
+    lines = b"X-Client: forged\r\nx_secret: 1\r\nX-Forwarded-For: 1.2.3.4\r\nX-Add: 3\r\nX-Sum: 7\r\n"
+    with Client(door.port) as c:
+        c.send(build("POST", target="/h", host=host, headers=[("Transfer-Encoding", "chunked")]), b"3\r\nabc\r\n0\r\n" + lines + b"\r\n")
+        if after_guard:
+            judge.wait(1)
+            fetch(door.port, host="empty.test")  # a turn of the loop: the trailers have been read
+        came.set()
+        assert c.response().status == 200
+    r = origin.one()
+    assert r.all("x-client") == ["127.0.0.1"] and r.body == b"abc"
+    assert r.trailers == [("X-Add", "3"), ("X-Sum", "7")]
 
 
 def test_response_headers(door, origin):

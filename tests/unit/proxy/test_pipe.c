@@ -195,6 +195,28 @@ static void what_memory_cannot_hold_goes_to_the_file(void **state)
     pipe_init(&s->p, &s->w);
 }
 
+/* A consumer that rests leaves the rest in the file, all of it, and loses nothing. */
+static void what_was_read_ahead_is_given_back_and_read_again(void **state)
+{
+    struct stage *s = *state;
+    bool ok = false;
+    s->p.file_max = BIG;
+    push(s, 60000);
+    push(s, 100000);
+    assert_int_equal(pull(s, 60000 + 5000), 65000);
+    for (int i = 0; i < 9; i++) {
+        assert_true(pipe_peek(&s->p, &ok).n > 0);
+        assert_true(pipe_held_bytes(&s->p) > 0);
+        pipe_give_window(&s->p);
+        pipe_give_window(&s->p);
+        assert_int_equal(pipe_held_bytes(&s->p), 0);
+        assert_int_equal(worker_chunks_taken(&s->w), 0);
+        assert_int_equal(pull(s, 10001), 10001);
+    }
+    assert_int_equal(pull(s, BIG), 95000 - 9 * 10001);
+    assert_int_equal(pipe_queued(&s->p), 0);
+}
+
 /* Once something lies in the file all later bytes go behind it, even when memory has room. */
 static void order_holds_across_memory_and_file(void **state)
 {
@@ -403,6 +425,7 @@ int main(void)
         T(full_at_the_limit_and_low_at_half),
         T(passed_bytes_are_only_counted),
         T(what_memory_cannot_hold_goes_to_the_file),
+        T(what_was_read_ahead_is_given_back_and_read_again),
         T(order_holds_across_memory_and_file),
         T(the_file_has_a_limit),
         T(a_file_that_cannot_be_made_is_told),
