@@ -2,8 +2,8 @@
 program of its own. Every request of that client must succeed, the slowest of a hundred must stay quick, and the proxy's
 memory may grow by 64 MiB and must come back.
 
-In the short form that is part of the suite each attack lasts ATTACK_SECONDS (1) and the bounds on time are generous, for the
-machine may be busy with other things. ATTACK_LONG=1 takes the numbers as they are promised: 10 s an attack, p99 below the larger
+In the short form that is part of the suite each attack lasts ATTACK_SECONDS (1), too short for a slowest of a hundred: one of ten
+is looked at, and the bound is generous, for the machine may be busy with other things. ATTACK_LONG=1 takes the numbers as they are promised: 10 s an attack, p99 below the larger
 of 3 times the quiet one and 20 ms."""
 
 import json
@@ -24,6 +24,7 @@ LONG = os.environ.get("ATTACK_LONG", "") not in ("", "0")
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "10" if LONG else "1"))
 CONNECTIONS = int(os.environ.get("ATTACK_CONNECTIONS", "100"))
 RATE = float(os.environ.get("ATTACK_RATE", "2000" if LONG else "1000"))
+TAIL = 0.99 if LONG else 0.9
 GROWTH = 64 << 20
 KEPT = 16 << 20  # what may stay afterwards
 
@@ -64,8 +65,8 @@ class GoodClient:
                 time.sleep(0.002)
                 begin = time.monotonic()
 
-    def p99(self):
-        return sorted(self.times)[int(len(self.times) * 0.99)] if self.times else 0.0
+    def tail(self):
+        return sorted(self.times)[int(len(self.times) * TAIL)] if self.times else 0.0
 
 
 def serve():
@@ -98,11 +99,11 @@ def door(tmp_path_factory, servers):
 
 
 @pytest.fixture(scope="module")
-def quiet_p99(door):
+def quiet(door):
     with GoodClient(door.ports["web"]) as c:
         time.sleep(1)
     assert not c.failures and len(c.times) > 50
-    return c.p99()
+    return c.tail()
 
 
 def bound(quiet):
@@ -111,7 +112,7 @@ def bound(quiet):
 
 @pytest.mark.guard(120)
 @pytest.mark.parametrize("name", attacker.ATTACKS)
-def test_attack(door, quiet_p99, name):
+def test_attack(door, quiet, name):
     before = door.rss()
     port = door.ports["in" if name[0] == "p" else "tls" if "_tls_" in name else "web"]
     with GoodClient(door.ports["web"]) as c:
@@ -125,10 +126,10 @@ def test_attack(door, quiet_p99, name):
     run.stdout.close()
     assert run.returncode == 0
     assert not c.failures, "%d of %d failed: %s" % (len(c.failures), len(c.times) + len(c.failures), c.failures[:3])
-    print("%s: %s; quiet p99 %.1f ms, now %.1f ms of %d, grew %.1f MiB" % (
-        name, did, quiet_p99 * 1e3, c.p99() * 1e3, len(c.times), (peak - before) / 2 ** 20))
+    print("%s: %s; tail when quiet %.1f ms, now %.1f ms of %d, grew %.1f MiB" % (
+        name, did, quiet * 1e3, c.tail() * 1e3, len(c.times), (peak - before) / 2 ** 20))
     assert did["actions"] >= min(50, RATE * SECONDS / 20) and did["connects"] >= CONNECTIONS, did  # it did attack
-    assert len(c.times) > 20 * SECONDS and c.p99() <= bound(quiet_p99), "p99 %.1f ms, quiet %.1f ms" % (c.p99() * 1e3, quiet_p99 * 1e3)
+    assert len(c.times) > 20 * SECONDS and c.tail() <= bound(quiet), "tail %.1f ms, quiet %.1f ms" % (c.tail() * 1e3, quiet * 1e3)
     if not SANITIZED:
         assert peak - before <= GROWTH, "memory grew by %.1f MiB" % ((peak - before) / 2 ** 20)
         poll(lambda: door.rss() - before <= KEPT, 20, "memory came back")
