@@ -9,6 +9,7 @@
 #define CREDIT_PER_STREAM  32 /* frames that a server may need for one exchange: windows, PINGs, the head */
 #define CREDIT_PER_MESSAGE 4  /* the same for a piece of a body that its window did not cut short */
 #define BURST_SECONDS      2
+#define TEACH_EVERY        256 /* requests: names of fields that differ each time go into the server's table */
 #define SEND_HEAD_MAX      (1u << 20)
 #define PEER_STREAMS_MAX   (1u << 20) /* the caller keeps to what the server wants */
 
@@ -94,12 +95,13 @@ static enum h2_closed judge(const struct h2_client_stream *s, uint32_t code)
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
     struct h2_client *c = user;
-    struct h2_client_stream *s = nghttp2_session_get_stream_user_data(session, id);
-    if (!s)
-        return 0;
-    if (c->data_of == s)
+    struct h2_client_stream *s = client_stream_of(c, id);
+    (void)session;
+    if (s && c->data_of == s)
         h2_client_flush_data(c, false);
-    c->ops->on_closed(s, judge(s, code));
+    c->last_id = 0;
+    if (s)
+        c->ops->on_closed(s, judge(s, code));
     return 0;
 }
 
@@ -192,7 +194,6 @@ static void drop_websocket_key(struct h2_nv *nv)
 static void put_request(struct h2_nv *nv, const struct h2_request *r, char length_text[24])
 {
     bool extended = r->protocol.n > 0;
-    h2_nv_init(nv);
     h2_nv_put(nv, STR(":method"), extended ? STR("CONNECT") : message_str(r->m, r->m->method_text));
     h2_nv_put(nv, STR(":scheme"), r->scheme);
     h2_nv_put(nv, STR(":authority"), r->authority);
@@ -215,6 +216,8 @@ bool h2_client_request(struct h2_client *c, struct h2_client_stream *s, const st
     char length_text[24];
     nghttp2_data_provider source = {.source.ptr = s, .read_callback = read_source};
     *s = (struct h2_client_stream){.method = r->protocol.n ? METHOD_CONNECT : r->m->method};
+    h2_nv_init(&nv);
+    nv.teaches = c->requests++ % TEACH_EVERY == 0;
     put_request(&nv, r, length_text);
     if (nv.overflow)
         return false;

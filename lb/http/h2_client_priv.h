@@ -21,6 +21,9 @@ struct h2_client {
     bool ready, leaving, has_connect, busy;
     uint32_t max_streams;
     uint32_t continuations;
+    uint32_t requests;
+    struct h2_client_stream *last; /* the one that was asked for, while last_id is not 0 */
+    int32_t last_id;
     uint64_t credit, credit_max, now_ms, moved_bytes;
     /* the answer's head being received */
     struct h2_head head;
@@ -40,7 +43,13 @@ struct h2_client {
 
 static inline struct h2_client_stream *client_stream_of(struct h2_client *c, int32_t id)
 {
-    return id ? nghttp2_session_get_stream_user_data(c->session, id) : NULL;
+    if (!id)
+        return NULL;
+    if (c->last_id != id) {
+        c->last = nghttp2_session_get_stream_user_data(c->session, id);
+        c->last_id = c->last ? id : 0; /* who is none may be one later */
+    }
+    return c->last;
 }
 
 static inline int client_give_up(struct h2_client *c, const char *why)

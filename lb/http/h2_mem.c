@@ -14,7 +14,7 @@
 #define CLASSES      20
 #define LARGEST      1024u
 #define PAST_LARGEST 1280u
-#define KEPT_BYTES   (64u << 10) /* in each list */
+#define KEPT_BYTES   (256u << 10) /* in each list: hundreds of streams that come and go at once */
 /* nghttp2's buffer: a frame's head, the length of its padding, and the largest payload that it makes. */
 #define FRAME_LEAST 16384u
 #define FRAME_BYTES 20480u

@@ -1,5 +1,6 @@
 #include "http/h2_nv.h"
 
+#include "http/field_table.h"
 #include "http/rules.h"
 #include "http/scan.h"
 
@@ -10,6 +11,66 @@
      BIT(FIELD_KEEP_ALIVE) | BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_TE) | BIT(FIELD_UPGRADE) |              \
      BIT(FIELD_HTTP2_SETTINGS))
 
+/* The names that we know, as they stand in HTTP/2: they live for ever, so that nobody has to copy them, nor
+ * to put them into lower case. */
+static const char lower_names[FIELD_COUNT][24] = {
+    [FIELD_HOST] = "host",
+    [FIELD_CONNECTION] = "connection",
+    [FIELD_CONTENT_LENGTH] = "content-length",
+    [FIELD_TRANSFER_ENCODING] = "transfer-encoding",
+    [FIELD_CONTENT_TYPE] = "content-type",
+    [FIELD_EXPECT] = "expect",
+    [FIELD_UPGRADE] = "upgrade",
+    [FIELD_KEEP_ALIVE] = "keep-alive",
+    [FIELD_PROXY_CONNECTION] = "proxy-connection",
+    [FIELD_PROXY_AUTHENTICATE] = "proxy-authenticate",
+    [FIELD_PROXY_AUTHORIZATION] = "proxy-authorization",
+    [FIELD_TE] = "te",
+    [FIELD_TRAILER] = "trailer",
+    [FIELD_HTTP2_SETTINGS] = "http2-settings",
+    [FIELD_VIA] = "via",
+    [FIELD_FORWARDED] = "forwarded",
+    [FIELD_X_FORWARDED_FOR] = "x-forwarded-for",
+    [FIELD_X_FORWARDED_PROTO] = "x-forwarded-proto",
+    [FIELD_X_FORWARDED_HOST] = "x-forwarded-host",
+    [FIELD_X_FORWARDED_PORT] = "x-forwarded-port",
+    [FIELD_X_REAL_IP] = "x-real-ip",
+    [FIELD_X_REQUEST_ID] = "x-request-id",
+    [FIELD_TRACEPARENT] = "traceparent",
+    [FIELD_TRACESTATE] = "tracestate",
+    [FIELD_MAX_FORWARDS] = "max-forwards",
+    [FIELD_AUTHORIZATION] = "authorization",
+    [FIELD_COOKIE] = "cookie",
+    [FIELD_SET_COOKIE] = "set-cookie",
+    [FIELD_PROXY] = "proxy",
+    [FIELD_SERVER] = "server",
+    [FIELD_DATE] = "date",
+    [FIELD_LOCATION] = "location",
+    [FIELD_STATUS] = "status",
+    [FIELD_USER_AGENT] = "user-agent",
+    [FIELD_REFERER] = "referer",
+    [FIELD_RANGE] = "range",
+    [FIELD_IF_RANGE] = "if-range",
+    [FIELD_IF_MATCH] = "if-match",
+    [FIELD_IF_NONE_MATCH] = "if-none-match",
+    [FIELD_IF_MODIFIED_SINCE] = "if-modified-since",
+    [FIELD_IF_UNMODIFIED_SINCE] = "if-unmodified-since",
+    [FIELD_ETAG] = "etag",
+    [FIELD_LAST_MODIFIED] = "last-modified",
+    [FIELD_ACCEPT_RANGES] = "accept-ranges",
+    [FIELD_CONTENT_RANGE] = "content-range",
+    [FIELD_CONTENT_ENCODING] = "content-encoding",
+    [FIELD_X_ACCEL_REDIRECT] = "x-accel-redirect",
+    [FIELD_X_ACCEL_BUFFERING] = "x-accel-buffering",
+    [FIELD_X_SENDFILE] = "x-sendfile",
+    [FIELD_RETRY_AFTER] = "retry-after",
+};
+
+const char *h2_nv_lower_name(enum field_id id)
+{
+    return lower_names[id];
+}
+
 static nghttp2_nv *next(struct h2_nv *nv)
 {
     if (nv->overflow || nv->count == H2_NV_MAX) {
@@ -19,14 +80,20 @@ static nghttp2_nv *next(struct h2_nv *nv)
     return &nv->v[nv->count++];
 }
 
-void h2_nv_put(struct h2_nv *nv, struct str name, struct str value)
+static void put(struct h2_nv *nv, struct str name, struct str value, uint8_t flags)
 {
     nghttp2_nv *v = next(nv);
     if (v)
         *v = (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.p,
                           .namelen = name.n,
                           .value = (uint8_t *)(uintptr_t)(value.n ? value.p : ""),
-                          .valuelen = value.n};
+                          .valuelen = value.n,
+                          .flags = flags};
+}
+
+void h2_nv_put(struct h2_nv *nv, struct str name, struct str value)
+{
+    put(nv, name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME);
 }
 
 #define ONES 0x0101010101010101ull
@@ -66,11 +133,17 @@ static struct str lowered(struct h2_nv *nv, struct str name)
 }
 
 /* A secret is not put where guesses about it can be made by length (RFC 7541 7.1.3); a value that never comes
- * twice would only push others out of the table. */
-static bool stays_out_of_table(enum field_id id, struct str value)
+ * twice would only push others out of the table, but for the sake of its name. */
+static bool stays_out_of_table(const struct h2_nv *nv, enum field_id id, struct str value)
 {
-    return id == FIELD_AUTHORIZATION || id == FIELD_PROXY_AUTHORIZATION || id == FIELD_X_REQUEST_ID ||
-           id == FIELD_TRACEPARENT || ((id == FIELD_COOKIE || id == FIELD_SET_COOKIE) && value.n < 20);
+    const uint64_t unique = BIT(FIELD_X_REQUEST_ID) | BIT(FIELD_TRACEPARENT);
+    const uint64_t secret = BIT(FIELD_AUTHORIZATION) | BIT(FIELD_PROXY_AUTHORIZATION);
+    const uint64_t cookie = BIT(FIELD_COOKIE) | BIT(FIELD_SET_COOKIE);
+    if (!(BIT(id) & (unique | secret | cookie)))
+        return false;
+    if (BIT(id) & unique)
+        return !nv->teaches;
+    return (BIT(id) & secret) || value.n < 20;
 }
 
 static bool is_space(char c)
@@ -78,27 +151,32 @@ static bool is_space(char c)
     return c == ' ' || c == '\t';
 }
 
-/* Nearly all names are lower case already, and values without white space at their ends (RFC 9113 8.2.1). */
+/* Nearly all values have no white space at their ends (RFC 9113 8.2.1). */
 static void put_lowered(struct h2_nv *nv, enum field_id id, struct str name, struct str value)
 {
-    struct str low = scan_is_plain_name(name.p, name.n) ? name : lowered(nv, name);
-    if (!low.p)
-        return;
-    uint32_t at = nv->count;
+    uint8_t flags = NGHTTP2_NV_FLAG_NONE;
+    if (id != FIELD_OTHER) {
+        name.p = lower_names[id];
+        flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
+    } else if (!scan_is_plain_name(name.p, name.n)) {
+        name = lowered(nv, name);
+        if (!name.p)
+            return;
+    }
     if (value.n && (is_space(value.p[0]) || is_space(value.p[value.n - 1])))
         value = str_trim(value);
-    h2_nv_put(nv, low, value);
-    if (!nv->overflow && stays_out_of_table(id, value))
-        nv->v[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+    if (stays_out_of_table(nv, id, value))
+        flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+    put(nv, name, value, flags);
 }
 
 /* H36: checked though it is ours. */
 void h2_nv_field(struct h2_nv *nv, struct str name, struct str value)
 {
-    enum field_id id = field_lookup(name);
+    enum field_id id = field_lookup_inline(name.p, name.n);
     const char *end = value.p + value.n;
-    if ((!scan_is_plain_name(name.p, name.n) && !scan_is_token(name.p, name.n)) ||
-        (value.n && scan_value(value.p, value.p, end) != end)) {
+    bool is_name = id != FIELD_OTHER || scan_is_plain_name(name.p, name.n) || scan_is_token(name.p, name.n);
+    if (!is_name || (value.n && scan_value(value.p, value.p, end) != end)) {
         nv->overflow = true;
         return;
     }
@@ -132,9 +210,11 @@ void h2_nv_lines(struct h2_nv *nv, struct str lines)
     while (lines.n) {
         struct str line = take_line(&lines);
         ptrdiff_t colon = str_find(line, ':');
-        if (colon > 0)
-            h2_nv_field(nv, str_make(line.p, (size_t)colon),
-                        str_trim(str_make(line.p + colon + 1, line.n - (size_t)colon - 1)));
+        if (colon <= 0)
+            continue;
+        size_t at = (size_t)colon + 1;
+        at += at < line.n && line.p[at] == ' ';
+        h2_nv_field(nv, str_make(line.p, (size_t)colon), str_make(line.p + at, line.n - at));
     }
 }
 

@@ -23,16 +23,17 @@ struct h2_nv {
     char names[H2_NV_NAME_BYTES];
     uint32_t count, names_len;
     bool overflow;
+    bool teaches; /* also what never comes twice goes into the peer's table, so that its name is there */
     struct h2_mem *mem; /* owned; NULL in a list that is on the stack */
 };
 
 static inline void h2_nv_init(struct h2_nv *nv)
 {
     nv->count = nv->names_len = 0;
-    nv->overflow = false;
+    nv->overflow = nv->teaches = false;
 }
 
-/* A pseudo-header field, or one of our own: name is a lower-case literal. */
+/* A pseudo-header field, or one of our own: name is a lower-case literal, which nobody copies. */
 void h2_nv_put(struct h2_nv *nv, struct str name, struct str value);
 /* Any field, checked (H36) and lowered. Connection-specific ones are left out. */
 void h2_nv_field(struct h2_nv *nv, struct str name, struct str value);
@@ -43,6 +44,8 @@ void h2_nv_fields(struct h2_nv *nv, const struct message *m);
 void h2_nv_lines(struct h2_nv *nv, struct str lines);
 /* content-length; `text` is room that must live as long as the list. */
 void h2_nv_length(struct h2_nv *nv, uint64_t n, char text[24]);
+/* The name of a field that we know, in lower case; not of FIELD_OTHER. Lives for ever. */
+const char *h2_nv_lower_name(enum field_id id);
 /* Those that may be passed on as trailers (RFC 9110 6.5.1). */
 void h2_nv_trailers(struct h2_nv *nv, const struct message *trailers);
 

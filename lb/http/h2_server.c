@@ -8,7 +8,13 @@
 
 struct h2_stream *h2_server_stream(struct h2_server *srv, int32_t id)
 {
-    return id > 0 ? nghttp2_session_get_stream_user_data(srv->ng, id) : NULL;
+    if (id <= 0)
+        return NULL;
+    if (srv->last_id != id) {
+        srv->last = nghttp2_session_get_stream_user_data(srv->ng, id);
+        srv->last_id = srv->last ? id : 0; /* who is none may be one later */
+    }
+    return srv->last;
 }
 
 void h2_server_set_why(struct h2_server *srv, enum reason why)
@@ -49,7 +55,8 @@ static int begin_request(struct h2_server *srv, int32_t id)
         srv->ops->gone(srv->ctx, st, REASON_NO_MEMORY);
         return refuse(srv, id);
     }
-    srv->head_stream = st;
+    srv->head_stream = srv->last = st;
+    srv->last_id = id;
     h2_head_init(&srv->head, H2_HEAD_REQUEST, m, arena, &srv->limits.head);
     return 0;
 }
@@ -247,7 +254,8 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
 static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *ctx)
 {
     struct h2_server *srv = ctx;
-    struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    struct h2_stream *st = h2_server_stream(srv, id);
+    srv->last_id = 0;
     if (!st)
         return 0;
     bool well = st->end_sent && st->remote_ended;

@@ -14,6 +14,8 @@ struct h2_server {
     struct h2_server_limits limits;
     struct h2_head head;           /* of the block being decoded */
     struct h2_stream *head_stream; /* whose it is; NULL: nobody's */
+    struct h2_stream *last;        /* the one that was asked for, while last_id is not 0 */
+    int32_t last_id;
     struct h2_guard guard;
     uint64_t now_ms;
     uint64_t unread; /* of all streams */

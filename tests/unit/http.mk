@@ -26,5 +26,7 @@ unit_tests += tests/unit/http/test_basic
 tests_unit_http_test_basic_SOURCES = tests/unit/http/test_basic.c tests/unit/http/support.h
 unit_tests += tests/unit/http/test_h2_guard
 tests_unit_http_test_h2_guard_SOURCES = tests/unit/http/test_h2_guard.c tests/unit/http/support.h
+unit_tests += tests/unit/http/test_h2_nv
+tests_unit_http_test_h2_nv_SOURCES = tests/unit/http/test_h2_nv.c tests/unit/http/support.h
 unit_tests += tests/unit/http/test_h2_mem
 tests_unit_http_test_h2_mem_SOURCES = tests/unit/http/test_h2_mem.c tests/unit/http/support.h
