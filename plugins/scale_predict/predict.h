@@ -23,7 +23,6 @@ struct point {
     uint64_t t_ns;
     uint64_t arrivals;
     uint64_t service_count, service_sum_ns;
-    uint64_t serving_ns; /* modulo 2^64 */
 };
 
 struct ring {
@@ -33,25 +32,54 @@ struct ring {
 
 /* ---- candidates: forecasts, how long to hold a maximum, and the margin above it ---- */
 
-#define FORECASTS 11u
+#define FORECASTS  11u
 #define HOLDS      5u
+#define CANDIDATES (FORECASTS * HOLDS) /* candidate h * FORECASTS + k: forecast k, hold h */
+#define LANES      56u                 /* that, in whole vectors */
 #define MARGINS    16u
 #define BUCKETS    8u /* of a sliding maximum */
 #define LAGS       9u /* of the sliding minimum over the start-up delay, with the running one */
 #define DAY_SLOTS  96u
 #define WEEK_SLOTS (7u * DAY_SLOTS)
 
-/* One forecast with one hold: its sliding maximum (what it would have ordered, before the margin) and the
+#define SHADOW_PLAIN 3u /* shadow_margins[SHADOW_PLAIN] is none */
+extern const double shadow_margins[MARGINS];
+
+/* Forecasts with holds: the sliding maximum of each (what it would have ordered, before the margin) and the
  * least of that within the last start-up delay (what would be in service). */
-struct candidate {
-    double most[BUCKETS];
-    double least[LAGS];
-    double held;           /* maximum of `most`: as of the last step */
-    double was;            /* that of the step before */
-    double excess, square; /* means of ln(load / planned), 0 where the load was below, and of its square */
+struct candidates {
+    double held[LANES];                  /* maximum: as of the last step */
+    double was[LANES];                   /* that of the step before */
+    double least[LANES];                 /* minimum: as of the last step */
+    double now[LANES];                   /* maximum of the bucket that runs … */
+    double before[LANES];                /* … and of the others */
+    double low[LANES];                   /* minimum of the bucket that runs */
+    double excess[LANES], square[LANES]; /* means of ln(load / planned), 0 where the load was below, and of
+                                            its square */
+    double buckets[BUCKETS][LANES], lags[LAGS][LANES];
 };
 
-/* That candidate with each margin, run on the arrivals that really came. */
+/* What came in a step. */
+struct came {
+    double arrivals, seconds;
+    double load, rate;       /* without the chance of single arrivals */
+    double service_s, slots; /* of one member, as planned with then */
+    double relief;           /* part of what waits that is worked off */
+    double start_s;          /* of running that a start counts for */
+    double error_part;       /* of the mean errors that this step is */
+    uint32_t is_surprise, reserved;
+};
+
+/* Steps that are not counted yet, one after the other. */
+#define BATCH 8u
+struct batch {
+    uint32_t count, reserved;
+    struct came came[BATCH];
+    double was[LANES]; /* held[] of the step before the first */
+    double held[BATCH][LANES], least[BATCH][LANES];
+};
+
+/* A candidate with each margin, run on the arrivals that really came. */
 struct shadows {
     double backlog[MARGINS]; /* exchanges that would wait */
     double over[MARGINS];    /* exchanges that would have waited for longer than the objective, aged */
@@ -71,8 +99,10 @@ struct season {
 /* ---- staffing: slots that a load needs ---- */
 
 #define STAFF_POINTS 30u /* loads of 2^-4 to 2^25 */
+#define STAFF_LEAST  0.0625
 struct staffing {
-    double extra[STAFF_POINTS];           /* slots above the load, at loads that are powers of two */
+    /* slots above the load, at loads that are powers of two; the last one twice; < 0: not worked out yet */
+    double extra[STAFF_POINTS + 1];
     double service_s, cv2, wait_s, share; /* what the table is for */
 };
 
@@ -118,8 +148,9 @@ struct state {
     uint64_t step_ns, step_point_ns, step_arrivals;
     double delay_s; /* start-up delay that is planned with */
     uint64_t steps;
-    struct candidate candidates[FORECASTS][HOLDS];
-    struct shadows shadows[FORECASTS][HOLDS];
+    struct candidates candidates;
+    struct batch batch;
+    struct shadows shadows[CANDIDATES];
     uint32_t hold_slot[HOLDS];
     uint32_t lag_slot, reserved2;
     uint64_t hold_turn_ns[HOLDS], lag_turn_ns;
@@ -127,7 +158,7 @@ struct state {
     double jumps;                 /* of the rate, sudden ones, aged */
     uint64_t jump_ns;             /* the last one */
     double forecasts[FORECASTS];
-    uint32_t best_forecast, best_hold;
+    uint32_t best, reserved3; /* candidate */
     double margin;
     struct season season;
     struct staffing staffing;
@@ -181,13 +212,19 @@ void shadow_reset(struct work *w);
 /* One step of every candidate on what really arrived, then the choice of the best. */
 void shadow_step(struct work *w, double arrivals, double seconds);
 /* Members, not rounded, that the chosen candidate has for the load of the last step. */
-double shadow_members(const struct work *w);
+double shadow_members(struct work *w);
+
+/* lanes.c */
+/* Counts the steps of the batch, and empties it. */
+void lanes_run(struct work *w);
 
 /* staffing.c */
-/* Rebuilds the table when service time or objective moved. */
+/* Begins a new table when service time or objective moved. */
 void staffing_learn(struct work *w);
+/* Works out the table between two loads. */
+void staffing_fill(struct work *w, double least, double most);
 /* Slots that keep the objective at this load. */
-double staffing_slots(const struct staffing *t, double load);
+double staffing_slots(struct work *w, double load);
 /* Share of the exchanges of this load that wait for longer than the objective, with more slots than it. */
 double staffing_share(const struct work *w, double load, double slots);
 /* So many slots above this load nobody does. */

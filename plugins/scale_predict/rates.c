@@ -6,8 +6,7 @@ struct point rates_point(const struct cox_sample *in)
     return (struct point){.t_ns = in->now_ns,
                           .arrivals = in->totals.arrivals,
                           .service_count = in->totals.service_count,
-                          .service_sum_ns = in->totals.service_sum_ns,
-                          .serving_ns = in->totals.serving_ns};
+                          .service_sum_ns = in->totals.service_sum_ns};
 }
 
 static const struct point *back(const struct ring *r, uint32_t steps)

@@ -103,14 +103,13 @@ static void restart(struct work *w)
     s->restless = s->restless > RESTLESS ? s->restless : RESTLESS;
     s->is_quiet = 0;
     s->minute_ns = 0;
-    memset(s->candidates, 0, sizeof s->candidates);
+    lanes_run(w);
+    memset(&s->candidates, 0, sizeof s->candidates);
     for (uint32_t h = 0; h < HOLDS; h++)
         s->hold_turn_ns[h] = 0;
     s->lag_turn_ns = 0;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            for (uint32_t m = 0; m < MARGINS; m++)
-                s->shadows[k][h].backlog[m] = 0;
+    for (uint32_t j = 0; j < CANDIDATES; j++)
+        memset(s->shadows[j].backlog, 0, sizeof s->shadows[j].backlog);
     if (!s->is_on)
         shadow_reset(w);
     s->is_on = 1;
@@ -175,7 +174,7 @@ static void step(struct work *w)
     forecast_all(w, s->delay_s + rates_seconds(0, STEP_NS) / 2);
     s->steps++;
     shadow_step(w, arrivals, seconds);
-    s->plan_rate = s->candidates[s->best_forecast][s->best_hold].held * s->margin;
+    s->plan_rate = s->candidates.held[s->best] * s->margin;
     s->jump = 0;
     s->step_point_ns = w->in->now_ns;
     s->step_arrivals = w->in->totals.arrivals;
@@ -185,15 +184,15 @@ static void step(struct work *w)
 /* ---- the answer ---- */
 
 /* A wait that chance alone brings about once in ten thousand times as seldom as the objective has it. */
-static double odd_wait_s(const struct work *w, double load)
+static double odd_wait_s(struct work *w, double load)
 {
     const struct staffing *t = &w->s->staffing;
-    const double above = staffing_slots(t, load) - load;
+    const double above = staffing_slots(w, load) - load;
     return w->wait_s + 9.2 * t->service_s * (1 + t->cv2) / 2 / (above > 1 ? above : 1);
 }
 
 /* Slots above the staffing that work off what waits already, and what will until members come. */
-static double backlog_slots(const struct work *w)
+static double backlog_slots(struct work *w)
 {
     const struct cox_sample *in = w->in;
     const struct state *s = w->s;
@@ -305,7 +304,7 @@ static double answer(struct work *w)
     struct state *s = w->s;
     const double extra = backlog_slots(w), planned = shadow_members(w);
     const double late = extra > 0 ? rate_soon(s) : 0, rate = late > s->jump ? late : s->jump;
-    const double now = staffing_slots(&s->staffing, rate * service_plan_s(s)) / w->slots;
+    const double now = staffing_slots(w, rate * service_plan_s(s)) / w->slots;
     s->need = (now > planned ? now : planned) + extra / w->slots;
     double wanted = settle(w, extra);
     const struct service *v = &s->service;
@@ -331,8 +330,7 @@ static void tell(struct work *w, double wanted, struct cox_decision *out)
     out->flags = s->service.phase == PROBE_USELESS ? COX_DECISION_NOT_CAPACITY : 0;
     out->alternatives[0] = (struct cox_alternative){.wanted = s->need, .cause = COX_CAUSE_FORECAST};
     out->alternatives[1] = (struct cox_alternative){
-        .wanted = staffing_slots(&s->staffing, s->level * service_plan_s(s)) / w->slots,
-        .cause = COX_CAUSE_LOAD};
+        .wanted = staffing_slots(w, s->level * service_plan_s(s)) / w->slots, .cause = COX_CAUSE_LOAD};
     out->alternative_count = 2;
     out->demand = s->plan_rate * service_plan_s(s);
     out->slots_per_member = w->slots;
@@ -388,7 +386,7 @@ static void predict_close(void *instance)
 }
 
 static const struct cox_scaler scaler = {.size = sizeof scaler,
-                                         .state_version = 3,
+                                         .state_version = 4,
                                          .state_size = state_size,
                                          .init_state = init_state,
                                          .decide = decide};

@@ -6,6 +6,7 @@
  * objective is used. A season or a trend that is of no use never wins, a noisy load earns itself a margin,
  * and a calm one loses it. */
 #include <float.h>
+#include <string.h>
 
 #include "predict.h"
 
@@ -31,9 +32,6 @@
 #define LEAST_ERROR 0.004
 #define TAIL        2.0
 
-static const double margins[MARGINS] = {0.94, 0.96, 0.98, 1.0, 1.015, 1.03, 1.05, 1.08,
-                                        1.12, 1.18, 1.27, 1.4, 1.6,   1.9,  2.3,  3.0};
-#define PLAIN 3u /* margins[PLAIN] is none */
 /* Share of the exchanges that is over for what no error has shown yet: e-folding by 0.3 of the load. */
 static const double unseen_at[MARGINS] = {
     4e-4,       4e-4,       4e-4,       4e-4,       3.80492e-4, 3.61935e-4, 3.38593e-4, 3.06371e-4,
@@ -63,178 +61,55 @@ static double lag_bucket_s(const struct state *s, uint32_t *out_count)
 void shadow_reset(struct work *w)
 {
     struct state *s = w->s;
-    s->best_forecast = 1;
-    s->best_hold = 3;
+    s->best = 3 * FORECASTS + 1;
     s->margin = 1.4;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++) {
-            s->candidates[k][h].excess = FIRST_ERROR / 2;
-            s->candidates[k][h].square = FIRST_ERROR * FIRST_ERROR;
-        }
+    for (uint32_t j = 0; j < CANDIDATES; j++) {
+        s->candidates.excess[j] = FIRST_ERROR / 2;
+        s->candidates.square[j] = FIRST_ERROR * FIRST_ERROR;
+    }
 }
 
-/* Members for a load as a straight line of its margin: what is above the load grows so slowly that this will
- * do. */
-struct line {
-    double at_one, slope; /* in members */
-};
-
-static struct line members_line(const struct work *w, double rate)
-{
-    const struct staffing *t = &w->s->staffing;
-    const double load = rate * service_plan_s(w->s), most = 1.5;
-    const double low = staffing_slots(t, load) / w->slots, high = staffing_slots(t, load * most) / w->slots;
-    return (struct line){.at_one = low, .slope = (high - low) / (most - 1)};
-}
-
-double shadow_members(const struct work *w)
+/* Members for a load as a straight line of its margin, as in lanes.c. */
+double shadow_members(struct work *w)
 {
     const struct state *s = w->s;
-    const struct line l = members_line(w, s->candidates[s->best_forecast][s->best_hold].held);
-    return l.at_one + l.slope * (s->margin - 1);
+    const double load = s->candidates.held[s->best] * service_plan_s(s), most = 1.5;
+    const double low = staffing_slots(w, load) / w->slots, high = staffing_slots(w, load * most) / w->slots;
+    return low + (high - low) / (most - 1) * (s->margin - 1);
 }
 
-/* Members by margin, rounded up, at least one. Without branches and without calls: compilers make vectors of
- * it. Adding and taking away 2^52 rounds to the nearest whole number. */
-static void members_by_margin(const struct line *l, double *restrict out)
+/* Begins a new bucket of hold h: what was the most in those before is worked out anew. */
+static void turn_hold(struct candidates *c, uint32_t h, uint32_t *slot)
 {
-    const double big = 4503599627370496.0, slope = l->slope, at_none = l->at_one - slope + 0.5 - 1e-9;
-    for (uint32_t m = 0; m < MARGINS; m++)
-        out[m] = (at_none + slope * margins[m] + big) - big;
-    for (uint32_t m = 0; m < MARGINS && out[m] < 1; m++)
-        out[m] = 1;
-}
-
-/* Part of a step's arrivals that wait longer than the objective, when waits go from a to b in a straight
- * line. */
-static double part_over(double a, double b, double wait)
-{
-    const double low = a < b ? a : b, high = a < b ? b : a;
-    if (high <= wait)
-        return 0;
-    return low >= wait ? 1 : (high - wait) / (high - low);
-}
-
-/* What came in a step, and whom it would have let wait with so many slots. */
-struct came {
-    double arrivals, seconds;
-    double load, rate;       /* without the chance of single arrivals */
-    double width, per_width; /* of a point of the curve, and its inverse */
-    double each, per_each;   /* exchanges a second of one member, and its inverse */
-    double enough;           /* members: nobody waits, by chance or for want of them */
-    double relief;           /* part of what waits that is worked off */
-    double members, part;    /* the last count that was asked for, and what it let wait */
-    double over[CURVE + 1];  /* by slots above the load; < 0: not worked out yet */
-    bool is_surprise;
-};
-
-static double came_over(const struct work *w, struct came *c, double slots)
-{
-    double x = (slots - c->load) * c->per_width;
-    if (x >= CURVE)
-        return 0;
-    x = x > 0 ? x : 0;
-    const uint32_t i = (uint32_t)x;
-    for (uint32_t j = i; j <= i + 1; j++)
-        if (c->over[j] < 0)
-            c->over[j] = j < CURVE ? staffing_share(w, c->load, c->load + 1 + j * c->width) : 0;
-    return c->over[i] + (c->over[i + 1] - c->over[i]) * (x - i);
-}
-
-/* Errors of the planned rate: what their tail looks like, before anybody had to wait for it. */
-static void learn_errors(const struct work *w, struct candidate *c, double least, const struct came *came)
-{
-    if (!(least > 0) || came->is_surprise)
-        return;
-    const double e = came->rate > least ? w->math->log(came->rate / least) : 0;
-    const double known = w->s->seen_s + FIRST_S;
-    const double part = came->seconds / (known < ERRORS_S ? known : ERRORS_S);
-    c->excess += (e - c->excess) * part;
-    c->square += (e * e - c->square) * part;
-}
-
-/* Part of the step's arrivals that wait for too long behind so many members. */
-static double run_one(const struct work *w, struct came *came, double members, double *backlog, double *cost)
-{
-    const double rate = members * came->each, before = *backlog;
-    if (members != came->members) { /* most margins come to the same count as the one before */
-        came->members = members;
-        came->part = came_over(w, came, members * w->slots);
+    const uint32_t next = (*slot + 1) % BUCKETS, from = h * FORECASTS;
+    memcpy(&c->buckets[*slot][from], &c->now[from], FORECASTS * sizeof *c->now);
+    memset(&c->buckets[next][from], 0, FORECASTS * sizeof *c->now);
+    memset(&c->now[from], 0, FORECASTS * sizeof *c->now);
+    *slot = next;
+    for (uint32_t j = from; h && j < from + FORECASTS; j++) { /* the first one does not hold at all */
+        double most = 0;
+        for (uint32_t i = 0; i < BUCKETS; i++)
+            most = c->buckets[i][j] > most ? c->buckets[i][j] : most;
+        c->before[j] = most;
     }
-    double part = came->part;
-    double left = before + came->arrivals - rate * came->seconds;
-    left = left > 0 ? left : 0;
-    if (left > 0 || before > 0) {
-        const double inverse = 1 / rate, fluid = part_over(before * inverse, left * inverse, w->wait_s);
-        part = fluid > part ? fluid : part;
-        /* What waits for long is worked off by members that are added for it. */
-        const double relief = left * came->relief;
-        *cost += relief * came->per_each;
-        *backlog = came->is_surprise ? 0 : left - relief;
-    }
-    return part;
 }
 
-static double least_of(const struct candidate *c)
+/* The same of the sliding minimum. */
+static void turn_lag(struct state *s, uint32_t count)
 {
-    double least = c->held;
+    struct candidates *c = &s->candidates;
+    memcpy(c->lags[s->lag_slot], c->low, sizeof c->low);
+    s->lag_slot = (s->lag_slot + 1) % count;
+    memcpy(c->lags[s->lag_slot], c->held, sizeof c->held);
+    for (uint32_t i = count; i < LAGS; i++)
+        memcpy(c->lags[i], c->held, sizeof c->held);
+    memcpy(c->low, c->held, sizeof c->held);
+    memcpy(c->least, c->held, sizeof c->held);
     for (uint32_t i = 0; i < LAGS; i++)
-        least = c->least[i] < least ? c->least[i] : least;
-    return least;
+        for (uint32_t j = 0; j < LANES; j++)
+            c->least[j] = c->lags[i][j] < c->least[j] ? c->lags[i][j] : c->least[j];
 }
 
-__attribute__((noinline)) static void pay(const double *restrict n, double seconds, double *restrict cost)
-{
-    for (uint32_t m = 0; m < MARGINS; m++)
-        cost[m] += n[m] * seconds;
-}
-
-/* Each start costs a little of itself, or whoever follows every wave would win by a hair. */
-__attribute__((noinline)) static void pay_starts(const double *restrict n, const double *restrict was, double start,
-                       double *restrict cost)
-{
-    for (uint32_t m = 0; m < MARGINS; m++)
-        cost[m] += (n[m] > was[m] ? n[m] - was[m] : 0) * start;
-}
-
-/* Whom so many members by margin let wait. More of them let fewer wait: from the first margin on that lets
- * nobody, none does. */
-static void serve(struct work *w, struct shadows *x, const double *ready, struct came *came)
-{
-    for (uint32_t m = 0; m < MARGINS; m++) {
-        if (ready[m] >= came->enough && !(x->backlog[m] > 0))
-            return;
-        const double over = came->arrivals * run_one(w, came, ready[m], &x->backlog[m], &x->cost[m]);
-        if (!came->is_surprise)
-            x->over[m] += over;
-        else if (m == PLAIN)
-            x->surprised += over;
-    }
-}
-
-static void run_candidate(struct work *w, uint32_t k, uint32_t h, struct came *came)
-{
-    struct candidate *c = &w->s->candidates[k][h];
-    struct shadows *x = &w->s->shadows[k][h];
-    const double least = least_of(c);
-    double n[MARGINS], other[MARGINS];
-    learn_errors(w, c, least, came);
-    const struct line ordered = members_line(w, c->held);
-    members_by_margin(&ordered, n);
-    pay(n, came->seconds, x->cost);
-    if (c->was < c->held) {
-        const struct line before = members_line(w, c->was);
-        members_by_margin(&before, other);
-        pay_starts(n, other, START_DELAYS * w->s->delay_s, x->cost);
-    }
-    if (least < c->held) {
-        const struct line line = members_line(w, least);
-        members_by_margin(&line, other);
-    }
-    serve(w, x, least < c->held ? other : n, came);
-}
-
-/* Turns the buckets of the sliding maxima and of the sliding minimum when their time has come. */
 static void turn(struct state *s)
 {
     const uint64_t now = s->last_ns;
@@ -243,51 +118,43 @@ static void turn(struct state *s)
             continue;
         const uint64_t bucket_ns = (uint64_t)(hold_bucket_s(s, h) * 1e9);
         s->hold_turn_ns[h] = bucket_ns ? now + bucket_ns - TICK_NS / 2 : now;
-        s->hold_slot[h] = (s->hold_slot[h] + 1) % BUCKETS;
-        for (uint32_t k = 0; k < FORECASTS; k++)
-            s->candidates[k][h].most[s->hold_slot[h]] = 0;
+        turn_hold(&s->candidates, h, &s->hold_slot[h]);
     }
     if (now < s->lag_turn_ns)
         return;
     uint32_t count;
     s->lag_turn_ns = now + (uint64_t)(lag_bucket_s(s, &count) * 1e9) - TICK_NS / 2;
-    s->lag_slot = (s->lag_slot + 1) % count;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            s->candidates[k][h].least[s->lag_slot] = s->candidates[k][h].held;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            for (uint32_t i = count; i < LAGS; i++)
-                s->candidates[k][h].least[i] = s->candidates[k][h].held;
+    turn_lag(s, count);
 }
 
-static void take_forecast(struct state *s, uint32_t k, uint32_t h)
+static void take_forecasts(struct state *s)
 {
-    struct candidate *c = &s->candidates[k][h];
-    double *bucket = &c->most[s->hold_slot[h]];
-    if (s->forecasts[k] > *bucket)
-        *bucket = s->forecasts[k];
-    double most = *bucket;
-    for (uint32_t i = 0; h && i < BUCKETS; i++) /* the first one does not hold at all */
-        most = c->most[i] > most ? c->most[i] : most;
-    c->was = c->held;
-    c->held = most;
-    if (most < c->least[s->lag_slot])
-        c->least[s->lag_slot] = most;
+    struct candidates *c = &s->candidates;
+    double forecasts[LANES] = {0};
+    for (uint32_t h = 0; h < HOLDS; h++)
+        memcpy(&forecasts[h * FORECASTS], s->forecasts, sizeof s->forecasts);
+    memcpy(c->was, c->held, sizeof c->was);
+    for (uint32_t j = 0; j < LANES; j++) {
+        const double now = forecasts[j] > c->now[j] ? forecasts[j] : c->now[j];
+        const double held = now > c->before[j] ? now : c->before[j];
+        c->now[j] = now;
+        c->held[j] = held;
+        c->low[j] = held < c->low[j] ? held : c->low[j];
+        c->least[j] = c->low[j] < c->least[j] ? c->low[j] : c->least[j];
+    }
 }
 
 static void age(struct state *s, double seconds)
 {
     const double keep = 1 - AGE_STEPS * seconds / MEMORY_S;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            for (uint32_t m = 0; m < MARGINS; m++) {
-                s->shadows[k][h].over[m] *= keep;
-                s->shadows[k][h].cost[m] *= keep;
-            }
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            s->shadows[k][h].surprised *= keep;
+    for (uint32_t j = 0; j < CANDIDATES; j++) {
+        struct shadows *x = &s->shadows[j];
+        for (uint32_t m = 0; m < MARGINS; m++)
+            x->over[m] *= keep;
+        for (uint32_t m = 0; m < MARGINS; m++)
+            x->cost[m] *= keep;
+        x->surprised *= keep;
+    }
     s->seen_arrivals *= keep;
     s->seen_s *= keep;
     s->jumps *= keep;
@@ -309,9 +176,9 @@ struct tail {
     double unseen;      /* share beyond what was seen, of errors like those before */
 };
 
-static struct tail tail_of(const struct candidate *c)
+static struct tail tail_of(const struct candidates *c, uint32_t j)
 {
-    const double mean = c->square / (2 * c->excess + 1e-9), often = mean > 0 ? c->excess / mean : 0;
+    const double mean = c->square[j] / (2 * c->excess[j] + 1e-9), often = mean > 0 ? c->excess[j] / mean : 0;
     return (struct tail){
         .often = often, .fold = (mean > LEAST_ERROR ? mean : LEAST_ERROR) / TAIL, .unseen = often};
 }
@@ -322,9 +189,9 @@ static struct tail tail_of(const struct candidate *c)
 static double expect(const struct work *w, struct tail *t, uint32_t m, double over, double doubt)
 {
     if (m) {
-        const double falls = w->math->exp((margins[m - 1] - margins[m]) / t->fold);
+        const double falls = w->math->exp((shadow_margins[m - 1] - shadow_margins[m]) / t->fold);
         t->seen *= falls;
-        t->unseen *= m > PLAIN ? falls : 1;
+        t->unseen *= m > SHADOW_PLAIN ? falls : 1;
     }
     t->seen = over > t->seen ? over : t->seen;
     return t->seen + doubt * (t->unseen + unseen_at[m]);
@@ -339,14 +206,14 @@ static double between(const struct work *w, double before, double over, double a
 
 /* What a candidate costs with its best margin: members, and what is over beyond the share at its price. What
  * is not below `best` need not be right: larger margins only cost more. */
-static double best_margin(const struct work *w, uint32_t k, uint32_t h, double best, double *out_margin)
+static double best_margin(const struct work *w, uint32_t j, double best, double *out_margin)
 {
     const struct state *s = w->s;
-    const struct shadows *x = &s->shadows[k][h];
+    const struct shadows *x = &s->shadows[j];
     const double doubt = DOUBT_DELAYS * s->delay_s * s->seen_arrivals / s->seen_s;
     const double allowed = SAFETY * w->share * (s->seen_arrivals + doubt), dear = price(w);
     const double surprise = (dear < SURPRISE_PRICE ? dear : SURPRISE_PRICE) * x->surprised;
-    struct tail t = tail_of(&s->candidates[k][h]);
+    struct tail t = tail_of(&s->candidates, j);
     double before = 0;
     best -= surprise;
     for (uint32_t m = 0; m < MARGINS && (!m || x->cost[m - 1] < best); m++) {
@@ -354,14 +221,14 @@ static double best_margin(const struct work *w, uint32_t k, uint32_t h, double b
         const double sum = x->cost[m] + (over > allowed ? dear * (over - allowed) : 0);
         if (sum < best) {
             best = sum;
-            *out_margin = margins[m];
+            *out_margin = shadow_margins[m];
         }
         if (over < allowed && before > allowed) {
             const double part = between(w, before, over, allowed);
             const double cost = x->cost[m - 1] + part * (x->cost[m] - x->cost[m - 1]);
             if (cost < best) {
                 best = cost;
-                *out_margin = margins[m - 1] + part * (margins[m] - margins[m - 1]);
+                *out_margin = shadow_margins[m - 1] + part * (shadow_margins[m] - shadow_margins[m - 1]);
             }
         }
         before = over;
@@ -372,17 +239,16 @@ static double best_margin(const struct work *w, uint32_t k, uint32_t h, double b
 static void choose(struct work *w)
 {
     struct state *s = w->s;
-    double best = BETTER * best_margin(w, s->best_forecast, s->best_hold, DBL_MAX, &s->margin);
+    double best = BETTER * best_margin(w, s->best, DBL_MAX, &s->margin);
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++) {
             double margin = 0;
-            const double cost = best_margin(w, k, h, best, &margin);
+            const double cost = best_margin(w, h * FORECASTS + k, best, &margin);
             if (!(margin > 0))
                 continue;
             best = cost;
             s->margin = margin;
-            s->best_forecast = k;
-            s->best_hold = h;
+            s->best = h * FORECASTS + k;
         }
 }
 
@@ -394,30 +260,29 @@ static double calm_rate(const struct state *s, double rate, double longer_s)
     return slow + (1 - 1 / s->dispersion) * (rate - slow);
 }
 
-static void run_all(struct work *w, double arrivals, double seconds)
+/* What the step brought, beside what every candidate had planned for it. */
+static void put_aside(struct work *w, double arrivals, double seconds)
 {
     struct state *s = w->s;
-    const double rate = calm_rate(s, arrivals / seconds, 8);
+    struct batch *b = &s->batch;
+    const double rate = calm_rate(s, arrivals / seconds, 8), known = s->seen_s + FIRST_S;
     const double some = calm_rate(s, rates_mean(s, 8, 0, s->change_ns), 32);
-    struct came came = {.arrivals = arrivals,
-                        .seconds = seconds,
-                        .rate = rate,
-                        .load = some * service_plan_s(s),
-                        .is_surprise = s->jumps < JUMPS && s->jump_ns &&
-                                       rates_seconds(s->jump_ns, s->last_ns) < 1.25 * s->delay_s + 4};
-    came.width = staffing_reach(w, came.load) / CURVE;
-    came.each = w->slots / service_plan_s(s);
-    came.per_each = 1 / came.each;
-    came.enough = (came.load + CURVE * came.width) / w->slots;
-    if (came.enough < arrivals / (came.each * seconds))
-        came.enough = arrivals / (came.each * seconds);
-    came.relief = seconds / (seconds + s->delay_s);
-    came.per_width = 1 / came.width;
-    for (uint32_t i = 0; i <= CURVE; i++)
-        came.over[i] = -1;
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            run_candidate(w, k, h, &came);
+    const bool is_surprise =
+        s->jumps < JUMPS && s->jump_ns && rates_seconds(s->jump_ns, s->last_ns) < 1.25 * s->delay_s + 4;
+    if (!b->count)
+        memcpy(b->was, s->candidates.was, sizeof b->was);
+    memcpy(b->held[b->count], s->candidates.held, sizeof *b->held);
+    memcpy(b->least[b->count], s->candidates.least, sizeof *b->least);
+    b->came[b->count++] = (struct came){.arrivals = arrivals,
+                                        .seconds = seconds,
+                                        .rate = rate,
+                                        .load = some * service_plan_s(s),
+                                        .service_s = service_plan_s(s),
+                                        .slots = w->slots,
+                                        .relief = seconds / (seconds + s->delay_s),
+                                        .start_s = START_DELAYS * s->delay_s,
+                                        .error_part = seconds / (known < ERRORS_S ? known : ERRORS_S),
+                                        .is_surprise = is_surprise};
     s->seen_arrivals += arrivals;
     s->seen_s += seconds;
 }
@@ -432,11 +297,13 @@ void shadow_step(struct work *w, double arrivals, double seconds)
     }
     /* What was in service is known from a start-up delay after the first forecast on, and not after a gap. */
     if (seconds < 10 && rates_seconds(s->since_ns, s->last_ns) > 4 + 1.4 * s->delay_s)
-        run_all(w, arrivals, seconds);
+        put_aside(w, arrivals, seconds);
+    else
+        lanes_run(w);
     turn(s);
-    for (uint32_t k = 0; k < FORECASTS; k++)
-        for (uint32_t h = 0; h < HOLDS; h++)
-            take_forecast(s, k, h);
+    take_forecasts(s);
+    if (s->steps % CHOOSE_STEPS == 0 || s->batch.count == BATCH)
+        lanes_run(w);
     if (s->steps % AGE_STEPS == 0)
         age(s, seconds);
     if (s->steps % CHOOSE_STEPS == 0 && s->seen_arrivals > 0)

@@ -73,28 +73,53 @@ void staffing_learn(struct work *w)
     if (t->service_s > 0 && is_near(t->service_s, service_s, 0.03) && is_near(t->cv2, cv2, 0.3) &&
         is_near(t->wait_s, w->wait_s, 1e-9) && is_near(t->share, w->share / 2, 1e-9))
         return;
+    lanes_run(w);
     *t = (struct staffing){.service_s = service_s, .cv2 = cv2, .wait_s = w->wait_s, .share = w->share / 2};
-    double load = 0.0625;
-    for (uint32_t i = 0; i < STAFF_POINTS; i++, load *= 2)
-        t->extra[i] = load < EXACT_MAX ? extra_exact(w, t, load) : extra_limit(w, t, load);
+    for (uint32_t i = 0; i <= STAFF_POINTS; i++)
+        t->extra[i] = -1;
 }
 
-double staffing_slots(const struct staffing *t, double load)
+static void work_out(struct work *w, uint32_t i)
 {
+    struct staffing *t = &w->s->staffing;
+    const double load = STAFF_LEAST * (double)(UINT64_C(1) << (i < STAFF_POINTS ? i : STAFF_POINTS - 1));
+    t->extra[i] = load < EXACT_MAX ? extra_exact(w, t, load) : extra_limit(w, t, load);
+}
+
+/* Which of the points is at or below this load. */
+static uint32_t point_below(double load)
+{
+    uint64_t bits;
+    if (load <= STAFF_LEAST)
+        return 0;
+    memcpy(&bits, &load, sizeof bits);
+    const uint32_t i = (uint32_t)(bits >> 52) - 1023 + 4; /* the load is positive and at least 2^-4 */
+    return i < STAFF_POINTS - 1 ? i : STAFF_POINTS - 1;
+}
+
+void staffing_fill(struct work *w, double least, double most)
+{
+    for (uint32_t i = point_below(least); i <= point_below(most) + 1; i++)
+        if (w->s->staffing.extra[i] < 0)
+            work_out(w, i);
+}
+
+double staffing_slots(struct work *w, double load)
+{
+    const struct staffing *t = &w->s->staffing;
     if (!(load > 0))
         return 0;
-    if (load <= 0.0625)
+    const uint32_t i = point_below(load);
+    if (t->extra[i] < 0 || t->extra[i + 1] < 0)
+        staffing_fill(w, load, load);
+    if (load <= STAFF_LEAST)
         return load + t->extra[0];
     uint64_t bits;
     memcpy(&bits, &load, sizeof bits);
-    const uint32_t exponent = (uint32_t)(bits >> 52) - 1023 + 4; /* load is positive and at least 2^-4 */
-    if (exponent >= STAFF_POINTS - 1)
-        return load + t->extra[STAFF_POINTS - 1];
     bits = (bits & ((UINT64_C(1) << 52) - 1)) | (UINT64_C(1023) << 52);
     double mantissa;
     memcpy(&mantissa, &bits, sizeof mantissa);
-    const double low = t->extra[exponent], high = t->extra[exponent + 1];
-    return load + low + (high - low) * (mantissa - 1);
+    return load + t->extra[i] + (t->extra[i + 1] - t->extra[i]) * (mantissa - 1);
 }
 
 /* Halfin and Whitt's limit; the geometric mean of load and slots under the root makes it good for few of them
