@@ -18,6 +18,10 @@ bench_load_tls_SOURCES = bench/load/tls.c bench/load/answer.c bench/load/answer.
 bench_load_tls_LDADD = $(OPENSSL_LIBS)
 bench_load_echo_SOURCES = bench/load/echo.c
 bench_load_echo_LDADD = $(NGHTTP2_LIBS)
+# Of the held case.
+bench_programs += bench/load/newborn
+bench_load_newborn_SOURCES = bench/load/newborn.c
+bench_load_newborn_LDADD = liblb.a
 # Of the scale and two-workers cases.
 bench_programs += bench/load/flip bench/load/rows
 bench_load_flip_SOURCES = bench/load/flip.c bench/load/times.h

@@ -87,11 +87,12 @@ def held(result):
              number(r["many"]["requests"], ",d"), number(r["many"]["bytes"] / 2**20, ".1f"), number(r["slope_bytes"], ",.0f"),
              number(r["full_bytes"] / 2**20, ".0f")] for n, r in result["rows"].items()]
     head = ["", "PSS MiB at start", "held", "PSS MiB", "held", "PSS MiB", "bytes a request", "MiB of 100,000"]
-    b, w = result["births"], result["wakes"]
-    return (f"### {result['title']}\n\n{table(head, rows)}\n\nFrom `listen()` in a member that is born to the request that was held for it, "
-            f"{b['count']} times: p50 {b['p50_us']:.0f} µs, p99 {b['p99_us']:.0f} µs, largest {b['max_us']:.0f} µs.\n\nFrom the first byte of a request for a cluster that is asleep to the order of a member, "
-            f"{w['count']} times: p50 {w['p50_us']:.0f} µs, p99 {w['p99_us']:.0f} µs, largest {w['max_us']:.0f} µs; to the answer of a member that "
-            f"starts in no time: p50 {w['answer_p50_us']:.0f} µs, p99 {w['answer_p99_us']:.0f} µs")
+    what = {"order": "first byte of a request that wakes, until a member is ordered", "tcp": "`listen()` in a member, until the held request is there (TCP)",
+            "unix": "the same (unix socket)"}
+    times = [[text, f"{100 * b['core_busy']:.0f} %", b[key]["count"]] + [number(b[key][q] / 1000, ".2f") for q in ("p50_us", "p99_us", "max_us")]
+             for b in result["births"].values() for key, text in what.items()]
+    return (f"### {result['title']}\n\n{table(head, rows)}\n\n"
+            + table(["from", "proxy's core busy", "times", "p50 ms", "p99 ms", "largest ms"], times))
 
 
 def scale(result):

@@ -4,6 +4,7 @@
 
 #include "base/panic.h"
 #include "proxy/exchange_priv.h"
+#include "proxy/front_h2.h"
 #include "proxy/hold.h"
 #include "proxy/proxy.h"
 #include "proxy/routing.h"
@@ -16,15 +17,22 @@ struct piece {
     uint32_t off, len;
 };
 
+/* Of a connection that gave back its session. */
+struct line {
+    struct event ev;
+    struct session_kept kept;
+};
+
 struct berth {
     union {
         struct hold_place place;
         struct parked parked;
     };
-    struct event ev;
     struct deadline deadline;
     struct pworker *pw;
-    struct session_kept kept;
+    struct line *line;     /* behind this object; NULL: the session is still there */
+    struct session *s;     /* borrowed, without `line` */
+    struct stream *stream; /* borrowed; of HTTP/2, else NULL */
     uint32_t magic;
     uint16_t route_path_len;
     bool share_taken;
@@ -35,7 +43,8 @@ struct berth {
     uint64_t start_ns, route_ns;
     struct piece request_id, client_ip, own_fields, asked_path;
     struct message req; /* base: text; fields: behind this object */
-    /* Behind it: req.field_count fields, then the text: head, our own lines, and whatever lies in neither. */
+    /* Behind it: the line, if it has one, req.field_count fields, then the text: head, our own lines, and
+     * whatever lies in neither. */
 };
 
 static struct berth *berth_of(const struct hold_place *place)
@@ -61,10 +70,10 @@ static bool is_body_untouched(const struct exchange *x)
 /* Nothing hangs on it but what a berth has. */
 static bool may_sleep(const struct exchange *x)
 {
-    const struct session *s = x->session;
-    return x->state == EXCHANGE_HOLD && x->front == &front_h1 && x->back != &back_files && !x->attempts &&
-           !x->pass && !x->mirror && !x->internal_path.p && !x->interim_count && is_body_untouched(x) &&
-           s->x == x && s->state == SESSION_WAIT && session_can_be_kept(s);
+    return x->state == EXCHANGE_HOLD && x->back != &back_files && !x->attempts && !x->pass && !x->mirror &&
+           !x->internal_path.p && !x->interim_count && is_body_untouched(x) &&
+           (x->front == &front_h2 ? front_h2_may_sleep(x)
+                                  : x->front == &front_h1 && session_may_sleep(x->session));
 }
 
 static bool is_within(struct str part, struct str all)
@@ -95,16 +104,18 @@ static struct piece put(struct berth *b, const struct exchange *x, struct str s,
 }
 
 /* NULL: no memory, it stays as it is. */
-static struct berth *make(const struct exchange *x)
+static struct berth *make(const struct exchange *x, bool has_line)
 {
-    size_t fields = x->req.field_count * sizeof *x->req.fields;
+    size_t line = has_line ? sizeof(struct line) : 0, fields = x->req.field_count * sizeof *x->req.fields;
     size_t text = x->req.head_len + x->own_fields.n + room_for(x, x->request_id) + room_for(x, x->client_ip) +
                   room_for(x, x->asked_path);
-    struct berth *b = malloc(sizeof *b + fields + text);
+    struct berth *b = malloc(sizeof *b + line + fields + text);
     if (!b)
         return NULL;
     *b = (struct berth){.magic = BERTH_MAGIC,
                         .pw = x->pw,
+                        .line = has_line ? (struct line *)(void *)(b + 1) : NULL,
+                        .s = has_line ? NULL : x->session,
                         .view = x->view,
                         .cluster = x->cluster,
                         .rules = x->rules,
@@ -114,8 +125,9 @@ static struct berth *make(const struct exchange *x)
                         .start_ns = x->start_ns,
                         .route_ns = x->route_ns,
                         .req = x->req};
-    b->req.fields = (struct field *)(void *)(b + 1);
-    char *at = (char *)(b + 1) + fields;
+    char *at = (char *)(b + 1) + line;
+    b->req.fields = (struct field *)(void *)at;
+    at += fields;
     b->req.base = at;
     memcpy(b->req.fields, x->req.fields, fields);
     memcpy(at, x->req.base, x->req.head_len);
@@ -153,13 +165,26 @@ static void swap(struct list *out, struct list *in)
     list_remove(out);
 }
 
+/* The connection alone stays, with what is known of it. */
+static void give_session_up(struct berth *b, struct session *s)
+{
+    struct line *l = b->line;
+    s->x = NULL;
+    session_set_state(s, SESSION_IDLE);
+    session_give_up(s, &l->kept);
+    if (event_assign(&l->ev, b->pw->w.loop.base, l->kept.fd, EV_READ | EV_PERSIST, on_readable, b) != 0 ||
+        event_add(&l->ev, NULL) != 0)
+        (void)!berth_leave(&b->place); /* no memory in the loop: as if it had been closed, or as it was */
+}
+
 static void enter(struct exchange *x)
 {
     if (x->rules)
         routing_keep_rules(x);
     struct pworker *pw = x->pw;
     struct session *s = x->session;
-    struct berth *b = make(x);
+    const bool is_h2 = x->front == &front_h2;
+    struct berth *b = make(x, !is_h2 && session_can_be_kept(s));
     if (!b)
         return;
     b->place.held_ns = x->place.held_ns;
@@ -169,12 +194,12 @@ static void enter(struct exchange *x)
     if (x->deadline.at_ms)
         deadline_set(&pw->w.wheel, &b->deadline, x->deadline.at_ms);
     exchange_vanish(x);
-    s->x = NULL;
-    session_set_state(s, SESSION_IDLE);
-    session_give_up(s, &b->kept);
-    if (event_assign(&b->ev, pw->w.loop.base, b->kept.fd, EV_READ | EV_PERSIST, on_readable, b) != 0 ||
-        event_add(&b->ev, NULL) != 0)
-        (void)!berth_leave(&b->place); /* no memory in the loop: as if it had been closed, or as it was */
+    if (is_h2)
+        b->stream = front_h2_sleep(x, &b->place);
+    else if (b->line)
+        give_session_up(b, s);
+    else
+        session_sleep(s, &b->place);
 }
 
 void berth_consider(struct exchange *x)
@@ -269,15 +294,35 @@ static void fill(struct berth *b, struct exchange *x)
     hold_set_deadline(x, b->deadline.at_ms);
 }
 
-static void fill_session(struct session *s, struct exchange *x)
+static void fill_session(const struct berth *b, struct session *s, struct exchange *x)
 {
+    if (b->stream) {
+        front_h2_awake(b->stream, x);
+        return;
+    }
     s->x = x;
+    if (!b->line) { /* it is as it was */
+        session_wake_up(s);
+        return;
+    }
     h1_body_init(&s->body, &x->req);
     session_set_state(s, SESSION_WAIT);
 }
 
+/* Who asked is told in the way that is left. */
+static void lose_session(const struct berth *b, struct session *s)
+{
+    if (b->stream) {
+        front_h2_awake(b->stream, NULL);
+    } else if (s) {
+        if (!b->line)
+            session_wake_up(s);
+        session_close(s, false);
+    }
+}
+
 /* No memory for it to be whole: its client sees the connection end. */
-static void lose(struct berth *b)
+static void lose(struct berth *b, const struct listener_settings *listener)
 {
     struct ledger_writer *l = &b->pw->ledger;
     uint32_t slot = b->cluster->slot;
@@ -285,7 +330,7 @@ static void lose(struct berth *b)
     struct str ip = text_of(b->req.base, b->client_ip);
     hold_drop(b->pw, &b->place, b->cluster);
     if (b->share_taken)
-        hold_leave_share(b->pw, b->kept.listener, ip, slot);
+        hold_leave_share(b->pw, listener, ip, slot);
     ledger_cluster_failure(l, slot, LEDGER_FAIL_INTERNAL);
     ledger_cluster_move(l, slot, LEDGER_HELD, LEDGER_COUNTS, now);
     ledger_cluster_done(l, slot, 0, now - b->route_ns);
@@ -298,19 +343,20 @@ struct exchange *berth_leave(struct hold_place *place)
 {
     struct berth *b = berth_of(place);
     struct pworker *pw = b->pw;
-    event_del(&b->ev);
-    struct session *s = session_revive(pw, &b->kept);
-    struct exchange *x = s ? exchange_create(pw, s, &front_h1) : NULL;
+    if (b->line)
+        event_del(&b->line->ev);
+    struct session *s = b->line ? session_revive(pw, &b->line->kept) : b->s;
+    const struct listener_settings *listener = b->line ? b->line->kept.listener : s->listener;
+    struct exchange *x = s ? exchange_create(pw, s, b->stream ? &front_h2 : &front_h1) : NULL;
     bool is_whole = x && restore(b, x);
     if (is_whole) {
         fill(b, x);
-        fill_session(s, x);
+        fill_session(b, s, x);
     } else {
         if (x)
             exchange_vanish(x);
-        if (s)
-            session_close(s, false);
-        lose(b);
+        lose_session(b, s);
+        lose(b, listener);
     }
     deadline_stop(&pw->w.wheel, &b->deadline);
     worker_park(&pw->w, &b->parked, reclaim);

@@ -205,6 +205,42 @@ static void h2_done(struct exchange *x, bool cut)
     h2_wake(h);
 }
 
+/* ---- asleep ---- */
+
+bool front_h2_may_sleep(const struct exchange *x)
+{
+    const struct stream *t = stream_of(x);
+    return t->h2.remote_ended && !t->h2.closed && !t->connect && !t->h->closing;
+}
+
+struct stream *front_h2_sleep(struct exchange *x, struct hold_place *place)
+{
+    struct stream *t = stream_of(x);
+    h2_server_forget_head(t->h->srv, &t->h2);
+    x->front_state = NULL;
+    t->x = NULL;
+    t->asleep = place;
+    return t;
+}
+
+struct session *front_h2_session(const struct stream *t)
+{
+    return t->h->s;
+}
+
+void front_h2_awake(struct stream *t, struct exchange *x)
+{
+    CHECK_MAGIC(t, H2_STREAM_MAGIC);
+    t->asleep = NULL;
+    t->x = x;
+    if (x) {
+        x->front_state = t;
+        return;
+    }
+    h2_server_reset(t->h->srv, &t->h2, REASON_NO_MEMORY);
+    h2_wake(t->h);
+}
+
 const struct front_ops front_h2 = {
     .name = "h2",
     .interim = h2_interim,

@@ -37,6 +37,13 @@ extern const struct front_ops front_h2;
 struct front_h2_shared *front_h2_shared_create(void);
 void front_h2_shared_destroy(struct front_h2_shared **shared);
 
+/* For berth.c. Can the request of x, which is held, sleep? It does, in that place, and x may go; the session
+ * that it is of; it wakes up as x, or never (NULL: memory was out). */
+bool front_h2_may_sleep(const struct exchange *x);
+struct stream *front_h2_sleep(struct exchange *x, struct hold_place *place);
+struct session *front_h2_session(const struct stream *t);
+void front_h2_awake(struct stream *t, struct exchange *x);
+
 /* Frees some of what lies idle in there; once a second. NULL is harmless. */
 void front_h2_shared_trim(struct front_h2_shared *shared);
 

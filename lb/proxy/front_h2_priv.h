@@ -3,6 +3,7 @@
 #define COX_PROXY_FRONT_H2_PRIV_H
 
 #include "http/h2_server.h"
+#include "proxy/berth.h"
 #include "proxy/front_h2.h"
 #include "proxy/proxy.h"
 
@@ -41,11 +42,12 @@ struct stream {
     struct h2_session *h;
     struct pworker *pw; /* of its session, which may go first */
     struct list node;
-    struct exchange *x; /* NULL: over, or given up */
-    size_t room;        /* of the frame that is being filled; 0: not its turn */
-    bool ended;         /* the answer is complete */
-    bool connect;       /* extended CONNECT (RFC 8441) */
-    bool no_body;       /* HEAD, 204, 304: what comes is dropped */
+    struct exchange *x;        /* NULL: over, given up, or asleep */
+    struct hold_place *asleep; /* where it sleeps (berth.h); NULL: it does not */
+    size_t room;               /* of the frame that is being filled; 0: not its turn */
+    bool ended;                /* the answer is complete */
+    bool connect;              /* extended CONNECT (RFC 8441) */
+    bool no_body;              /* HEAD, 204, 304: what comes is dropped */
     uint64_t body_started_ms, body_seen_ms, body_bytes; /* of the request */
     uint64_t over_ms, drained_bytes; /* answered early: since then so much of the request was thrown away */
     uint64_t stall_ms,
@@ -64,6 +66,14 @@ static inline struct stream *stream_of_codec(struct h2_stream *st)
     struct stream *t = CONTAINER_OF(st, struct stream, h2);
     CHECK_MAGIC(t, H2_STREAM_MAGIC);
     return t;
+}
+
+/* Its exchange, whole if it was asleep. */
+static inline struct exchange *stream_exchange(struct stream *t)
+{
+    if (t->asleep)
+        (void)!berth_leave(t->asleep);
+    return t->x;
 }
 
 /* front_h2_read.c: the events of the codec. */

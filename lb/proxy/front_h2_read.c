@@ -193,10 +193,11 @@ static void on_gone(void *ctx, struct h2_stream *st, enum reason why)
         t->pw->h2->gathering = NULL;
         t->pw->h2->gathered = 0;
     }
-    if (t->x && t->x->state == EXCHANGE_HEAD)
+    struct exchange *x = stream_exchange(t);
+    if (x && x->state == EXCHANGE_HEAD)
         ledger_add(&s->pw->ledger.row->unrouted, 1);
-    if (t->x)
-        exchange_request_failed(t->x, why == REASON_OK ? REASON_CLIENT_GONE : why);
+    if (x)
+        exchange_request_failed(x, why == REASON_OK ? REASON_CLIENT_GONE : why);
     ASSERT(!t->x);
     list_remove(&t->node);
     h->stream_count--;

@@ -159,8 +159,9 @@ static void end_streams(struct h2_session *h, enum reason why)
     h->s->broken = true; /* no answer is made for anybody any more */
     for (struct list *n = h->streams.next; n != &h->streams; n = n->next) {
         struct stream *t = CONTAINER_OF(n, struct stream, node);
-        if (t->x)
-            exchange_request_failed(t->x, why);
+        struct exchange *x = stream_exchange(t);
+        if (x)
+            exchange_request_failed(x, why);
         ASSERT(!t->x);
     }
     h->s->broken = broken;
@@ -300,8 +301,9 @@ static void on_eof(struct h2_session *h)
 {
     for (struct list *n = h->streams.next; n != &h->streams; n = n->next) {
         struct stream *t = CONTAINER_OF(n, struct stream, node);
-        if (t->x && (!t->h2.remote_ended || t->x->state == EXCHANGE_HOLD || t->x->is_tunnel))
-            exchange_request_failed(t->x, REASON_CLIENT_GONE);
+        struct exchange *x = stream_exchange(t);
+        if (x && (!t->h2.remote_ended || x->state == EXCHANGE_HOLD || x->is_tunnel))
+            exchange_request_failed(x, REASON_CLIENT_GONE);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/panic.h"
 #include "proxy/back_h2.h"
+#include "proxy/berth.h"
 #include "proxy/compress.h"
 #include "proxy/front_h2.h"
 #include "proxy/hold.h"
@@ -59,9 +60,11 @@ static void cut_all(struct pworker *pw)
     for (size_t i = 0; i < 2; i++)
         while (!list_is_empty(lists[i])) {
             struct session *s = CONTAINER_OF(lists[i]->next, struct session, node);
-            if (s->x)
+            if (s->asleep)
+                (void)!berth_leave(s->asleep);
+            if (s->state != SESSION_CLOSED && s->x)
                 exchange_reply(s->x, REASON_SHUTDOWN);
-            if (s->h2)
+            if (s->state != SESSION_CLOSED && s->h2)
                 front_h2_cut(s, REASON_SHUTDOWN);
             if (s->state != SESSION_CLOSED)
                 session_close(s, false);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/panic.h"
+#include "proxy/berth.h"
 #include "proxy/front_h2.h"
 #include "proxy/intro.h"
 #include "proxy/proxy.h"
@@ -326,6 +327,35 @@ bool session_can_be_kept(const struct session *s)
            !s->proxied && !s->write_watched && !s->close_after && !s->broken &&
            list_is_empty(&s->own_uplinks) && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
            !s->conn.may_read && !s->conn.peer_done;
+}
+
+/* conn.on_ready of a session whose exchange sleeps. */
+static void on_disturbed(struct conn *c)
+{
+    struct session *s = CONTAINER_OF(c, struct session, conn);
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    if (berth_leave(s->asleep))
+        c->on_ready(c);
+}
+
+bool session_may_sleep(const struct session *s)
+{
+    return s->x && !s->h2 && s->state == SESSION_WAIT && s->conn.on_ready == front_h1_on_ready &&
+           !s->write_watched && !s->broken && list_is_empty(&s->run.node) && sink_is_empty(&s->sink) &&
+           !s->conn.broken && !s->conn.eof && !s->conn.peer_done;
+}
+
+void session_sleep(struct session *s, struct hold_place *place)
+{
+    s->x = NULL;
+    s->asleep = place;
+    s->conn.on_ready = on_disturbed;
+}
+
+void session_wake_up(struct session *s)
+{
+    s->asleep = NULL;
+    s->conn.on_ready = front_h1_on_ready;
 }
 
 static void reclaim(struct parked *p)

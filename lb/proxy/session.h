@@ -62,9 +62,10 @@ struct session {
     struct list node; /* in pworker.sessions (busy) or pworker.idle_sessions, oldest first */
     struct pworker *pw;
     const struct listener_settings *listener;
-    struct exchange *x;    /* owned, NULL when idle */
-    struct h2_session *h2; /* owned; NULL: HTTP/1 */
-    char *in;              /* bytes read but not used up; owned, NULL when none */
+    struct exchange *x;        /* owned, NULL when idle, or asleep */
+    struct hold_place *asleep; /* where it sleeps (berth.h); NULL: it does not */
+    struct h2_session *h2;     /* owned; NULL: HTTP/1 */
+    char *in;                  /* bytes read but not used up; owned, NULL when none */
     uint32_t in_len, in_cap;
     uint32_t request_count;
     struct h1_parser parser;
@@ -113,6 +114,11 @@ struct session *session_revive(struct pworker *pw, const struct session_kept *ke
 void session_give_up(struct session *s, struct session_kept *out_kept);
 /* Nothing hangs on it but what session_kept has, and an exchange perhaps. */
 bool session_can_be_kept(const struct session *s);
+/* Can its exchange sleep (berth.h), if not the session with it? It does, in that place; whatever the
+ * connection announces wakes it up first. And afterwards, with s->x set anew. */
+bool session_may_sleep(const struct session *s);
+void session_sleep(struct session *s, struct hold_place *place);
+void session_wake_up(struct session *s);
 /* At once, for a session without an exchange. reset: RST instead of FIN. */
 void session_close(struct session *s, bool reset);
 /* Closes it when it is idle: for a shutdown, where no other generation will answer the next request, and for
