@@ -146,11 +146,11 @@ class Nursery:
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def spawn(self, command, cores=None, **env):
+    def spawn(self, command, cores=None, stdin=subprocess.DEVNULL, **env):
         if cores is not None:
             command = ["taskset", "-c", ",".join(map(str, cores))] + command
         with open(self.path(f"out-{len(self.children)}"), "ab") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            child = subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log,
                                      env={**os.environ, "PATH": PATH, **env}, preexec_fn=die_with_us)
         child.output = log.name
         self.children.append(child)

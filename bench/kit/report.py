@@ -91,8 +91,9 @@ def held(result):
             "unix": "the same (unix socket)"}
     times = [[text, f"{100 * b['core_busy']:.0f} %", b[key]["count"]] + [number(b[key][q] / 1000, ".2f") for q in ("p50_us", "p99_us", "max_us")]
              for b in result["births"].values() for key, text in what.items()]
-    return (f"### {result['title']}\n\n{table(head, rows)}\n\n"
-            + table(["from", "proxy's core busy", "times", "p50 ms", "p99 ms", "largest ms"], times))
+    many = result["fleet"]
+    return (f"### {result['title']}\n\n{table(head, rows)}\n\n{many['requests']:,} over HTTP/1 in {many['instances']} instances: "
+            f"{many['bytes'] / 2**20:.1f} MiB ({many['start_bytes'] / 2**20:.1f} at start).\n\n" + table(["from", "proxy's core busy", "times", "p50 ms", "p99 ms", "largest ms"], times))
 
 
 def scale(result):

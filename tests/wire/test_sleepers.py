@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.door import cluster, route
+from harness.door import cluster, is_sanitized, route
 from harness.h2 import CANCEL, H2, request
 from harness.net import Client, build, poll
 from harness.origin import reply
@@ -49,6 +49,13 @@ class Inn:
 @pytest.fixture
 def inn(make_door, tmp_path, ca):
     return Inn(make_door, tmp_path, ca)
+
+
+def proxy_bytes(door):
+    """Proportional set size of the proxy."""
+    pid = next(p["pid"] for p in door.status()["processes"] if p["role"] == "proxy")
+    with open("/proc/%d/smaps_rollup" % pid) as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
 
 
 def echo(seen):
@@ -135,6 +142,24 @@ def test_requests_over_tls_sleep(inn, origin, ca):
     assert not any(str(i) in seen for i in left)
     ask_h1(clients[3], 3)
     assert clients[3].response().status == 200  # the connection goes on
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.skipif(is_sanitized(), reason="a sanitizer's memory is its own")
+@pytest.mark.guard(90)
+def test_a_stream_that_sleeps_takes_little(make_door, tmp_path, ca):
+    """An exchange that is awake takes twice as much alone."""
+    inn = Inn(make_door, tmp_path, ca, hold_max=10000)
+    clients, few = [], 0
+    for count in (500, 4000):
+        while len(clients) < count // 100:
+            clients.append(H2(inn.door.port, timeout=30))
+            for i in range(100):
+                ask_h2(clients[-1], i)
+        inn.wait_for(count)
+        few = few or proxy_bytes(inn.door)
+    poll(lambda: proxy_bytes(inn.door) - few <= 3500 * 2500, 15, "%d bytes more" % (proxy_bytes(inn.door) - few))
     for c in clients:
         c.close()
 
