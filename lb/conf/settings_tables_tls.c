@@ -41,9 +41,9 @@ static const struct option certificate_rows[] = {
         "PEM file of its private key, without a passphrase. Unset: it is in the file of the certificate. The "
         "master reads it before it gives up its privileges."),
     ROW_PATH("ocsp", C(ocsp), NULL,
-             "File with the CA's OCSP answer (DER), stapled to the handshake while it is valid. Keep it "
-             "fresh with "
-             "\"openssl ocsp ... -respout\"; it is read again when it changes."),
+             "File with the CA's OCSP answer (DER) for this certificate, stapled to the handshake while it is valid. "
+             "Keep it fresh with \"openssl ocsp ... -respout\"; it is read again when it changes. An answer for "
+             "another certificate is an error at start; later nothing is stapled until it fits again."),
     ROW_STRINGS(
         "hosts", C(hosts), NULL,
         "Host names that it is for, \"www.example.com\" or \"*.example.com\". Unset: the names in the "
@@ -167,6 +167,9 @@ static const struct option cluster_rows[] = {
                 "which cannot do without it."),
     ROW_ENUM("min_version", S(min_version), "1.2", version_words, "Oldest version of TLS."),
     ROW_ENUM("max_version", S(max_version), "1.3", version_words, "Newest version of TLS."),
+    ROW_INT("max_key_updates", S(max_key_updates), "8", 0, 10000,
+            "KeyUpdate messages of TLS 1.3 that a server may send within a minute on one connection; more ends "
+            "it. Honest ones come after gigabytes."),
 };
 const struct option_table tls_cluster_table = {
     .name = "tls",

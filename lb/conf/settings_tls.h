@@ -52,6 +52,7 @@ struct tls_cluster_settings {
     char *cert, *key;
     struct strings alpn;
     int min_version, max_version;
+    int64_t max_key_updates; /* a minute, from the server */
 };
 
 extern const struct option_table tls_listener_table, tls_cluster_table, tls_certificate_table,

@@ -118,6 +118,7 @@ struct tls_client *tls_client_create(const struct tls_cluster_settings *s, const
     buf_init(&why);
     atomic_init(&tc->refs, 1);
     tc->id = clock_now_ns(); /* one thread makes them all */
+    tc->max_key_updates = s->max_key_updates;
     tc->ctx = SSL_CTX_new(TLS_client_method());
     if (!set_up(tc, s, host, b, &why)) {
         buf_printf(errors, "%s: %.*s\n", who, STR_ARG(buf_str(&why)));

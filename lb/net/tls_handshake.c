@@ -76,7 +76,10 @@ static bool is_flooding(struct tls *t)
         t->key_updates_ms = now;
         t->key_updates = 0;
     }
-    return t->server && ++t->key_updates > t->server->settings->max_key_updates;
+    int64_t most = t->server   ? t->server->settings->max_key_updates
+                   : t->client ? t->client->max_key_updates
+                               : 0;
+    return ++t->key_updates > most;
 }
 
 static void on_message(int is_sent, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)

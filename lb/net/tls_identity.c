@@ -141,6 +141,6 @@ bool tls_serves_host(const struct conn *c, struct str host)
         return false;
     for (size_t i = 0; i < host.n; i++)
         lower[i] = char_lower(host.p[i]);
-    const struct tls_site *site = tls_site_find(t->server->store, str_make(lower, host.n), NULL);
-    return memcmp(site->policy->sid, t->sid, TLS_SID_BYTES) == 0;
+    const struct tls_policy *policy = tls_policy_find(t->server->store, str_make(lower, host.n));
+    return memcmp(policy->sid, t->sid, TLS_SID_BYTES) == 0;
 }

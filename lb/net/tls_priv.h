@@ -72,6 +72,7 @@ struct tls_client {
     SSL_CTX *ctx;
     char *hostname, *sni; /* owned, or NULL */
     bool verify, has_alpn;
+    int64_t max_key_updates; /* of the server, a minute */
 };
 
 /* What one step of a handshake writes, and more: certificates of clients' CAs can make it longer. */
@@ -181,6 +182,9 @@ bool tls_client_aim(SSL *ssl, const struct tls_client *tc, const struct addr *to
 /* By the name of a handshake in lower case; an exact one, then "*." for its first label, then the fallback.
  * out_known (may be NULL): it was not the fallback. */
 const struct tls_site *tls_site_find(const struct tls_store *s, struct str host, bool *out_known);
+/* What a client has to show for this host (in lower case): of the name itself, else of the longest "*." above
+ * it, over any number of labels as routes have it, else of the fallback. */
+const struct tls_policy *tls_policy_find(const struct tls_store *s, struct str host);
 /* The site of this host, made when there is none; NULL host: the fallback. */
 struct tls_site *tls_site_make(struct tls_store *s, struct str host);
 void tls_sites_free(struct tls_store *s);

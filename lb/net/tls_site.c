@@ -34,6 +34,24 @@ const struct tls_site *tls_site_find(const struct tls_store *s, struct str host,
     return site ? site : s->fallback;
 }
 
+/* Routes take "*.x" for any number of labels, so a policy is everybody's below that name who has none nearer.
+ */
+const struct tls_policy *tls_policy_find(const struct tls_store *s, struct str host)
+{
+    char pattern[TLS_SNI_MAX + 2];
+    const struct tls_site *site = host.n ? find_exact(s, host) : NULL;
+    if (host.n > TLS_SNI_MAX)
+        host.n = 0;
+    for (size_t at = 0; !site && at < host.n; at++) {
+        if (host.p[at] != '.')
+            continue;
+        pattern[0] = '*';
+        memcpy(pattern + 1, host.p + at, host.n - at);
+        site = find_exact(s, str_make(pattern, host.n - at + 1));
+    }
+    return site ? site->policy : s->fallback->policy;
+}
+
 static void grow(struct tls_store *s)
 {
     size_t old_count = s->bucket_count;
@@ -173,7 +191,9 @@ int tls_on_client_hello(SSL *ssl, int *alert, void *arg)
         tls_fail(t, TLS_FAIL_SNI);
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if ((stands_in_context(ts, t) || show(ssl, t->site)) && ask(t, ssl, t->site->policy))
+    const struct tls_policy *policy =
+        t->store->policy_count > 1 ? tls_policy_find(t->store, str_make(host, len)) : t->site->policy;
+    if ((stands_in_context(ts, t) || show(ssl, t->site)) && ask(t, ssl, policy))
         return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;

@@ -50,7 +50,35 @@ static void pair_fini(struct tls_pair *p)
     *p = (struct tls_pair){0};
 }
 
-/* The answer must be one; whether it is still valid is looked at when it is stapled. */
+/* By the number of the certificate, and by its issuer where the file of the certificate has that too (RFC
+ * 6960 4.1.1). */
+static bool is_about(OCSP_SINGLERESP *single, const struct tls_pair *p)
+{
+    const OCSP_CERTID *id = OCSP_SINGLERESP_get0_id(single);
+    ASN1_OBJECT *digest;
+    ASN1_INTEGER *serial;
+    OCSP_id_get0_info(NULL, &digest, NULL, &serial, (OCSP_CERTID *)id);
+    if (ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(p->leaf)))
+        return false;
+    X509 *issuer = sk_X509_num(p->chain) > 0 ? sk_X509_value(p->chain, 0) : NULL;
+    const EVP_MD *md = EVP_get_digestbyobj(digest);
+    if (!issuer || !md || X509_check_issued(issuer, p->leaf) != X509_V_OK)
+        return true;
+    OCSP_CERTID *ours = OCSP_cert_to_id(md, p->leaf, issuer);
+    bool is_same = ours && OCSP_id_cmp(ours, id) == 0;
+    OCSP_CERTID_free(ours);
+    return is_same;
+}
+
+static OCSP_SINGLERESP *find_single(OCSP_BASICRESP *basic, const struct tls_pair *p)
+{
+    for (int i = 0; i < OCSP_resp_count(basic); i++)
+        if (is_about(OCSP_resp_get0(basic, i), p))
+            return OCSP_resp_get0(basic, i);
+    return NULL;
+}
+
+/* The answer must be about this certificate; whether it is still valid is looked at when it is stapled. */
 static bool read_ocsp(struct tls_pair *p, struct str der, struct buf *why)
 {
     const unsigned char *at = (const unsigned char *)der.p;
@@ -59,7 +87,7 @@ static bool read_ocsp(struct tls_pair *p, struct str der, struct buf *why)
                                 ? OCSP_response_get1_basic(rsp)
                                 : NULL;
     ASN1_GENERALIZEDTIME *next = NULL;
-    OCSP_SINGLERESP *single = basic ? OCSP_resp_get0(basic, 0) : NULL;
+    OCSP_SINGLERESP *single = basic ? find_single(basic, p) : NULL;
     bool ok = single != NULL;
     if (ok) {
         struct tm tm;
@@ -68,11 +96,26 @@ static bool read_ocsp(struct tls_pair *p, struct str der, struct buf *why)
         p->ocsp = OPENSSL_memdup(der.p, der.n);
         p->ocsp_len = (int)der.n;
     } else
-        buf_printf(why, "no good OCSP answer");
+        buf_printf(why, basic ? "an OCSP answer for another certificate" : "no good OCSP answer");
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(rsp);
     ERR_clear_error();
     return ok;
+}
+
+/* An answer that does not fit costs the staple only when the files change under a running proxy: pair and
+ * answer are seldom renewed in the same moment. */
+static void add_staple(struct making *m, const struct tls_certificate_settings *s, struct tls_pair *p)
+{
+    struct buf why;
+    buf_init(&why);
+    if (!read_ocsp(p, bundle_file(m->bundle, s->ocsp), &why)) {
+        bool was_failed = m->failed;
+        complain(m, s->ocsp, &why);
+        if (m->old)
+            m->failed = was_failed;
+    }
+    buf_fini(&why);
 }
 
 /* On failure *out_file is the one to blame. */
@@ -95,8 +138,7 @@ static bool read_pair(struct making *m, const struct tls_certificate_settings *s
         return false;
     }
     p->type = (uint8_t)type;
-    *out_file = s->ocsp;
-    return !s->ocsp || read_ocsp(p, bundle_file(m->bundle, s->ocsp), why);
+    return true;
 }
 
 /* The pair that this file held before. */
@@ -254,7 +296,8 @@ static void add_certificate(struct making *m, const struct tls_certificate_setti
         complain(m, file, &why);
         if (keep_old(m, s, p))
             m->failed = was_failed;
-    }
+    } else if (s->ocsp)
+        add_staple(m, s, p);
     buf_fini(&why);
     if (s->client_auth.mode != CLIENT_AUTH_INHERIT) {
         struct tls_policy *own = &store->policies[store->policy_count++];

@@ -231,6 +231,16 @@ void exchange_request_end(struct exchange *x, struct message *trailers)
 
 /* ---- answer: back → front ---- */
 
+/* What the route sets or takes away in answers, and what only the proxy says, servers do not say behind the
+ * body. */
+static void drop_told(struct exchange *x, struct message *trailers)
+{
+    if (x->rules)
+        drop_ruled(&x->rules->answer, trailers);
+    if (x->pw->settings->reason_header)
+        reply_hide_reason(trailers);
+}
+
 static void client_gone(struct exchange *x)
 {
     exchange_request_failed(x, x->session->conn.broken || x->session->broken ? REASON_CLIENT_GONE
@@ -443,6 +453,8 @@ void exchange_response_end(struct exchange *x, struct message *trailers)
     }
     x->response_ended = true;
     x->rsp_trailers = keep_trailers(x, trailers);
+    if (x->rsp_trailers)
+        drop_told(x, x->rsp_trailers);
     x->rsp_body.ended = true;
     x->server_done_ns = x->pw->w.now_ns;
     choose_completed(x);

@@ -244,6 +244,20 @@ def test_request_headers(door, origin):
     assert r.get("x-forwarded-host") == "head.test"
 
 
+def test_answer_headers_are_not_said_again_in_trailers(make_door, make_origin):
+    """What the route sets or removes, and what only the proxy says, in any spelling."""
+    o = make_origin().script(lambda conn, r: conn.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Secret: a\r\n\r\n2\r\nok\r\n0\r\n"
+        b"x-secret: b\r\nX-Set: forged\r\nX-Sum: 7\r\nx-coxswain-reason: forged\r\n\r\n") or True)
+    door = make_door(clusters=[cluster("web", o.address)], reason_header=True,
+                     routes=[dict(route("*", "web"), response_headers={"remove": ["X-Secret"], "set": ["X-Set: 1"]})])
+    with Client(door.port) as c:
+        c.send(build(headers=[("TE", "trailers"), ("Connection", "TE")]))
+        r = c.response()
+    assert r.body == b"ok" and r.get("x-secret") is None and r.get("x-set") == "1"
+    assert r.trailers == [("X-Sum", "7")]
+
+
 @pytest.mark.parametrize("host,after_guard", [("head.test", False), ("said.test", True)])
 def test_request_headers_are_not_said_again_in_trailers(door, origin, judge, host, after_guard):
     """What the route sets or removes, in any spelling; also when they came before the guard had decided."""

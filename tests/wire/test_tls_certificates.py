@@ -270,12 +270,18 @@ def test_config_errors_are_all_said(make_door, ca):
 # stapling
 
 
+def ocsp_answer(ca, pair, serial, to):
+    index = to.with_suffix(".index")
+    index.write_text("V\t%sZ\t\t%X\tunknown\t/CN=web.test\n" % (time.strftime("%y%m%d%H%M%S", time.gmtime(time.time() + 86400)), serial))
+    openssl("ocsp", "-index", str(index), "-rsigner", ca.cert, "-rkey", ca.pair.key, "-CA", ca.cert, "-issuer", ca.cert,
+            "-cert", pair.cert, "-respout", str(to) + ".new", "-ndays", "1")
+    os.replace(str(to) + ".new", to)
+    return to
+
+
 def test_ocsp_answer_is_stapled(make_door, origin, ca, tmp_path):
     pair = ca.issue("web.test", serial=4242)
-    index, answer = tmp_path / "index.txt", tmp_path / "answer.der"
-    index.write_text("V\t%sZ\t\t%X\tunknown\t/CN=web.test\n" % (time.strftime("%y%m%d%H%M%S", time.gmtime(time.time() + 86400)), 4242))
-    openssl("ocsp", "-index", str(index), "-rsigner", ca.cert, "-rkey", ca.pair.key, "-CA", ca.cert, "-issuer", ca.cert,
-            "-cert", pair.cert, "-respout", str(answer), "-ndays", "1")
+    answer = ocsp_answer(ca, pair, 4242, tmp_path / "answer.der")
     door = make_door(listeners={"web": {"tls": {"certificates": [pair.config(ocsp=str(answer))]}}},
                      clusters=[cluster("web", origin.address)], routes=[route("*", "web")])
     for version in ("-tls1_2", "-tls1_3"):
@@ -286,6 +292,27 @@ def test_ocsp_answer_is_stapled(make_door, origin, ca, tmp_path):
     answer.write_text(text)  # no OCSP answer
     code, log = refused(make_door(start=False, listeners={"web": {"tls": {"certificates": [pair.config(ocsp=str(answer))]}}}))
     assert code == 2 and "no good OCSP answer" in log
+
+
+def test_ocsp_answer_for_another_certificate(make_door, origin, ca, tmp_path):
+    """An error at start. When a pair is renewed before its answer is, the new pair is shown and nothing is stapled."""
+    pair, fresh = ca.issue("web.test", serial=0x5151), ca.issue("web.test", serial=0x6262)
+    answer = ocsp_answer(ca, pair, 0x5151, tmp_path / "answer.der")
+    code, log = refused(make_door(start=False, listeners={"web": {"tls": {"certificates": [fresh.config(ocsp=str(answer))]}}}))
+    assert code == 2 and "OCSP answer for another certificate" in log
+    door = make_door(listeners={"web": {"tls": {"certificates": [pair.config(ocsp=str(answer))]}}}, tls_check_interval="50ms",
+                     clusters=[cluster("web", origin.address)], routes=[route("*", "web")])
+
+    def stapled():
+        out = s_client(door.port, "-status", "-servername", "web.test", "-tls1_3")
+        return "6262" if "Serial Number: 6262" in out else "5151" if "Serial Number: 5151" in out else None
+
+    assert stapled() == "5151"
+    pair.replace(fresh)
+    poll(lambda: shown(door.port, ca, "web.test") == fresh.der, 10, "the renewed certificate")
+    assert stapled() is None and "OCSP answer for another certificate" in door.log()
+    ocsp_answer(ca, fresh, 0x6262, answer)
+    poll(lambda: stapled() == "6262", 10, "the renewed answer")
 
 
 def s_client(port, *args, say=b"", seconds=10.0):
@@ -355,7 +382,9 @@ def mutual(tmp_path_factory, origin, ca, users):
         tmp_path_factory.mktemp("mutual"),
         listeners={
             "mixed": {"tls": {"certificates": [ca.issue("open.test").config(),
-                                               ca.issue("closed.test").config(client_auth=need)]}},
+                                               ca.issue("closed.test").config(client_auth=need),
+                                               ca.issue("*.wild.test").config(client_auth=need),
+                                               ca.issue("*.free.wild.test").config(client_auth={"mode": "off"})]}},
             "asking": {"tls": {"certificates": [ca.issue("open.test").config()],
                                "client_auth": {"mode": "optional", "ca": users.cert}}},
             "plain": {},
@@ -440,6 +469,22 @@ def test_P6_host_under_another_rule_is_421(mutual, origin, ca, alice):
         assert c.response().status == 421
     assert not origin.requests
     assert fetch_tls(port, ca.client_context(), sni="open.test", host="elsewhere.test").status == 200
+
+
+def test_P6_a_rule_holds_for_all_names_below(mutual, origin, ca, alice):
+    """Routes take "*.wild.test" for any number of labels; the certificate is for one, its client_auth is not."""
+    port = mutual.ports["mixed"]
+    for host in ("a.wild.test", "a.b.wild.test", "A.b.C.WILD.test.", "x.a.b.wild.test:443"):
+        assert fetch_tls(port, ca.client_context(), sni="open.test", host=host).status == 421
+    anyone, known = ca.client_context(), ca.client_context(alice)
+    anyone.check_hostname = known.check_hostname = False
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        fetch_tls(port, anyone, host="a.b.wild.test")
+    assert not origin.requests
+    assert fetch_tls(port, known, host="a.b.wild.test").status == 200
+    assert origin.one().get("x-client-cert-verify") == "SUCCESS"
+    for host in ("wild.test", "a.free.wild.test", "a.b.free.wild.test"):
+        assert fetch_tls(port, ca.client_context(), sni="open.test", host=host).status == 200
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
