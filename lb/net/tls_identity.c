@@ -108,6 +108,30 @@ static struct tls_identity *make(X509 *x)
     return id;
 }
 
+/* ---- names that are none ---- */
+
+static bool has_nul(const X509_NAME *name)
+{
+    bool found = false;
+    for (int i = 0; i < X509_NAME_entry_count(name) && !found; i++) {
+        unsigned char *text = NULL;
+        int n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
+        found = n < 0 || memchr(text, 0, (size_t)n);
+        OPENSSL_free(text);
+    }
+    return found;
+}
+
+int tls_on_client_certificate(int ok, X509_STORE_CTX *ctx)
+{
+    X509 *x = X509_STORE_CTX_get_current_cert(ctx);
+    if (!ok || X509_STORE_CTX_get_error_depth(ctx) || !x ||
+        !(has_nul(X509_get_subject_name(x)) || has_nul(X509_get_issuer_name(x))))
+        return ok;
+    X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+    return 0;
+}
+
 bool tls_asks_for_certificate(const struct conn *c)
 {
     return c->tls && c->tls->auth_mode != CLIENT_AUTH_OFF;

@@ -175,6 +175,10 @@ bool tls_pem_crls(struct str pem, X509_STORE *store, struct buf *errors);
 /* OpenSSL's last words, and forgets them. */
 const char *tls_last_error(void);
 
+/* tls_identity.c: verify callback of OpenSSL for clients' certificates. One whose names hold a NUL is refused:
+ * whoever reads them later may stop there and take it for somebody else (P5). */
+int tls_on_client_certificate(int ok, X509_STORE_CTX *ctx);
+
 /* tls_client.c: whom we want to speak with, and what its certificate must say. */
 bool tls_client_aim(SSL *ssl, const struct tls_client *tc, const struct addr *to);
 

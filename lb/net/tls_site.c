@@ -150,7 +150,7 @@ static bool ask(struct tls *t, SSL *ssl, const struct tls_policy *p)
     int mode = p->mode == CLIENT_AUTH_OFF        ? SSL_VERIFY_NONE
                : p->mode == CLIENT_AUTH_REQUIRED ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                                                  : SSL_VERIFY_PEER;
-    SSL_set_verify(ssl, mode, NULL);
+    SSL_set_verify(ssl, mode, mode == SSL_VERIFY_NONE ? NULL : tls_on_client_certificate);
     if (!SSL_set_session_id_context(ssl, p->sid, sizeof p->sid))
         return false;
     if (p->mode == CLIENT_AUTH_OFF)

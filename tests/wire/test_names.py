@@ -1,12 +1,13 @@
 """Host names of endpoints: seen by their name server, by coxctl, and by the servers that the requests reach."""
 
+import struct
 import subprocess
 import threading
 import time
 
 import pytest
 
-from harness.dns import AAAA, NameServer
+from harness.dns import AAAA, NameServer, encode_name
 from harness.door import COXSWAIN, cluster, route
 from harness.net import fetch, poll
 from harness.origin import reply
@@ -122,6 +123,50 @@ def test_a_name_that_is_gone(start, dns):
     becomes(door)
     dns.set("app.test", "127.0.0.9", ttl=0)
     becomes(door, "127.0.0.9:81")
+
+
+def forged_datagrams(reply):
+    """What somebody else or a broken server might send: another id or question, pointers that lead nowhere or to themselves, counts and lengths
+    that are not true, and every beginning of the true answer."""
+    ident, rest = struct.unpack(">H", reply[:2])[0], reply[2:]
+    question_end = reply.index(b"\0", 12) + 5
+    record = struct.pack(">HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 66])
+    head = reply[:6] + struct.pack(">HHH", 1, 0, 0) + reply[12:question_end]
+    yield struct.pack(">H", ident ^ 1) + rest
+    yield struct.pack(">H", (ident + 1) & 0xFFFF) + rest[:-4] + bytes([127, 0, 0, 66])
+    yield reply[:2] + b"\1\0" + reply[4:]  # a question, no answer
+    yield reply[:12] + encode_name("other.test") + reply[question_end - 4 : question_end] + encode_name("other.test") + record
+    for pointer in (question_end, question_end + 1, 0, 0x3FFF, 11):
+        yield head + struct.pack(">H", 0xC000 | pointer) + record
+    yield head + b"\xc0\x0c" + record[:-6] + b"\xff\xff" + record[-4:]  # longer than the datagram
+    yield reply[:6] + b"\xff\xff" * 3 + reply[12:question_end]
+    yield head + b"\x40" + b"a" * 200 + record
+    yield from (reply[:n] for n in range(0, min(len(reply), 64)))
+
+
+def test_P9_answers_that_are_none(start, dns, origin):
+    """Bounded and strict: nothing of it becomes an address, and the true answer behind it counts, though some cost a try."""
+    dns.set("app.test", "127.0.0.1", ttl=0)
+    dns.noise = forged_datagrams
+    door = start("app.test:%d" % origin.port, resolver={"tries": 5, "timeout": "500ms"})
+    seen = set()
+
+    def resolved():
+        now = endpoints(door)
+        seen.update(now)
+        return dns.count("app.test") >= 10 and now
+
+    poll(resolved, 30, "an answer")
+    assert seen == {"127.0.0.1:%d" % origin.port}
+    assert fetch(door.port).status == 200
+
+
+def test_P9_ids_cannot_be_guessed(start, dns):
+    dns.set("app.test", "127.0.0.9", ttl=0)
+    start("app.test:81", resolver={"min_ttl": "20ms"})
+    poll(lambda: len(dns.idents) >= 40, 20, "questions")
+    steps = {(b - a) & 0xFFFF for a, b in zip(dns.idents, dns.idents[1:])}
+    assert len(steps) > 30 and len({i >> 8 for i in dns.idents}) > 25
 
 
 def test_an_answer_too_long_for_a_datagram(start, dns):

@@ -487,6 +487,20 @@ def test_P6_a_rule_holds_for_all_names_below(mutual, origin, ca, alice):
         assert fetch_tls(port, ca.client_context(), sni="open.test", host=host).status == 200
 
 
+@pytest.mark.parametrize("new", [b"admin.example", b"admin\0example"], ids=["same-way", "nul"])
+def test_P5_a_name_with_a_nul_is_refused(mutual, origin, ca, users, new):
+    """A reader that stops at the NUL would take it for admin."""
+    pair = users.issue_patched("adminXexample", b"adminXexample", new)
+    ctx = ca.client_context(pair)
+    if b"\0" in new:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            fetch_tls(mutual.ports["mixed"], ctx, host="closed.test")
+        assert not origin.requests
+    else:
+        assert fetch_tls(mutual.ports["mixed"], ctx, host="closed.test").status == 200
+        assert origin.one().get("x-client-cert-subject") == "CN=admin.example"
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_P6_a_session_of_one_site_is_no_key_to_another(mutual, origin, ca, version):
     """Resumption must not carry a client past the certificate that the other name asks for (CVE-2025-23419)."""

@@ -2,11 +2,13 @@
 
 import re
 import socket
+import subprocess
+import time
 
 import pytest
 
 from harness.door import Door, cluster, route
-from harness.net import Client, Truncated, build, fetch, poll
+from harness.net import Client, Truncated, build, fetch, free_port, poll
 from harness.origin import Origin, chunked, reply
 from harness.tls import Authority
 
@@ -251,3 +253,36 @@ def test_probe_of_a_server_without_tls(make_door, ca, make_origin):
                                        probe={"kind": "tcp", "interval": "50ms", "fall": 1, "timeout": "300ms"})],
                      routes=[route("*", "c")])
     poll(lambda: door.cluster("c")["endpoints"][0]["health"] == "down", 10, "the verdict")
+
+
+def test_H33_key_updates_of_a_server_are_bounded(make_door, ca, tmp_path):
+    """A server that changes its keys again and again loses the connection (RFC 8446 4.6.3); a few are fine."""
+    pair = ca.issue("127.0.0.1")
+    for updates, status in ((3, 200), (40, 502)):
+        port = free_port()
+        server = subprocess.Popen(["openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-cert", pair.cert, "-key", pair.key, "-tls1_3"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            assert server.stdout.readline()
+            door = make_door(clusters=[cluster("web", "127.0.0.1:%d" % port, retries=0, tls={"enabled": True, "ca": ca.cert, "max_key_updates": 8})],
+                             routes=[route("*", "web")])
+            with Client(door.port) as c:
+                c.send(build())
+                while b"Host:" not in server.stdout.readline():
+                    pass
+                try:
+                    for _ in range(updates):  # each line is a command when it comes alone
+                        server.stdin.write(b"K\n")
+                        server.stdin.flush()
+                        time.sleep(0.05)
+                    for line in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n", b"\r\n"):
+                        server.stdin.write(line)
+                        server.stdin.flush()
+                except BrokenPipeError:
+                    assert updates > 8
+                assert c.response().status == status
+        finally:
+            server.kill()
+            server.wait()
+            server.stdin.close() if status == 200 else None
+            server.stdout.close()

@@ -26,8 +26,9 @@ class NameServer:
     "servfail". Everything asked is in `asked` as (name, type, "udp" or "tcp")."""
 
     def __init__(self, **records):
-        self.records, self.broken, self.asked, self.stopped = {}, "", [], False
+        self.records, self.broken, self.asked, self.idents, self.stopped = {}, "", [], [], False
         self.udp_max = 1232
+        self.noise = None  # of an answer over UDP: the datagrams to send before it
         self.lock = threading.Lock()
         self.tcp = socket.socket()
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,6 +80,7 @@ class NameServer:
         question = data[12 : at + 4]
         with self.lock:
             self.asked.append((name, kind, over))
+            self.idents.append(ident)
             if self.broken == "silent":
                 return None
             rows = self.rows(name, kind)
@@ -97,6 +99,8 @@ class NameServer:
             try:
                 data, peer = self.udp.recvfrom(4096)
                 reply = len(data) > 12 and self.answer(data, "udp")
+                for forged in self.noise(reply) if reply and self.noise else ():
+                    self.udp.sendto(forged, peer)
                 if reply:
                     self.udp.sendto(reply, peer)
             except OSError:

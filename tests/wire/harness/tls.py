@@ -68,6 +68,25 @@ class Authority:
                 "-addext", "extendedKeyUsage=" + usage, *more)
         return Pair(stem + ".pem", stem + ".key")
 
+    def issue_patched(self, name, old, new):
+        """A certificate whose bytes `old` in the name are `new`, of the same length, and which is signed all the same."""
+        pair = self.issue(name=name)
+        with open(pair.cert) as f:
+            der = ssl.PEM_cert_to_DER_cert(f.read())
+        _, start, _ = der_at(der, 0)
+        _, body, end = der_at(der, start)
+        _, _, algorithm_end = der_at(der, end)
+        tbs = der[start:end].replace(old, new)
+        assert tbs != der[start:end] and len(old) == len(new)
+        with open(pair.cert + ".tbs", "wb") as f:
+            f.write(tbs)
+        openssl("dgst", "-sha256", "-sign", self.pair.key, "-out", pair.cert + ".sig", pair.cert + ".tbs")
+        with open(pair.cert + ".sig", "rb") as f:
+            signature = der_wrap(3, b"\0" + f.read())
+        with open(pair.cert, "w") as f:
+            f.write(ssl.DER_cert_to_PEM_cert(der_wrap(0x30, tbs + der[end:algorithm_end] + signature)))
+        return pair
+
     def client_context(self, pair=None, alpn=None, **kw):
         """Trusts this CA and nobody else."""
         ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -80,6 +99,21 @@ class Authority:
             ctx.verify_mode = ssl.CERT_REQUIRED
             ctx.load_verify_locations(self.cert)
         return ctx
+
+
+def der_at(data, at):
+    """Tag, where the contents begin and where they end (X.690 8.1)."""
+    tag, n, at = data[at], data[at + 1], at + 2
+    if n & 0x80:
+        count = n & 0x7F
+        n, at = int.from_bytes(data[at : at + count], "big"), at + count
+    return tag, at, at + n
+
+
+def der_wrap(tag, contents):
+    n = len(contents)
+    size = n.to_bytes((n.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + (bytes([n]) if n < 0x80 else bytes([0x80 | len(size)]) + size) + contents
 
 
 def tune(ctx, pair, alpn, version=None, ciphers=None):
