@@ -13,9 +13,11 @@ bench_load_fcgi_LDADD =
 bench_load_squeeze_SOURCES = bench/load/squeeze.c
 bench_load_squeeze_LDADD =
 # Of the cases with TLS and HTTP/2.
-bench_programs += bench/load/tls bench/load/echo
+bench_programs += bench/load/tls bench/load/echo bench/load/shake
 bench_load_tls_SOURCES = bench/load/tls.c bench/load/answer.c bench/load/answer.h bench/load/h2_once.h bench/load/times.h
 bench_load_tls_LDADD = $(OPENSSL_LIBS)
+bench_load_shake_SOURCES = bench/load/shake.c
+bench_load_shake_LDADD = $(OPENSSL_LIBS)
 bench_load_echo_SOURCES = bench/load/echo.c
 bench_load_echo_LDADD = $(NGHTTP2_LIBS)
 # Of the held case.

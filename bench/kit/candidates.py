@@ -43,7 +43,7 @@ def version(program):
 def known(args, say):
     """[(name, kind, program)] in the order they are shown; what is missing is said."""
     build = os.path.abspath(args.builddir)
-    found = [(name, name, os.path.join(build, "bench/load", name)) for name in ("relay", "once")]
+    found = [(name, name, os.path.join(build, "bench/load", name.split()[0])) for name in ("relay", "once", "shake", "shake -n")]
     for kind in PEERS:
         program = proc.which(kind)
         if program:
@@ -154,6 +154,9 @@ class Stage:
             return [str(v["port"]), str(self.origin), str(v["workers"])]
         if kind == "once":
             return [str(v["port"]), str(self.origin)]
+        if kind.startswith("shake"):
+            pairs = [(v[port], v[key] + ".crt", v[key] + ".key") for port, key in (("port_tls", "ecdsa"), ("port_rsa", "rsa"))]
+            return kind.split()[1:] + [str(a) for pair in pairs for a in pair]
         if kind == "nginx":
             v["log"] = f"{log} combined buffer=64k flush=1s" if log else "off"
             if variant == "-tls":
@@ -177,6 +180,7 @@ class Stage:
         v, log = self.values(tag, workers, port)
         arguments = self.prepare(kind, variant, tag, v, log, config)
         child = self.nursery.spawn([program] + arguments, cores, COXSWAIN_PLUGIN_DIR=os.path.join(self.build, "plugins"))
+        is_ready = proc.answers if not kind.startswith("shake") else lambda _: proc.is_listening(v["port_rsa"])
         port_h2 = 0 if kind in ("relay", "once") or variant == "-minimal" else v["port_h2"] if kind in ("nginx", "haproxy") else port
         candidate = Candidate(name, kind, child, port, port_h2, child.output if kind == "haproxy" else log)
         if variant == "-tls":
@@ -184,7 +188,7 @@ class Stage:
         if kind == "coxswain":
             candidate.control = self.nursery.path(f"{tag}.sock")
         try:
-            proc.wait_until(lambda: child.poll() is not None or proc.answers(port), f"{name} does not answer")
+            proc.wait_until(lambda: child.poll() is not None or is_ready(port), f"{name} does not answer")
         except RuntimeError as e:
             self.nursery.end(child)
             raise RuntimeError(f"{e}\n{proc.text_of(child.output)[-2000:]}") from None

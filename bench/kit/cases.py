@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 PROXIES = ("relay", "nginx", "haproxy", "coxswain")
 ONCE = ("once", "nginx", "haproxy", "coxswain")  # the relay opens a connection to the server for each of its clients
 PARSERS = ("nginx", "haproxy", "nghttpx", "h2o", "coxswain")
+SHAKERS = ("shake", *PARSERS)  # OpenSSL and the system calls that carry it
+RESUMERS = ("shake", "shake -n", *PARSERS)  # with a new ticket for one that comes back, and without
 GRPC = ("nginx", "haproxy", "nghttpx", "coxswain")
 
 
@@ -78,11 +80,11 @@ SIDE_BY_SIDE = {
                    path="/bench.Echo/Say", kinds=GRPC, loader="h2load", load=STREAMS, body=len(ECHO), message=ECHO,
                    goals=FASTER),
     "tls": secure("TLS 1.3, keep-alive, 64 connections, 13-byte body", loader="tls", goals=FASTER),
-    "handshakes": secure("full handshakes of TLS 1.3, ECDSA P-256", loader="tls", load=["-H"], host="ecdsa.bench",
+    "handshakes": secure("full handshakes of TLS 1.3, ECDSA P-256", kinds=SHAKERS, loader="tls", load=["-H"], host="ecdsa.bench",
                          floor="ecdsa", squeeze=50, goals=HANDSHAKE),
-    "handshakes-rsa": secure("full handshakes of TLS 1.3, RSA 2048", "rsa", loader="tls", load=["-H"], host="rsa.bench",
+    "handshakes-rsa": secure("full handshakes of TLS 1.3, RSA 2048", "rsa", kinds=SHAKERS, loader="tls", load=["-H"], host="rsa.bench",
                              floor="rsa", squeeze=15, goals=HANDSHAKE),
-    "resumptions": secure("resumed handshakes of TLS 1.3", loader="tls", load=["-R"], host="ecdsa.bench", floor="resumed",
+    "resumptions": secure("resumed handshakes of TLS 1.3", kinds=RESUMERS, loader="tls", load=["-R"], host="ecdsa.bench", floor="resumed",
                           squeeze=50, goals=HANDSHAKE),
     "tls1m": secure("1 MiB downloads over TLS", path="/1m", loader="tls", load=["-c16"], squeeze=30, goals=LEVEL),
     "h2c1m": secure("1 MiB downloads over HTTP/2 in clear, 4 connections with 4 streams each", "h2c", path="/1m",

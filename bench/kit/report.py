@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from kit.stats import interval, median, spread
 
-COLOURS = {"coxswain": "#1f6feb", "relay": "#8c959f", "once": "#8c959f", "nginx": "#2da44e", "haproxy": "#bf8700", "nghttpx": "#8250df",
+COLOURS = {"coxswain": "#1f6feb", "relay": "#8c959f", "once": "#8c959f", "shake": "#8c959f", "nginx": "#2da44e", "haproxy": "#bf8700", "nghttpx": "#8250df",
            "h2o": "#1b7c83", "bare": "#57606a"}
 
 

@@ -3,8 +3,10 @@
 
 static const char *const version_words[] = {"1.2", "1.3", NULL};
 static const char *const auth_words[] = {"default", "off", "optional", "required", NULL};
+static const char *const renewal_words[] = {"always", "aged", NULL};
 
-_Static_assert(TLS_VERSION_1_3 == 1 && CLIENT_AUTH_REQUIRED == 3, "words stand in the order of their enum");
+_Static_assert(TLS_VERSION_1_3 == 1 && CLIENT_AUTH_REQUIRED == 3 && TICKET_RENEWAL_AGED == 1,
+               "words stand in the order of their enum");
 
 #define A(member) offsetof(struct tls_auth_settings, member)
 static const struct option auth_rows[] = {
@@ -96,6 +98,12 @@ static const struct option listener_rows[] = {
             "each once and open connections in pairs. Their keys are made by the master and never touch a "
             "disk; see "
             "ticket_rotation."),
+    ROW_ENUM("ticket_renewal", L(ticket_renewal), "always", renewal_words,
+             "Whether a ticket of TLS 1.3 that comes back brings another. \"always\": browsers use each once, "
+             "lest somebody on the way sees by it that two connections are one client's (RFC 8446 C.4), and would "
+             "need a full handshake for every third connection. \"aged\": only when half of its time is over, or its key was "
+             "rotated away. For clients that are known to use theirs again, such as services of your own; it saves them and "
+             "us some of each resumption, and costs all others theirs."),
     ROW_BOOL("strict_sni", L(strict_sni), "false",
              "Refuse clients that ask for a name that no certificate is for, or for none, instead of showing "
              "them the "

@@ -8,6 +8,8 @@
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 /* INHERIT: as the listener says; of the listener itself: OFF. */
 enum client_auth { CLIENT_AUTH_INHERIT, CLIENT_AUTH_OFF, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_REQUIRED };
+/* Whether a ticket of TLS 1.3 that came back brings another. */
+enum ticket_renewal { TICKET_RENEWAL_ALWAYS, TICKET_RENEWAL_AGED };
 
 struct tls_auth_settings {
     int mode;  /* enum client_auth */
@@ -36,6 +38,7 @@ struct tls_listener_settings {
     struct strings alpn;
     uint64_t handshake_timeout_ms;
     int64_t tickets;
+    int ticket_renewal; /* enum ticket_renewal */
     bool strict_sni;
     int64_t max_key_updates; /* a minute */
     struct tls_auth_settings client_auth;

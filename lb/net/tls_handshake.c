@@ -214,6 +214,13 @@ void tls_fail(struct tls *t, enum tls_failure why)
 
 /* ---- one step ---- */
 
+/* The first bytes may have come along with the last message. If they have not, a read would be told nothing
+ * but EAGAIN: the socket was asked for more than it had, and says so when there is more. */
+static bool may_have_bytes(const struct tls *t)
+{
+    return t->early != EARLY_NONE || !t->raw_empty || t->ahead || SSL_has_pending(t->ssl);
+}
+
 static void succeed(struct tls *t)
 {
     const unsigned char *alpn;
@@ -224,7 +231,8 @@ static void succeed(struct tls *t)
     t->site = NULL;
     tls_store_unref(&t->store);
     ERR_clear_error(); /* what went well in the end may have left something that SSL_get_error looks at */
-    t->conn->may_read = t->conn->may_write = true; /* the first bytes may have come along */
+    t->conn->may_read = may_have_bytes(t);
+    t->conn->may_write = true;
 }
 
 /* 1: the handshake is over, or so far that early data can be read. */

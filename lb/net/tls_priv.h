@@ -165,6 +165,9 @@ static inline struct tls *tls_of(const SSL *ssl)
 /* tls_ticket.c: seals and opens tickets with the worker's keys; a callback of OpenSSL. */
 int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                   int is_new);
+/* With ticket_renewal = "aged": whether one that was opened brings another; likewise. */
+SSL_TICKET_RETURN tls_on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                       size_t name_len, SSL_TICKET_STATUS status, void *arg);
 
 /* tls_pem.c: PEM out of memory. On failure false, and a text without line end in *errors. */
 bool tls_pem_certificates(struct str pem, STACK_OF(X509) * *out_list, struct buf *errors);

@@ -81,6 +81,8 @@ static bool set_up(struct tls_server *ts, uint64_t ticket_seconds)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_timeout(ctx, (long)ticket_seconds);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_on_ticket);
+    if (s->ticket_renewal == TICKET_RENEWAL_AGED)
+        SSL_CTX_set_session_ticket_cb(ctx, NULL, tls_on_ticket_opened, NULL);
     if (s->early_data) {
         /* OpenSSL's own guard against repetitions is a memory of one process; ours is the method (RFC 8470
          * 3). */

@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
+#include <time.h>
 
 #include "net/tls_priv.h"
 
@@ -38,9 +39,14 @@ static int seal(const struct tls_worker *tw, unsigned char *name, unsigned char 
 /* Clients of TLS 1.3 use a ticket once (RFC 8446 C.4): one that came back gets another, else every second or
  * third connection would need a full handshake. Not where a certificate is asked for: it would never be
  * looked at again. */
-static bool renews(const struct tls *t)
+static bool can_renew(const struct tls *t)
 {
     return SSL_version(t->ssl) == TLS1_3_VERSION && t->auth_mode == CLIENT_AUTH_OFF;
+}
+
+static bool renews_at_once(const struct tls *t)
+{
+    return t->server->settings->ticket_renewal == TICKET_RENEWAL_ALWAYS && can_renew(t);
 }
 
 static int unseal(const struct tls *t, const unsigned char *name, const unsigned char *iv,
@@ -53,7 +59,7 @@ static int unseal(const struct tls *t, const unsigned char *name, const unsigned
             continue;
         if (!key_mac(mac, key) || EVP_DecryptInit_ex(cipher, tw->cipher, NULL, key + AES_AT, iv) != 1)
             return -1;
-        return i == TICKET_PREVIOUS || renews(t) ? GOOD_BUT_OLD : GOOD;
+        return i == TICKET_PREVIOUS || renews_at_once(t) ? GOOD_BUT_OLD : GOOD;
     }
     return NO_TICKET; /* a full handshake, then */
 }
@@ -65,4 +71,20 @@ int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
     if (!t || !t->worker->has_tickets)
         return NO_TICKET;
     return is_new ? seal(t->worker, name, iv, cipher, mac) : unseal(t, name, iv, cipher, mac);
+}
+
+/* Its age stands inside, so this is behind unseal. */
+SSL_TICKET_RETURN tls_on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                       size_t name_len, SSL_TICKET_STATUS status, void *arg)
+{
+    const struct tls *t = tls_of(ssl);
+    (void)name;
+    (void)name_len;
+    (void)arg;
+    if (status == SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_USE_RENEW;
+    if (status != SSL_TICKET_SUCCESS)
+        return SSL_TICKET_RETURN_IGNORE_RENEW; /* a full handshake, with tickets */
+    bool is_aged = (time(NULL) - SSL_SESSION_get_time(session)) * 2 >= SSL_SESSION_get_timeout(session);
+    return is_aged && can_renew(t) ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }

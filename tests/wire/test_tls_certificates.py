@@ -117,8 +117,8 @@ def resume(port, ctx, host="web.test", **kw):
 
 @pytest.fixture
 def ticket_door(make_door, origin, ca):
-    def make(**kw):
-        return make_door(listeners={"web": {"tls": {"certificates": [ca.issue("web.test").config()]}}},
+    def make(tls=None, **kw):
+        return make_door(listeners={"web": {"tls": {"certificates": [ca.issue("web.test").config()], **(tls or {})}}},
                          clusters=[cluster("web", origin.address)], routes=[route("*", "web")], **kw)
 
     return make
@@ -158,6 +158,25 @@ def test_a_ticket_of_tls13_that_came_back_brings_another(ticket_door, ca):
     assert reused and another != session
     _, reused = resume(door.port, ctx, session=another)
     assert reused
+
+
+def test_tickets_are_renewed_when_they_are_aged(ticket_door, ca):
+    """For clients that use one again and again: another comes when half of its time is over."""
+    ctx = ca.client_context(version="1.3")
+    young = ticket_door(tls={"ticket_renewal": "aged"})
+    session, _ = resume(young.port, ctx)
+    for _ in range(3):
+        again, reused = resume(young.port, ctx, session=session)
+        assert reused and again == session
+    old = ticket_door(tls={"ticket_renewal": "aged"}, ticket_rotation="4s")
+    session, _ = resume(old.port, ctx)
+
+    def is_renewed():
+        again, reused = resume(old.port, ctx, session=session)
+        assert reused, "it was not renewed while it was good"
+        return again != session
+
+    poll(is_renewed, 8, "another ticket")
 
 
 def test_ticket_keys_rotate(ticket_door, ca):

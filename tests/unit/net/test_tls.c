@@ -172,6 +172,24 @@ static void handshake_through_a_full_socket(void **state)
     assert_true(server->may_write);
 }
 
+/* The last read of the handshake has emptied the socket: nobody asks it once more, until it tells of bytes.
+ */
+static void nothing_behind_the_handshake(void **state)
+{
+    struct rig *r = *state;
+    struct conn *server = &r->t->a.conn, *client = &r->t->b.conn;
+    char got[64];
+    shake_hands(r);
+    assert_false(tls_is_handshaking(server) || server->broken);
+    assert_false(server->may_read);
+    assert_true(server->may_write);
+    struct iovec iov = {(void *)(uintptr_t) "GET / HTTP/1.1", 14};
+    assert_int_equal(conn_writev(client, &iov, 1), 14);
+    for (int i = 0; i < 100 && !server->may_read; i++)
+        turns(r, 1);
+    assert_int_equal(conn_read(server, got, sizeof got), 14);
+}
+
 /* Read together with the client's last message, it is neither lost nor left in the socket. */
 static void a_request_right_behind_the_handshake(void **state)
 {
@@ -367,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(handshake_and_alpn),
         TEST(handshake_through_a_full_socket),
+        TEST(nothing_behind_the_handshake),
         TEST(a_request_right_behind_the_handshake),
         TEST(bytes_through_narrow_sockets),
         TEST(goodbye_is_the_end),
