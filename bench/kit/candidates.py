@@ -12,7 +12,7 @@ NAMES_IN_TLS = {"ecdsa": "ecdsa.bench", "rsa": "rsa.bench"}
 
 class Candidate:
     """One proxy process tree that can be loaded. ports: by what is spoken there, "h1", "h2c", "tls", "rsa" (TLS with an RSA
-    certificate). 0: does not listen in that protocol."""
+    certificate), "reused" (TLS where a ticket that comes back brings no new one). 0: does not listen in that protocol."""
 
     def __init__(self, name, kind, child, port, port_h2=0, log=None, port_tls=0, port_rsa=0):
         self.name, self.kind, self.child, self.port, self.log = name, kind, child, port, log
@@ -140,7 +140,7 @@ class Stage:
         log = self.nursery.path(f"{name}.log")
         return {
             "name": name, "workers": workers, "dir": self.nursery.folder, "port": port, "port_h2": proc.free_port(),
-            "port_tls": proc.free_port(), "port_rsa": proc.free_port(), "origin": self.origin, "echo": self.echo_port,
+            "port_tls": proc.free_port(), "port_rsa": proc.free_port(), "port_reused": proc.free_port(), "origin": self.origin, "echo": self.echo_port,
             "ecdsa": self.nursery.path("ecdsa"), "rsa": self.nursery.path("rsa"), "root": self.root, "php_port": php or 9,
             "user": 'user = "root";' if os.geteuid() == 0 else "",
             "php": ', { name = "php"; protocol = "fastcgi"; endpoints = ( "127.0.0.1:%d" ); fastcgi = '
@@ -184,7 +184,8 @@ class Stage:
         port_h2 = 0 if kind in ("relay", "once") or variant == "-minimal" else v["port_h2"] if kind in ("nginx", "haproxy") else port
         candidate = Candidate(name, kind, child, port, port_h2, child.output if kind == "haproxy" else log)
         if variant == "-tls":
-            candidate.ports |= {"tls": v["port_tls"], "rsa": v["port_tls" if kind == "nghttpx" else "port_rsa"]}
+            candidate.ports |= {"tls": v["port_tls"], "rsa": v["port_tls" if kind == "nghttpx" else "port_rsa"],
+                                "reused": v["port_reused" if kind == "coxswain" else "port_tls"]}
         if kind == "coxswain":
             candidate.control = self.nursery.path(f"{tag}.sock")
         try:

@@ -34,7 +34,7 @@ class Case:
     latency: bool = False
     loader: str = ""     # "wrk", "h2load" or "tls" when the case is about that
     variant: str = ""    # of the configs: "-tls" has TLS, HTTP/2 and the echo server behind it
-    protocol: str = "h1" # or "h2c", "tls", "rsa": which of the ports
+    protocol: str = "h1" # or "h2c", "tls", "rsa", "reused": which of the ports
     host: str = ""       # asked for in the handshake
     body: int = 0        # bytes of every answer, for a loader that looks at no lengths
     message: bytes = b"" # sent as the body of a gRPC request
@@ -86,6 +86,8 @@ SIDE_BY_SIDE = {
                              floor="rsa", squeeze=15, goals=HANDSHAKE),
     "resumptions": secure("resumed handshakes of TLS 1.3", kinds=RESUMERS, loader="tls", load=["-R"], host="ecdsa.bench", floor="resumed",
                           squeeze=50, goals=HANDSHAKE),
+    "resumptions-reused": secure("resumed handshakes of TLS 1.3, the ticket used again", "reused", kinds=("shake -n", "h2o", "coxswain"),
+                                 loader="tls", load=["-R"], host="ecdsa.bench", squeeze=50, goals=LEVEL),
     "tls1m": secure("1 MiB downloads over TLS", path="/1m", loader="tls", load=["-c16"], squeeze=30, goals=LEVEL),
     "h2c1m": secure("1 MiB downloads over HTTP/2 in clear, 4 connections with 4 streams each", "h2c", path="/1m",
                     loader="h2load", load=WIDE, body=1 << 20, goals=LEVEL),
