@@ -381,7 +381,7 @@ static void fetch_ticket(struct load *l)
         fprintf(stderr, "tls: no ticket came\n");
         exit(1);
     }
-    l->renews_none = !try_ticket(l, 1000);
+    l->renews_none = !try_ticket(l, 200); /* nobody else is served meanwhile */
 }
 
 static void wait_for_end_of_input(void)
