@@ -109,6 +109,8 @@ struct cox_actuator {
     int32_t (*list)(void *instance);
     /* Granularity member. */
     int32_t (*start_member)(void *instance, uint64_t ticket, const struct cox_member_spec *spec);
+    /* Asked again when the member's end was not told for a minute on top of its deadline: done means then
+     * that it is gone, for there is nobody else to ask. */
     int32_t (*stop_member)(void *instance, uint64_t ticket, const struct cox_stop *stop);
     /* Granularity count: so many members of this set in this partition from now on; a later call replaces an
      * earlier one. The platform names its members: it tells each through host->member_changed under an id

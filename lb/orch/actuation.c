@@ -29,12 +29,17 @@ static const char *protocol_name(int protocol)
     return protocol == PROTOCOL_FASTCGI ? "fastcgi" : protocol == PROTOCOL_H2 ? "h2" : "http";
 }
 
+static int port_protocol(const struct set_port *port)
+{
+    return port->options ? port->options->protocol : PROTOCOL_HTTP;
+}
+
 static uint32_t put_ports(const struct member_set *set, struct cox_port ports[MEMBERS_PORTS_MAX])
 {
     for (size_t i = 0; i < set->port_count; i++)
         ports[i] = (struct cox_port){.size = sizeof ports[i],
                                      .name = set->ports[i].name,
-                                     .protocol = protocol_name(set->ports[i].options->protocol)};
+                                     .protocol = protocol_name(port_protocol(&set->ports[i]))};
     return (uint32_t)set->port_count;
 }
 
@@ -109,10 +114,11 @@ static bool ask_stop(void *ctx, const struct member *m, bool is_drained, uint64_
 {
     static const int signals[] = {SIGTERM, SIGQUIT, SIGINT}; /* the order of stop_signal's words */
     struct orch *o = orch_of(ctx);
-    struct plugin *p = find_actuator(o, m->set->spots[m->spot].actuator);
-    if (!p)
+    const char *actuator = m->set->spots[m->spot].actuator;
+    struct plugin *p = find_actuator(o, actuator);
+    if (!p && orch_host_ops.is_configured(ctx, actuator))
         return false;
-    if (counts(p))
+    if (p && counts(p))
         return ask_count(p, m, ticket);
     const struct cartridge_settings *cartridge = m->set->cartridge;
     const unsigned which = cartridge ? (unsigned)cartridge->stop_signal : 0;
@@ -121,6 +127,8 @@ static bool ask_stop(void *ctx, const struct member *m, bool is_drained, uint64_
                                   .member = m->id,
                                   .signo = signals[which < 3 ? which : 0],
                                   .deadline_ms = cartridge ? cartridge->stop_timeout_ms : 10000};
+    if (!p) /* of a plugin that is in the config no more: if it is a process, the master tells its end */
+        return host_stop_orphan(&o->host, stop.member, stop.signo, stop.deadline_ms);
     struct call c = call_begin(p, "stop_member");
     const int32_t result = p->module.plugin.actuator->stop_member(p->instance, ticket, &stop);
     call_end(&c);
@@ -143,6 +151,11 @@ static bool member_acknowledged(void *ctx, uint64_t number)
 {
     const struct proxies *p = orch_of(ctx)->proxies;
     return proxies_acknowledged(p) >= number && proxies_sealed(p) >= number;
+}
+
+static bool member_settled(void *ctx, uint64_t number)
+{
+    return model_is_settled(orch_of(ctx)->model, number);
 }
 
 static uint64_t member_now(void *ctx)
@@ -174,6 +187,7 @@ const struct members_ops orch_members_ops = {.start = ask_start,
                                              .is_counted = is_counted,
                                              .in_flight = member_in_flight,
                                              .is_acknowledged = member_acknowledged,
+                                             .is_settled = member_settled,
                                              .now_ns = member_now,
                                              .touched = member_touched,
                                              .wake = member_wake,
@@ -227,6 +241,25 @@ static bool is_configured(void *ctx, const char *instance)
     return false;
 }
 
+/* A process of a plugin instance that is in the config no more is a member like any other: its successors
+ * take its place, and it is drained before it is stopped. */
+static void on_orphan(void *ctx, const char *actuator, const struct cox_member_change *change)
+{
+    struct orch *o = orch_of(ctx);
+    const struct member *m = members_find_exact(&o->members, str_of(change->member));
+    if (change->phase == COX_PHASE_TERMINATED && (!m || is_configured(ctx, m->set->spots[m->spot].actuator)))
+        return; /* its plugin tells that */
+    members_on_change(&o->members, actuator, change);
+    orch_wake(o);
+}
+
+static void on_orphans_listed(void *ctx)
+{
+    struct orch *o = orch_of(ctx);
+    members_on_listed(&o->members, "");
+    orch_wake(o);
+}
+
 static bool has_guard(void *ctx, const char *name)
 {
     return settings_has_guard(orch_of(ctx)->settings, name);
@@ -244,6 +277,8 @@ const struct host_ops orch_host_ops = {.touched = on_touched,
                                        .list_done = on_list_done,
                                        .reported = on_reported,
                                        .is_configured = is_configured,
+                                       .orphan = on_orphan,
+                                       .orphans_listed = on_orphans_listed,
                                        .has_guard = has_guard,
                                        .to_master = to_master};
 

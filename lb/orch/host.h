@@ -30,6 +30,11 @@ struct host_ops {
                      double value, uint64_t time_ns);
     /* Whether the config has an instance of this name, open or not. */
     bool (*is_configured)(void *ctx, const char *instance);
+    /* A process of this machine whose instance the config no longer has lives (RUNNING), or has ended. The
+     * latter is said of every process, after its plugin was told. */
+    void (*orphan)(void *ctx, const char *actuator, const struct cox_member_change *change);
+    /* All that live have been told. */
+    void (*orphans_listed)(void *ctx);
     /* Whether the config has a guard of this name: a route or cluster that names another would never serve.
      */
     bool (*has_guard)(void *ctx, const char *name);
@@ -59,6 +64,7 @@ struct host {
     struct list plugins;    /* struct plugin, owned */
     struct plugin *running; /* whose call is on the stack */
     uint64_t running_since_ns;
+    bool has_asked;      /* the master was asked for its list of processes */
     struct stall *stall; /* borrowed; where the master sees that call; NULL: nowhere */
     struct post_queue queue;
 };
@@ -71,6 +77,12 @@ void host_fini(struct host *h);
 struct plugin *host_find(struct host *h, const char *instance);
 /* A message about processes from the master: MEMBER_STARTED, MEMBER_EXIT, MEMBER_LIST. False: malformed. */
 bool host_on_process(struct host *h, const struct channel_message *m) __attribute__((warn_unused_result));
+
+/* Asks the master which processes live, unless a plugin has: they may be nobody's. */
+void host_list_orphans(struct host *h);
+/* False: there is no master. */
+bool host_stop_orphan(struct host *h, const char *member, int32_t signo, uint64_t kill_after_ms)
+    __attribute__((warn_unused_result));
 
 /* For plugin.c: the table of one instance. */
 void host_table_init(struct cox_host *table, const char *instance);

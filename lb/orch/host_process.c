@@ -6,9 +6,7 @@
 #include "base/panic.h"
 #include "orch/host.h"
 
-#define LIST_MAX       65536
-#define ORPHAN_SIGNAL  SIGTERM
-#define ORPHAN_KILL_MS 10000
+#define LIST_MAX 65536
 
 int32_t process_watch(const struct cox_host *table, cox_process_fn *fn, void *ctx)
 {
@@ -41,21 +39,44 @@ int32_t process_start(const struct cox_host *table, const struct cox_process *pr
     return send_packed(host_plugin(table), CHANNEL_MEMBER_START, &packed);
 }
 
-int32_t process_stop(const struct cox_host *table, const char *member, int32_t signo, uint64_t kill_after_ms)
+static int32_t pack_stop(struct packer *packed, const char *member, int32_t signo, uint64_t kill_after_ms)
 {
     if (!member || signo <= 0 || signo > 64)
         return COX_INVALID;
-    struct packer packed = {.len = 0};
-    pack_str(&packed, str_of(member));
-    pack_u64(&packed, (uint64_t)signo);
-    pack_u64(&packed, kill_after_ms);
-    return send_packed(host_plugin(table), CHANNEL_MEMBER_STOP, &packed);
+    packed->len = 0;
+    packed->overflow = false;
+    pack_str(packed, str_of(member));
+    pack_u64(packed, (uint64_t)signo);
+    pack_u64(packed, kill_after_ms);
+    return packed->overflow ? COX_INVALID : COX_OK;
+}
+
+int32_t process_stop(const struct cox_host *table, const char *member, int32_t signo, uint64_t kill_after_ms)
+{
+    struct packer packed;
+    const int32_t result = pack_stop(&packed, member, signo, kill_after_ms);
+    return result == COX_OK ? send_packed(host_plugin(table), CHANNEL_MEMBER_STOP, &packed) : result;
+}
+
+bool host_stop_orphan(struct host *h, const char *member, int32_t signo, uint64_t kill_after_ms)
+{
+    struct packer packed;
+    return pack_stop(&packed, member, signo, kill_after_ms) == COX_OK &&
+           h->ops->to_master(h->ctx, CHANNEL_MEMBER_STOP, pack_result(&packed));
 }
 
 int32_t process_list(const struct cox_host *table)
 {
     const struct packer nothing = {.len = 0};
-    return send_packed(host_plugin(table), CHANNEL_MEMBER_ASK_LIST, &nothing);
+    struct plugin *p = host_plugin(table);
+    p->host->has_asked = true;
+    return send_packed(p, CHANNEL_MEMBER_ASK_LIST, &nothing);
+}
+
+void host_list_orphans(struct host *h)
+{
+    if (!h->has_asked)
+        (void)h->ops->to_master(h->ctx, CHANNEL_MEMBER_ASK_LIST, STR_NULL); /* false: there is none to list */
 }
 
 static void tell(struct host *h, const struct cox_process_event *event)
@@ -110,6 +131,11 @@ static bool on_exit_of(struct host *h, struct str in)
         return false;
     e.status = (int32_t)status;
     tell(h, &e);
+    const struct cox_member_change change = {.size = sizeof change,
+                                             .phase = COX_PHASE_TERMINATED,
+                                             .member = e.member,
+                                             .reason = "its process has ended"};
+    h->ops->orphan(h->ctx, "", &change);
     return true;
 }
 
@@ -123,19 +149,23 @@ static const char *find_pair(struct cox_array pairs, const char *key)
     return NULL;
 }
 
-/* A process whose plugin instance is no longer in the config has nobody left who would stop it. */
+/* A process whose plugin instance is no longer in the config has nobody left who would stop it but us. */
 static bool is_orphan(struct host *h, const struct cox_process_event *e)
 {
     const char *actuator = find_pair(e->environment, "ACTUATOR");
     if (!actuator || h->ops->is_configured(h->ctx, actuator))
         return false;
-    log_warn("member %s: its actuator \"%s\" is no longer configured: it is stopped", e->member, actuator);
-    struct packer packed = {.len = 0};
-    pack_str(&packed, str_of(e->member));
-    pack_u64(&packed, ORPHAN_SIGNAL);
-    pack_u64(&packed, ORPHAN_KILL_MS);
-    (void)h->ops->to_master(h->ctx, CHANNEL_MEMBER_STOP,
-                            pack_result(&packed)); /* false: it has gone, so have they */
+    log_warn("member %s: its actuator \"%s\" is no longer configured: it is drained and stopped", e->member,
+             actuator);
+    const struct cox_member_change change = {.size = sizeof change,
+                                             .phase = COX_PHASE_RUNNING,
+                                             .member = e->member,
+                                             .set = find_pair(e->environment, "SET"),
+                                             .partition = find_pair(e->environment, "PARTITION"),
+                                             .network_partition =
+                                                 find_pair(e->environment, "NETWORK_PARTITION"),
+                                             .pid = e->pid};
+    h->ops->orphan(h->ctx, actuator, &change);
     return true;
 }
 
@@ -169,6 +199,7 @@ static bool on_list(struct host *h, struct str in)
         if (!on_listed(h, &in))
             return false;
     const struct cox_process_event end = {.size = sizeof end, .kind = COX_PROCESS_LIST_END};
+    h->ops->orphans_listed(h->ctx);
     tell(h, &end);
     return true;
 }

@@ -201,11 +201,13 @@ void member_gone(struct members *ms, struct member *m, const char *reason)
     member_free(ms, m);
 }
 
-void member_forget(struct members *ms, const struct member_set *set, struct str id)
+void member_forget(struct members *ms, const struct member_set *set, struct str set_id, struct str id)
 {
     log_info("member %.*s: gone while the orchestrator was away", STR_ARG(id));
     for (size_t k = 0; set && k < set->port_count; k++)
         model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), str_of(set->ports[k].cluster), id);
+    if (!set) /* a cluster that had scale may be there still */
+        model_remove_endpoint(ms->model, STR(MEMBERS_OWNER), set_id, id);
     model_remove_member(ms->model, id);
     members_touch(ms);
 }
@@ -221,20 +223,21 @@ void member_ask_stop(struct members *ms, struct member *m, bool is_drained)
 {
     const uint64_t ticket = ++ms->last_ticket;
     m->set->spots[m->spot].nameless_ends += m->is_nameless;
+    m->stops++;
     member_set_ticket(ms, m, ticket);
     if (!ms->ops->stop(ms->ctx, m, is_drained, ticket) && (m = member_by_ticket(ms, ticket)))
         member_gone(ms, m, "its actuator does not stop it");
 }
 
-static uint64_t drain_timeout_ns(const struct member *m)
+static uint64_t drain_timeout_ns(const struct members *ms, const struct member *m)
 {
-    return (m->set->cartridge ? m->set->cartridge->drain_timeout_ms : 30000) * NS_PER_MS;
+    return (m->set->cartridge ? m->set->cartridge->drain_timeout_ms : ms->drain_timeout_ms) * NS_PER_MS;
 }
 
 void member_begin_drain(struct members *ms, struct member *m, const char *reason)
 {
     member_set_state(ms, m, MEMBER_IN_MAINTENANCE, reason);
-    m->drain_until_ns = m->since_ns + drain_timeout_ns(m);
+    m->drain_until_ns = m->since_ns + drain_timeout_ns(ms, m);
     m->covered_number = 0;
 }
 
@@ -243,7 +246,8 @@ void member_close(struct members *ms, struct member *m)
     m->is_closing = true;
     m->covered_number = 0;
     member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN,
-                     m->is_drained_by_hand || m->is_faulty ? MEMBERS_CLOSING_FOR_GOOD : MEMBERS_CLOSING);
+                     m->is_drained_by_hand || m->is_faulty || m->is_leaving ? MEMBERS_CLOSING_FOR_GOOD
+                                                                            : MEMBERS_CLOSING);
 }
 
 /* ---- what actuators say ---- */
@@ -350,6 +354,7 @@ static void drain_on(struct members *ms, struct member *m, const struct member_i
     member_begin_drain(ms, m, reason);
     m->is_drained_by_hand = strcmp(reason, MEMBERS_BY_HAND) == 0;
     m->is_faulty = strcmp(reason, MEMBERS_FAULTY) == 0;
+    m->is_leaving = str_starts(str_of(reason), STR(MEMBERS_LEAVING));
     m->drain_until_ns -= m->since_ns - began; /* what it has waited for counts */
 }
 
@@ -357,7 +362,7 @@ static void drain_on(struct members *ms, struct member *m, const struct member_i
 static void close_on(struct members *ms, struct member *m, const struct member_info *before)
 {
     m->is_drained_by_hand = str_eq(before->reason, STR(MEMBERS_CLOSING_FOR_GOOD));
-    m->drain_until_ns = m->since_ns + drain_timeout_ns(m); /* what it has waited for counts */
+    m->drain_until_ns = m->since_ns + drain_timeout_ns(ms, m); /* what it has waited for counts */
     member_close(ms, m);
 }
 
@@ -377,11 +382,8 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
     char text[TOPOLOGY_ID_MAX + 1];
     const struct str id = str_of(change->set);
     struct member_set *set = members_find_set(ms, id);
-    if (!set) { /* not in the config any more: it is kept in a set of its own until it is drained and stopped
-                 */
-        set = set_create(ms, change->set ? change->set : "", "", "");
-        set->is_listed = true;
-    }
+    if (!set) /* not in the config any more: it is kept in a set of its own until it is drained and stopped */
+        set = left_create(ms, change->set ? change->set : "");
     const struct member_info *before = find_loaded(ms, change->member);
     const uint32_t spot = spot_adopt(ms, set, actuator, partition_of(change, before, text));
     struct member *m = member_create(ms, set, spot, change->member);
@@ -389,6 +391,7 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
     m->pid = change->pid;
     go_on(ms, m, before);
     take_addresses(ms, m, change);
+    left_recall(ms, m);
     describe(ms, m);
     members_wake(ms, set);
     if (before && was_closing(before)) {
@@ -446,6 +449,25 @@ static struct member *find_ended(struct members *ms, const char *actuator,
     return NULL;
 }
 
+/* Nothing takes it back from now on. One that was not told to go by us is replaced. */
+static void platform_stops(struct members *ms, struct member *m, const char *said)
+{
+    char reason[sizeof m->reason];
+    if (m->is_leaving)
+        return;
+    m->is_leaving = true;
+    (void)snprintf(reason, sizeof reason, MEMBERS_LEAVING "%s%s", said ? ": " : "", said ? said : "");
+    if (m->state < MEMBER_ACTIVE)
+        member_give_up(ms, m, reason);
+    else if (m->state == MEMBER_ACTIVE)
+        member_begin_drain(ms, m, reason);
+    else if (m->state == MEMBER_IN_MAINTENANCE) {
+        const uint64_t until_ns = m->drain_until_ns;
+        member_begin_drain(ms, m, reason); /* for the next orchestrator to know */
+        m->drain_until_ns = until_ns;
+    }
+}
+
 void members_on_change(struct members *ms, const char *actuator, const struct cox_member_change *change)
 {
     struct member *m = members_find_exact(ms, str_of(change->member));
@@ -454,8 +476,8 @@ void members_on_change(struct members *ms, const char *actuator, const struct co
             member_gone(ms, m, change->reason ? change->reason : "terminated");
         return;
     }
-    if (change->phase == COX_PHASE_STOPPING && m && m->state == MEMBER_ACTIVE)
-        member_begin_drain(ms, m, change->reason ? change->reason : "its platform stops it");
+    if (change->phase == COX_PHASE_STOPPING && m)
+        platform_stops(ms, m, change->reason);
     if (change->phase != COX_PHASE_RUNNING && change->phase != COX_PHASE_PENDING)
         return; /* stopping and lost: the end will be told */
     if (!m && (m = find_nameless(ms, actuator, change)))
@@ -487,6 +509,8 @@ void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_resu
             place_took_one(place);
         else if (m->is_nameless)
             member_gone(ms, m, "it is not to come any more");
+        else if (m->stops > 1 && !(ms->ops->is_counted && ms->ops->is_counted(ms->ctx, m)))
+            member_gone(ms, m, "its actuator says again that it is stopped");
         return; /* the phases tell the rest */
     }
     char why[128];
@@ -509,6 +533,7 @@ void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_resu
 void members_on_published(struct members *ms, uint64_t number)
 {
     ms->published = number;
+    ms->first_published = ms->first_published ? ms->first_published : number;
     ms->is_touched = false;
 }
 
@@ -533,7 +558,7 @@ void members_on_probe(struct members *ms, struct str cluster, struct str member,
     const bool all = take_verdict(m, cluster, is_up);
     if (all && m->state == MEMBER_STARTING) {
         member_set_state(ms, m, MEMBER_ACTIVE, "every port answers");
-    } else if (all && m->state == MEMBER_IN_MAINTENANCE && m->is_faulty) {
+    } else if (all && m->state == MEMBER_IN_MAINTENANCE && m->is_faulty && !m->is_leaving) {
         m->is_faulty = false;
         member_set_state(ms, m, MEMBER_ACTIVE, "its probe answers again");
     } else if (m->state == MEMBER_ACTIVE && all != !m->down_ns) {
@@ -557,6 +582,9 @@ bool members_undrain(struct members *ms, struct member *m, const char **out_why)
 {
     *out_why = m->state == MEMBER_ACTIVE ? "it is not draining" : "it is too late: it is being stopped";
     if (m->state != MEMBER_IN_MAINTENANCE)
+        return false;
+    *out_why = MEMBERS_LEAVING;
+    if (m->is_leaving)
         return false;
     m->is_drained_by_hand = m->is_faulty = false;
     member_set_state(ms, m, MEMBER_ACTIVE, "undrain asked for");

@@ -71,9 +71,9 @@ struct spot {
 
 /* A port of a set: a cluster. */
 struct set_port {
-    const char *name;                      /* borrowed from settings */
+    const char *name;                      /* borrowed from settings; "": of a set that is in no config */
     char *cluster;                         /* owned: id */
-    const struct cluster_options *options; /* borrowed from settings */
+    const struct cluster_options *options; /* borrowed from settings; NULL: of a set that is in no config */
 };
 
 struct member_port {
@@ -103,8 +103,11 @@ struct member {
     bool is_nameless;        /* its platform makes it and has not told its name yet: the id is ours alone */
     bool is_drained_by_hand; /* and stays so until it is gone or undrained */
     bool is_faulty;          /* drained for that */
+    bool is_leaving;         /* its platform stops it: it never serves again */
+    bool is_severed;     /* endpoints of it went with the config: something may be in flight there still */
     bool is_closing;     /* drained, the last of its set: asked to stop once nobody can send it anything */
     bool is_crowded_out; /* no capacity: its replacement waits for room, not for a back-off */
+    unsigned stops;      /* how often it was asked to stop */
     char reason[128];    /* of the last change */
     struct member_port *ports; /* owned; as many as set->ports */
 };
@@ -185,6 +188,9 @@ struct members_ops {
     bool (*is_counted)(void *ctx, const struct member *m);
     /* Attempts and tunnels in flight at an endpoint, over all living proxies. */
     uint64_t (*in_flight)(void *ctx, struct str cluster, struct str endpoint);
+    /* Nothing is in flight any more at endpoints that were gone with this topology; may be NULL: nothing ever
+     * is. Asked of those whose cluster went with the config. */
+    bool (*is_settled)(void *ctx, uint64_t number);
     /* Every living proxy serves this topology or a later one, and an orchestrator that takes our place would
      * begin with such a one: it must not give requests to a member that we have told to stop. */
     bool (*is_acknowledged)(void *ctx, uint64_t number);
@@ -209,7 +215,9 @@ struct members {
     const struct members_ops *ops;
     void *ctx;
     uint64_t last_ticket, last_number;
-    uint64_t published; /* number of the last topology */
+    uint64_t published, first_published; /* number of the last topology and of our first */
+    uint64_t drain_timeout_ms;           /* of the proxies: what a member that is in no config waits too */
+    bool is_settled; /* nothing is in flight any more of what went with the config before us */
     /* The next of a walk over some restless that calls actuators, which may end any member meanwhile; NULL:
      * no walk is under way. Whoever leaves the list moves it on. */
     struct list *walk;
@@ -227,7 +235,8 @@ void members_load_settings(struct members *ms, const struct settings *s);
 void members_on_change(struct members *ms, const char *actuator, const struct cox_member_change *change);
 void members_on_ticket(struct members *ms, uint64_t ticket, enum cox_ticket_result result,
                        const char *reason);
-/* It has told all its members: those of earlier that it did not tell are gone. */
+/* It has told all its members: those of earlier that it did not tell are gone. "": the members of actuators
+ * that the config has no more have been told. */
 void members_on_listed(struct members *ms, const char *actuator);
 /* A probe's verdict on an endpoint. */
 void members_on_probe(struct members *ms, struct str cluster, struct str member, bool is_up);
@@ -237,6 +246,8 @@ void members_on_published(struct members *ms, uint64_t number);
  * when something happens. */
 uint64_t members_tick(struct members *ms);
 
+/* By full id. */
+struct member *members_find_exact(struct members *ms, struct str id);
 /* By full id, or by an end of it that only one member has. NULL: none, or several. */
 struct member *members_find(struct members *ms, const char *id);
 /* False with a reason: it is not in a state for it. */

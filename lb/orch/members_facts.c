@@ -112,7 +112,7 @@ static double slots_of(const struct member_set *set)
 {
     int64_t least = 0;
     for (size_t i = 0; i < set->port_count; i++) {
-        const int64_t n = set->ports[i].options->max_in_flight;
+        const int64_t n = set->ports[i].options ? set->ports[i].options->max_in_flight : 0;
         if (n > 0 && (least == 0 || n < least))
             least = n;
     }

@@ -71,7 +71,7 @@ static bool may_return(const struct member *m)
     const struct member_set *set = m->set;
     return set->cartridge && set->cartridge->undrain &&
            (m->state == MEMBER_IN_MAINTENANCE || m->is_closing) && !m->is_drained_by_hand && !m->is_faulty &&
-           !set->spots[m->spot].is_stray;
+           !m->is_leaving && !set->spots[m->spot].is_stray;
 }
 
 /* The last that was told to go. */
@@ -141,7 +141,7 @@ static void stop_member(struct members *ms, struct member *m, const char *reason
 
 static uint64_t in_flight(struct members *ms, const struct member *m)
 {
-    uint64_t n = 0;
+    uint64_t n = left_in_flight(ms, m);
     for (size_t i = 0; i < m->set->port_count; i++)
         n += ms->ops->in_flight(ms->ctx, str_of(m->set->ports[i].cluster), str_of(m->id));
     return n;

@@ -4,6 +4,7 @@
  *   members_sets.c   the sets of the config, and finding things
  *   members_place.c  which place the next member goes to, and which one loses one
  *   members_keep.c   keeping sets at their count, by the clock
+ *   members_left.c   what is left of an earlier config
  *   members_facts.c  the seam to what decides the count */
 #ifndef COX_ORCH_MEMBERS_PART_H
 #define COX_ORCH_MEMBERS_PART_H
@@ -13,6 +14,9 @@
 /* Reasons that mean something to a later run: they are in the topology. */
 #define MEMBERS_BY_HAND "drain asked for"
 #define MEMBERS_FAULTY  "its probe has failed for too long"
+
+/* The beginning of the reason; behind it what the platform said. */
+#define MEMBERS_LEAVING "its platform stops it"
 
 /* Of the last member of a set while it is closed: it may stay when it is wanted again, or it may not. */
 #define MEMBERS_CLOSING          "the last one is drained; what comes now waits"
@@ -43,8 +47,8 @@ void member_begin_drain(struct members *ms, struct member *m, const char *reason
 void member_close(struct members *ms, struct member *m);
 /* A member that the set's count is made of. */
 bool member_counts(const struct member *m);
-/* One of an earlier run that nobody knows any more: its endpoints go. */
-void member_forget(struct members *ms, const struct member_set *set, struct str id);
+/* One of an earlier run that nobody knows any more: its endpoints go. set NULL: in no config. */
+void member_forget(struct members *ms, const struct member_set *set, struct str set_id, struct str id);
 void members_touch(struct members *ms);
 /* The set is looked at by the next members_tick. */
 void members_wake(struct members *ms, struct member_set *set);
@@ -53,7 +57,9 @@ void members_wake(struct members *ms, struct member_set *set);
 
 struct member_set *set_create(struct members *ms, const char *id, const char *application, const char *alias);
 void set_free(struct member_set *set);
-struct member *members_find_exact(struct members *ms, struct str id);
+/* name and options are borrowed from settings. */
+void set_add_port(struct member_set *set, const char *name, struct str cluster,
+                  const struct cluster_options *options);
 bool members_has_listed(const struct members *ms, const char *actuator);
 
 /* ---- members_place.c ---- */
@@ -83,6 +89,16 @@ void place_is_full(struct place *p, uint64_t now);
 void place_took_one(struct place *p);
 /* A member left: sets that wait for room are looked at again. */
 void place_lost_one(struct members *ms, struct place *p);
+
+/* ---- members_left.c ---- */
+
+/* A set that is in no config, for members that live still. */
+struct member_set *left_create(struct members *ms, const char *id);
+/* After an adoption: addresses that its actuator did not tell are those of the last topology, and what it
+ * served where there is no cluster any more is waited for. */
+void left_recall(struct members *ms, struct member *m);
+/* Requests may be in flight at it in clusters that the config has no more. */
+bool left_in_flight(struct members *ms, const struct member *m);
 
 /* ---- members_facts.c ---- */
 

@@ -59,12 +59,19 @@ static void set_limits(struct member_set *set, int64_t min, int64_t max)
     set->max = max < min ? set->min : bounded(max);
 }
 
-static void add_port(struct members *ms, struct member_set *set, const char *name, struct str cluster,
-                     const struct cluster_options *options)
+void set_add_port(struct member_set *set, const char *name, struct str cluster,
+                  const struct cluster_options *options)
 {
     set->ports = must(realloc(set->ports, (set->port_count + 1) * sizeof *set->ports));
     struct set_port *port = &set->ports[set->port_count++];
     *port = (struct set_port){.name = name, .cluster = must(str_dup(cluster)), .options = options};
+}
+
+static void add_port(struct members *ms, struct member_set *set, const char *name, struct str cluster,
+                     const struct cluster_options *options)
+{
+    set_add_port(set, name, cluster, options);
+    const struct set_port *port = &set->ports[set->port_count - 1];
     if (!index_get(&ms->sets_by_cluster, cluster))
         index_put(&ms->sets_by_cluster, str_of(port->cluster), set);
 }
@@ -123,6 +130,7 @@ static void load_cluster(struct members *ms, const struct settings *s, const str
 
 void members_load_settings(struct members *ms, const struct settings *s)
 {
+    ms->drain_timeout_ms = s->drain_timeout_ms;
     for (size_t i = 0; i < s->applications.count; i++) {
         const struct application_settings *app = SETTINGS_AT(s->applications, struct application_settings, i);
         for (size_t k = 0; k < app->cartridges.count; k++)
@@ -212,13 +220,14 @@ static bool all_listed(const struct members *ms, const struct member_set *set)
     return true;
 }
 
-/* Whose word on a member of an earlier run counts: that of the partition it was in, as far as it is known. */
+/* Whose word on a member of an earlier run counts: that of the partition it was in, as far as it is known.
+ * NULL: nobody's; when it lives, it has been told yet. */
 static const char *actuator_of(const struct member_set *set, const struct member_info *info)
 {
-    for (uint32_t i = 0; i < set->spot_count; i++)
+    for (uint32_t i = 0; set && set->cartridge && i < set->spot_count; i++)
         if (str_eq(str_of(set->spots[i].place->partition), info->partition))
             return set->spots[i].actuator;
-    return set->cartridge ? set->cartridge->actuator : NULL;
+    return set && set->cartridge ? set->cartridge->actuator : NULL;
 }
 
 /* Members of the last topology that the actuator did not tell died while nobody looked. */
@@ -227,10 +236,9 @@ static void forget_unlisted(struct members *ms, const char *actuator)
     for (uint32_t i = 0; ms->loaded && i < ms->loaded->member_count; i++) {
         const struct member_info *info = &ms->loaded->members[i];
         const struct member_set *set = members_find_set(ms, info->set);
-        const char *whose =
-            set ? actuator_of(set, info) : NULL; /* NULL: nobody's; if it lives, it is told yet */
+        const char *whose = actuator_of(set, info);
         if ((!whose || strcmp(whose, actuator) == 0) && !members_find_exact(ms, info->id))
-            member_forget(ms, set, info->id);
+            member_forget(ms, set, info->set, info->id);
     }
 }
 

@@ -133,6 +133,8 @@ static void on_beat(void *ctx)
     check_memory(o);
     timer_arm(&o->beat, ORCH_HEARTBEAT_MS);
     (void)channel_send(o->master, CHANNEL_ORCH_HEARTBEAT, STR_NULL, NULL, 0); /* false: on_gone follows */
+    if (proxies_count(o->proxies) == 0)
+        return; /* we have not been told of them yet */
     const uint64_t acknowledged = proxies_acknowledged(o->proxies), current = model_current(o->model)->number;
     model_settled(o->model, acknowledged < current ? acknowledged : current, is_quiet, o);
 }
@@ -378,6 +380,7 @@ static void start(struct orch *o)
     show_life(o);
     o->names = names_create(&o->loop, o->model, o->settings, on_names, o);
     bring_all_up(o);
+    host_list_orphans(&o->host);
     if (o->role->admin && o->role->admin_fd >= 0)
         o->admin = o->role->admin->start(o);
     on_beat(o);

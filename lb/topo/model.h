@@ -79,5 +79,8 @@ struct topology *model_current(struct model *m);
  * is_quiet(ctx, is_cluster, slot) says that its counts are zero. */
 void model_settled(struct model *m, uint64_t number,
                    bool (*is_quiet)(void *ctx, bool is_cluster, uint32_t slot), void *ctx);
+/* Nothing is in flight at any endpoint that went with this topology or an earlier one, as model_settled last
+ * saw it. */
+bool model_is_settled(const struct model *m, uint64_t number);
 
 #endif

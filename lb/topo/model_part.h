@@ -24,6 +24,7 @@ struct slots {
         uint64_t number; /* the first topology without it */
     } * freed;           /* owned; still to settle */
     uint32_t freed_count, freed_cap;
+    uint64_t oldest; /* the least number in freed; UINT64_MAX: nothing is to settle */
 };
 
 void slots_fini(struct slots *s);

@@ -174,6 +174,11 @@ void model_settled(struct model *m, uint64_t number,
     slots_settle(&m->endpoint_slots, number, false, is_quiet, ctx);
 }
 
+bool model_is_settled(const struct model *m, uint64_t number)
+{
+    return m->endpoint_slots.freed_count == 0 || m->endpoint_slots.oldest > number;
+}
+
 /* ---- loading ---- */
 
 /* Marks a slot as taken. A slot beyond this ledger, or one that two claim, cannot be kept: the object gets a

@@ -39,12 +39,14 @@ void slots_give(struct slots *s, uint32_t slot, uint64_t number)
         s->freed = must(realloc(s->freed, s->freed_cap * sizeof(*s->freed)));
     }
     s->freed[s->freed_count++] = (struct freed_slot){slot, number};
+    s->oldest = s->freed_count == 1 || number < s->oldest ? number : s->oldest;
 }
 
 void slots_settle(struct slots *s, uint64_t number, bool is_cluster, bool (*is_quiet)(void *, bool, uint32_t),
                   void *ctx)
 {
     uint32_t kept = 0;
+    s->oldest = UINT64_MAX;
     for (uint32_t i = 0; i < s->freed_count; i++) {
         struct freed_slot f = s->freed[i];
         if (f.number <= number && is_quiet(ctx, is_cluster, f.slot))
@@ -52,6 +54,8 @@ void slots_settle(struct slots *s, uint64_t number, bool is_cluster, bool (*is_q
         else
             s->freed[kept++] = f;
     }
+    for (uint32_t i = 0; i < kept; i++)
+        s->oldest = s->freed[i].number < s->oldest ? s->freed[i].number : s->oldest;
     s->freed_count = kept;
 }
 

@@ -318,11 +318,20 @@ static int32_t start_member(void *instance, uint64_t ticket, const struct cox_me
     return result;
 }
 
+/* It is no more; the core may know it still, and forgets those that it does not know. */
+static void tell_end(struct instance *p, const char *member, const char *reason)
+{
+    const struct cox_member_change change = {
+        .size = sizeof change, .phase = COX_PHASE_TERMINATED, .member = member, .reason = reason};
+    p->host->member_changed(p->host, &change);
+}
+
 static int32_t stop_member(void *instance, uint64_t ticket, const struct cox_stop *stop)
 {
     struct instance *p = instance;
     struct member *m = find(p, stop->member);
     if (!m) { /* gone already: that is what was wanted */
+        tell_end(p, stop->member, "there is no such process");
         p->host->ticket_done(p->host, ticket, COX_TICKET_DONE, NULL);
         return COX_OK;
     }
@@ -378,10 +387,15 @@ static void on_failed(struct instance *p, const struct cox_process_event *e)
     struct member *m = find(p, e->member);
     if (!m)
         return;
-    const uint64_t ticket = m->start_ticket;
+    const uint64_t tickets[] = {m->start_ticket, m->stop_ticket};
     forget(p, m);
-    if (ticket)
-        p->host->ticket_done(p->host, ticket, COX_TICKET_FAILED, e->error);
+    if (tickets[0])
+        p->host->ticket_done(p->host, tickets[0], COX_TICKET_FAILED, e->error);
+    if (!tickets[1])
+        return;
+    /* It was to go again before it was there: the start's ticket says nothing to the core any more. */
+    tell_end(p, e->member, e->error);
+    p->host->ticket_done(p->host, tickets[1], COX_TICKET_DONE, NULL);
 }
 
 static void on_exited(struct instance *p, const struct cox_process_event *e)
@@ -396,9 +410,7 @@ static void on_exited(struct instance *p, const struct cox_process_event *e)
         (void)snprintf(reason, sizeof reason, "exited with status %d", WEXITSTATUS(e->status));
     const uint64_t tickets[] = {m->start_ticket, m->stop_ticket};
     forget(p, m);
-    const struct cox_member_change change = {
-        .size = sizeof change, .phase = COX_PHASE_TERMINATED, .member = e->member, .reason = reason};
-    p->host->member_changed(p->host, &change);
+    tell_end(p, e->member, reason);
     if (tickets[0])
         p->host->ticket_done(p->host, tickets[0], COX_TICKET_FAILED, reason);
     if (tickets[1])

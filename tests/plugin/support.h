@@ -24,6 +24,7 @@ struct told {
     char text[8192]; /* one line an event */
     size_t len;
     uint64_t last_ticket;
+    bool has_orphans; /* what the host says of orphans is told too */
     int list_done, touched;
     struct packer last; /* last message to the master */
     enum channel_type last_type;
@@ -107,6 +108,21 @@ static inline bool told_configured(void *ctx, const char *instance)
     return strcmp(instance, "gone") != 0;
 }
 
+static inline void told_orphan(void *ctx, const char *actuator, const struct cox_member_change *c)
+{
+    struct told *t = &((struct fixture *)ctx)->told;
+    if (t->has_orphans)
+        tell(t, "orphan of \"%s\": %s phase %u set %s partition %s pid %d\n", actuator, c->member, c->phase,
+             c->set ? c->set : "-", c->partition ? c->partition : "-", (int)c->pid);
+}
+
+static inline void told_orphans_listed(void *ctx)
+{
+    struct told *t = &((struct fixture *)ctx)->told;
+    if (t->has_orphans)
+        tell(t, "that is all\n");
+}
+
 static inline bool told_guard(void *ctx, const char *name)
 {
     (void)ctx;
@@ -128,6 +144,8 @@ static const struct host_ops told_ops = {.touched = told_touched,
                                          .list_done = told_list,
                                          .reported = told_report,
                                          .is_configured = told_configured,
+                                         .orphan = told_orphan,
+                                         .orphans_listed = told_orphans_listed,
                                          .has_guard = told_guard,
                                          .to_master = told_master};
 

@@ -298,18 +298,70 @@ static void test_adoption(void **state)
     assert_int_equal(f->told.list_done, 1);
 }
 
-/* A member of an instance that the config no longer has is stopped by the host itself. */
-static void test_orphan_is_stopped(void **state)
+/* Members of an instance that the config no longer has are told to the core as such, and their end too. */
+static void test_orphans_are_told(void **state)
 {
     struct fixture *f = *state;
     struct section s = section_of("local", "process");
     (void)begin(f, &s);
-    struct start orphan = {.cartridge = "php", .member = "old", .count = 1};
-    (void)snprintf(orphan.names[0], sizeof orphan.names[0], "ACTUATOR");
-    (void)snprintf(orphan.values[0], sizeof orphan.values[0], "gone");
+    f->told.has_orphans = true;
+    struct start orphan = {.cartridge = "php", .member = "old", .count = 3};
+    static const char *const pairs[][2] = {
+        {"ACTUATOR", "gone"}, {"SET", "shop/1/1/web"}, {"PARTITION", "p1"}};
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(orphan.names[i], sizeof orphan.names[i], "%s", pairs[i][0]);
+        (void)snprintf(orphan.values[i], sizeof orphan.values[i], "%s", pairs[i][1]);
+    }
     list_of(f, &orphan, 4711);
-    assert_string_equal(f->told.text, "");
+    assert_string_equal(f->told.text,
+                        "orphan of \"gone\": old phase 2 set shop/1/1/web partition p1 pid 4711\n"
+                        "that is all\n");
+    assert_int_equal(f->told.list_done, 1);
+    assert_int_equal(f->told.last_type, CHANNEL_MEMBER_ASK_LIST); /* nobody was told to stop */
+    assert_true(host_stop_orphan(&f->host, "old", SIGQUIT, 2500));
     assert_int_equal(f->told.last_type, CHANNEL_MEMBER_STOP);
+    struct str in = str_make(f->told.last.bytes, f->told.last.len), id;
+    uint64_t signo = 0, after = 0;
+    assert_true(unpack_str(&in, &id) && unpack_u64(&in, &signo) && unpack_u64(&in, &after));
+    assert_true(str_eq(id, STR("old")));
+    assert_int_equal(signo, SIGQUIT);
+    assert_int_equal(after, 2500);
+    f->told.len = 0;
+    exited(f, "old", 0);
+    assert_string_equal(f->told.text, "orphan of \"\": old phase 4 set - partition - pid 0\n");
+}
+
+/* When no plugin asks for the list, the host does. */
+static void test_the_list_is_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    struct section s = section_of("local", "process");
+    host_list_orphans(&f->host);
+    assert_int_equal(f->told.last_type, CHANNEL_MEMBER_ASK_LIST);
+    (void)begin(f, &s);
+    f->told.last_type = CHANNEL_QUIT;
+    host_list_orphans(&f->host);
+    assert_int_equal(f->told.last_type, CHANNEL_QUIT); /* the plugin has */
+}
+
+/* One that is to go before its start is answered, and cannot be started: both tickets end, and it is told to
+ * be gone, for the core waits for nothing but that. */
+static void test_stopped_before_its_start_fails(void **state)
+{
+    struct fixture *f = *state;
+    struct plugin *p = begin_plain(f);
+    const struct cox_stop stop = {.size = sizeof stop, .member = "m1", .signo = 15, .deadline_ms = 2500};
+    assert_int_equal(start_member(p, "m1", 7), COX_OK);
+    assert_int_equal(p->module.plugin.actuator->stop_member(p->instance, 8, &stop), COX_OK);
+    started(f, "m1", 0, "no such file");
+    assert_string_equal(f->told.text, "local: ticket 7 result 1 no such file\n"
+                                      "local: member m1 phase 4 set - pid 0 no such file\n"
+                                      "local: ticket 8 result 0 \n");
+    f->told.len = 0;
+    exited(f, "m1", 0); /* the master's answer to the stop */
+    assert_int_equal(p->module.plugin.actuator->stop_member(p->instance, 9, &stop), COX_OK);
+    assert_string_equal(f->told.text, "local: member m1 phase 4 set - pid 0 there is no such process\n"
+                                      "local: ticket 9 result 0 \n");
 }
 
 static void test_ports_are_not_given_twice(void **state)
@@ -368,7 +420,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_orphan_is_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_orphans_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_list_is_asked_for_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopped_before_its_start_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ports_are_not_given_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_options, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_messages, setup, teardown),

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "orch/members.h"
+#include "topo/cluster.h"
 
 #define MS 1000000ull
 #define S  (1000 * MS)
@@ -30,12 +31,14 @@ struct script {
     uint64_t now;
     uint64_t in_flight;
     uint64_t acknowledged;
+    bool is_unsettled; /* something is in flight at endpoints that went with the config */
     bool refuses_start;
     const char *ends;     /* "younger", "older": whom the platform ends too while it is asked to stop one */
     char started[64][64]; /* ids, in order */
     uint64_t tickets[64];
     int start_count, stop_count, wakes;
     char stopped[64];
+    uint64_t stop_ticket;
     bool stop_was_drained;
     char events[4096]; /* "starting>active " of every change */
 };
@@ -56,7 +59,7 @@ static void change(struct script *s, const char *id, uint32_t phase, const char 
 static bool on_stop(void *ctx, const struct member *m, bool is_drained, uint64_t ticket)
 {
     struct script *s = ctx;
-    (void)ticket;
+    s->stop_ticket = ticket;
     s->stop_count++;
     for (int i = 0; s->ends && i < s->start_count; i++)
         if (strcmp(s->started[i], m->id) == 0)
@@ -69,9 +72,15 @@ static bool on_stop(void *ctx, const struct member *m, bool is_drained, uint64_t
 static uint64_t on_in_flight(void *ctx, struct str cluster, struct str endpoint)
 {
     const struct script *s = ctx;
-    assert_true(str_eq(cluster, STR("shop/1/1/web:http")));
+    assert_true(str_starts(cluster, STR("shop/1/1/web:")));
     assert_true(endpoint.n > 0);
     return s->in_flight;
+}
+
+static bool on_settled(void *ctx, uint64_t number)
+{
+    assert_true(number > 0);
+    return !((const struct script *)ctx)->is_unsettled;
 }
 
 static bool on_acknowledged(void *ctx, uint64_t number)
@@ -112,6 +121,7 @@ static const struct members_ops ops = {.start = on_start,
                                        .is_counted = on_counted,
                                        .stop = on_stop,
                                        .in_flight = on_in_flight,
+                                       .is_settled = on_settled,
                                        .is_acknowledged = on_acknowledged,
                                        .now_ns = on_now,
                                        .touched = on_touched,
@@ -577,6 +587,80 @@ static void test_undrain(void **state)
     assert_string_equal(why, "it is not draining");
 }
 
+/* It gets nothing any more, another comes for it, and nobody takes it back. */
+static void test_one_that_its_platform_stops(void **state)
+{
+    struct script *s = *state;
+    const char *why = NULL;
+    begin(s);
+    s->cartridge.undrain = true;
+    s->in_flight = 1;
+    change(s, s->started[0], COX_PHASE_STOPPING, NULL);
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    assert_int_equal(endpoint_of(s, 0)->service, SERVICE_DRAINING);
+    assert_int_equal(s->start_count, 3);
+    assert_false(members_undrain(s->members, members_find(s->members, s->started[0]), &why));
+    assert_string_equal(why, "its platform stops it");
+    members_want(s->members, the_set(s), 4, "load");
+    turn(s);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    assert_int_equal(s->start_count, 5);
+    change(s, s->started[0], COX_PHASE_TERMINATED, NULL);
+    turn(s);
+    assert_int_equal(the_set(s)->counted, 4);
+    assert_int_equal(s->start_count, 5);
+}
+
+/* One that drains already stays gone too, and one that starts is not waited for. */
+static void test_others_that_their_platform_stops(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    s->cartridge.undrain = true;
+    s->in_flight = 1;
+    members_want(s->members, the_set(s), 3, "load");
+    turn(s);
+    runs(s, 2);
+    const int stops = s->stop_count;
+    change(s, s->started[2], COX_PHASE_STOPPING, NULL);
+    assert_int_equal(state_of(s, 2), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(s->stop_count, stops + 1);
+    s->now += 200 * MS;
+    turn(s);
+    assert_int_equal(s->start_count, 4);
+    members_want(s->members, the_set(s), 1, "less");
+    turn(s);
+    const int which = state_of(s, 0) == MEMBER_IN_MAINTENANCE ? 0 : 1;
+    assert_int_equal(state_of(s, which), MEMBER_IN_MAINTENANCE);
+    change(s, s->started[which], COX_PHASE_STOPPING, NULL);
+    const int starts = s->start_count;
+    members_want(s->members, the_set(s), 2, "more");
+    turn(s);
+    assert_int_equal(state_of(s, which), MEMBER_IN_MAINTENANCE);
+    assert_int_equal(s->start_count, starts + 1);
+}
+
+/* Asked again after it did not answer, its actuator says done: nobody will tell that it is gone. */
+static void test_a_stop_that_is_done_twice_is_the_end(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    members_want(s->members, the_set(s), 1, "less");
+    turn(s);
+    assert_int_equal(s->stop_count, 1);
+    members_on_ticket(s->members, s->stop_ticket, COX_TICKET_DONE, "");
+    assert_int_equal(the_set(s)->spots[0].living, 2); /* the end will be told */
+    s->now += MEMBERS_STOP_GRACE_MS * MS + S;
+    turn(s);
+    assert_int_equal(s->stop_count, 2);
+    members_on_ticket(s->members, s->stop_ticket, COX_TICKET_DONE, "");
+    assert_int_equal(the_set(s)->spots[0].living, 1);
+    assert_int_equal(model_current(s->model)->member_count, 2);
+    publish(s);
+    assert_int_equal(model_current(s->model)->member_count, 1);
+}
+
 static void test_surplus_goes(void **state)
 {
     struct script *s = *state;
@@ -677,6 +761,208 @@ static void test_adoption(void **state)
     model_destroy(&model);
     topology_unref(&loaded);
     s->members = &s->first;
+}
+
+/* ---- a config that has them no more ---- */
+
+/* A new orchestrator over what the last one published, by the settings as they are now. */
+struct next {
+    struct members members;
+    struct model *model;
+    struct topology *loaded;
+};
+
+static void reload(struct script *s, struct next *n)
+{
+    publish(s);
+    n->loaded = model_current(s->model);
+    topology_ref(n->loaded);
+    n->model = model_create(2, 16, 64);
+    model_load(n->model, n->loaded);
+    model_load_settings(n->model, &s->settings);
+    members_init(&n->members, n->model, &ops, s);
+    n->members.loaded = n->loaded;
+    members_load_settings(&n->members, &s->settings);
+    s->members = &n->members;
+}
+
+static void next_end(struct script *s, struct next *n)
+{
+    members_fini(&n->members);
+    model_destroy(&n->model);
+    topology_unref(&n->loaded);
+    s->members = &s->first;
+}
+
+static void next_turn(struct script *s, struct next *n)
+{
+    struct topology *t = model_publish(n->model);
+    topology_unref(&t);
+    s->acknowledged = model_current(n->model)->number;
+    members_on_published(&n->members, s->acknowledged);
+    s->now += MEMBERS_TICK_MS * MS;
+    (void)members_tick(&n->members);
+}
+
+static void next_turns(struct script *s, struct next *n)
+{
+    for (int i = 0; i < 6; i++)
+        next_turn(s, n);
+}
+
+/* Its cluster is gone, and with it the endpoint whose requests could be counted. */
+static void test_a_set_taken_out_is_drained(void **state)
+{
+    struct script *s = *state;
+    struct next n;
+    begin(s);
+    s->settings.applications.count = 0;
+    s->settings.drain_timeout_ms = 20000;
+    reload(s, &n);
+    s->is_unsettled = true;
+    change(s, s->started[0], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    members_on_listed(&n.members, "process");
+    next_turns(s, &n);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    assert_int_equal(s->stop_count, 0);
+    s->is_unsettled = false;
+    next_turns(s, &n);
+    assert_int_equal(s->stop_count, 1);
+    assert_true(s->stop_was_drained);
+    next_end(s, &n);
+    reload(s, &n); /* and no longer than its time */
+    s->is_unsettled = true;
+    change(s, s->started[0], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    next_turns(s, &n);
+    assert_int_equal(s->stop_count, 1);
+    s->now += 20 * S;
+    next_turns(s, &n);
+    assert_int_equal(s->stop_count, 2);
+    next_end(s, &n);
+    s->settings.applications.count = 1;
+}
+
+/* One of its ports is no more; the member stays, and is drained of both when its time comes. */
+static void test_a_port_taken_out_is_drained(void **state)
+{
+    struct script *s = *state;
+    struct next n;
+    const struct cluster *c;
+    struct port_settings ports[2] = {s->port, s->port};
+    ports[1].name = TEXT("admin");
+    s->cartridge.ports = (struct option_list){ports, 2};
+    members_fini(s->members);
+    model_load_settings(s->model, &s->settings);
+    members_init(s->members, s->model, &ops, s);
+    members_load_settings(s->members, &s->settings);
+    members_on_listed(s->members, "process");
+    turn(s);
+    for (int i = 0; i < 2; i++) {
+        runs(s, i);
+        const struct cox_port_address a = {.size = sizeof a, .port = "admin", .address = "127.0.0.1:9100"};
+        const struct cox_member_change also = {.size = sizeof also,
+                                               .phase = COX_PHASE_RUNNING,
+                                               .member = s->started[i],
+                                               .set = "shop/1/1/web",
+                                               .addresses = {&a, 1, (uint32_t)sizeof a}};
+        members_on_change(s->members, "process", &also);
+        answers(s, i);
+        members_on_probe(s->members, STR("shop/1/1/web:admin"), str_of(s->started[i]), true);
+        assert_int_equal(state_of(s, i), MEMBER_ACTIVE);
+    }
+    publish(s);
+    c = topology_cluster(model_current(s->model), STR("shop/1/1/web:admin"));
+    assert_int_equal(c->endpoint_count, 2);
+    s->cartridge.ports = (struct option_list){&s->port, 1};
+    s->alias.min = 1;
+    reload(s, &n);
+    s->is_unsettled = true;
+    for (int i = 0; i < 2; i++)
+        change(s, s->started[i], COX_PHASE_RUNNING, i ? "127.0.0.1:9001" : "127.0.0.1:9000");
+    members_on_listed(&n.members, "process");
+    next_turns(s, &n);
+    assert_int_equal(the_set(s)->draining, 1);
+    assert_int_equal(s->stop_count, 0);
+    s->is_unsettled = false;
+    next_turns(s, &n);
+    assert_int_equal(s->stop_count, 1);
+    next_end(s, &n);
+}
+
+/* Another instance runs the set now: what its old actuator had started serves until the new one's do. */
+static void test_members_of_an_actuator_taken_out_are_replaced(void **state)
+{
+    struct script *s = *state;
+    struct next n;
+    begin(s);
+    s->cartridge.actuator = TEXT("process-2");
+    reload(s, &n);
+    change(s, s->started[0], COX_PHASE_RUNNING, NULL); /* nobody can tell its address: it is as before */
+    change(s, s->started[1], COX_PHASE_RUNNING, NULL);
+    members_on_listed(&n.members, "");
+    members_on_listed(&n.members, "process-2");
+    next_turns(s, &n);
+    assert_int_equal(state_of(s, 0), MEMBER_ACTIVE);
+    assert_int_equal(s->start_count, 4);
+    assert_int_equal(s->stop_count, 0);
+    for (int i = 2; i < 4; i++) {
+        members_on_ticket(s->members, s->tickets[i], COX_TICKET_DONE, "");
+        const struct cox_port_address a = {.size = sizeof a, .port = "http", .address = "127.0.0.1:9100"};
+        const struct cox_member_change up = {.size = sizeof up,
+                                             .phase = COX_PHASE_RUNNING,
+                                             .member = s->started[i],
+                                             .set = "shop/1/1/web",
+                                             .addresses = {&a, 1, (uint32_t)sizeof a}};
+        members_on_change(s->members, "process-2", &up);
+        answers(s, i);
+    }
+    s->in_flight = 1;
+    next_turns(s, &n);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    const struct cluster *c = topology_cluster(model_current(n.model), STR("shop/1/1/web:http"));
+    const struct endpoint *e = cluster_endpoint(c, str_of(s->started[0]));
+    assert_int_equal(e->service, SERVICE_DRAINING);
+    assert_int_equal(s->stop_count, 0);
+    s->in_flight = 0;
+    next_turns(s, &n);
+    assert_int_equal(s->stop_count, 2);
+    next_end(s, &n);
+}
+
+/* Nobody at all is left who could tell of them: those that died meanwhile are forgotten all the same. */
+static void test_the_dead_of_nobody_are_forgotten(void **state)
+{
+    struct script *s = *state;
+    struct next n;
+    begin(s);
+    s->settings.applications.count = 0;
+    reload(s, &n);
+    change(s, s->started[1], COX_PHASE_RUNNING, NULL);
+    members_on_listed(&n.members, "");
+    next_turn(s, &n);
+    assert_int_equal(model_current(n.model)->member_count, 1);
+    assert_non_null(members_find(s->members, s->started[1]));
+    next_end(s, &n);
+    s->settings.applications.count = 1;
+}
+
+/* What its platform stops is not taken back by the next orchestrator either. */
+static void test_one_that_its_platform_stops_is_adopted(void **state)
+{
+    struct script *s = *state;
+    struct next n;
+    begin(s);
+    s->cartridge.undrain = true;
+    s->in_flight = 1;
+    change(s, s->started[0], COX_PHASE_STOPPING, NULL);
+    turn(s);
+    reload(s, &n);
+    change(s, s->started[0], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    change(s, s->started[1], COX_PHASE_RUNNING, "127.0.0.1:9001");
+    members_on_listed(&n.members, "process");
+    next_turns(s, &n);
+    assert_int_equal(state_of(s, 0), MEMBER_IN_MAINTENANCE);
+    next_end(s, &n);
 }
 
 /* The orchestrator died after it closed the last one: the next asks nobody to stop while anything is in
@@ -880,10 +1166,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drain_waits_for_every_proxy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drain_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undrain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_its_platform_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others_that_their_platform_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_stop_that_is_done_twice_is_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_surplus_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_last_one_is_closed_before_it_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_find_by_the_end_of_an_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adoption, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_set_taken_out_is_drained, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_port_taken_out_is_drained, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_members_of_an_actuator_taken_out_are_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_dead_of_nobody_are_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_its_platform_stops_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_one_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_by_hand_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_one_waits_no_longer_than_drain_timeout, setup, teardown),

@@ -195,11 +195,15 @@ static void a_slot_is_used_again_when_all_is_settled(void **state)
     quiet = true;
     model_settled(m, 1, is_quiet, &quiet);
     assert_false(put_endpoint(m, "a", "1.1.1.1:3")); /* not yet acknowledged */
+    assert_true(model_is_settled(m, 1));
+    assert_false(model_is_settled(m, 2));
     quiet = false;
     model_settled(m, 2, is_quiet, &quiet);
     assert_false(put_endpoint(m, "a", "1.1.1.1:3")); /* requests still in flight there */
+    assert_false(model_is_settled(m, 2));
     quiet = true;
     model_settled(m, 2, is_quiet, &quiet);
+    assert_true(model_is_settled(m, 2));
     assert_true(put_endpoint(m, "a", "1.1.1.1:3"));
     publish_and_drop(m);
     assert_int_equal(slot_of(m, "a", "1.1.1.1:3"), slot);
