@@ -232,7 +232,8 @@ static uint64_t next_sample(const struct scale_set *set, const struct cox_sample
     const bool moves =
         set->facts.starting || set->facts.draining || set->chain.is_open || !set->facts.is_listed;
     const uint64_t calm = sample->idle_ns;
-    if (is_static(set))
+    /* What has become static is that only once it has the count that it is to keep. */
+    if (is_static(set) && (set->count <= sample->floor || !set->why_not))
         return UINT64_MAX;
     if (!calm || moves || now - set->changed_ns < SCALE_CALM_MS * NS_PER_MS ||
         calm < SCALE_CALM_MS * NS_PER_MS)

@@ -13,16 +13,15 @@ from harness.net import Client, build, fetch, poll
 from harness.origin import OK
 from test_members import MEMBER, kill_orchestrator, members, mock, pids, processes, scaled, states, wait_states
 
-SLOW_S = 3
 
 
 class InFlight:
-    """Requests that take SLOW_S each."""
+    """Requests that take so many seconds each."""
 
-    def __init__(self, door, count, **headers):
+    def __init__(self, door, count, seconds=3):
         self.clients = [Client(door.port, timeout=20) for _ in range(count)]
         for c in self.clients:
-            c.send(build("GET", f"/slow={SLOW_S}", **headers))
+            c.send(build("GET", f"/slow={seconds}"))
         poll(lambda: sum(k["serving"] for k in door.status()["clusters"]) == count, 5, "requests in flight")
 
     def statuses(self):
@@ -110,7 +109,7 @@ def test_taken_out_while_the_orchestrator_dies(make_door, origin, tmp_path):
     d = make_door(**processes(tmp_path / "kept", 2))
     wait_states(d, active=2)
     before = pids(d)
-    waiting = InFlight(d, 4)
+    waiting = InFlight(d, 4, 7)
     no_application(d, origin)
     assert d.reload().returncode == 0
     poll(lambda: states(d) and not states(d).get("active"), 5, lambda: str(states(d)))

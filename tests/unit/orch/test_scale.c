@@ -1341,6 +1341,45 @@ static void the_ring_keeps_the_newest(void **state)
 }
 
 /* A ring whose head says that its last record begins where no record can, 8 bytes before the end. */
+static void run_command(struct stage *t, const char *command)
+{
+    struct buf out;
+    buf_init(&out);
+    scale_by_hand(t->scale, str_of(command), &out);
+    assert_memory_equal(out.p, "ok", 2);
+    buf_fini(&out);
+}
+
+/* The one tick at its end may not shrink: those that follow do. */
+static void a_hand_ends_while_a_source_is_missing(void **state)
+{
+    struct stage *t = *state;
+    open_members(t);
+    open_scale(t, false);
+    list_members(t, 1);
+    run(t, 1000, 0);
+    run_command(t, "web 4 60000");
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 4);
+    t->is_unreadable = true;
+    run(t, 61000, 0);
+    assert_false(the_set(t)->has_hand);
+    assert_int_equal(wanted(t), 4);
+    t->is_unreadable = false;
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 1);
+    assert_true(the_set(t)->due_ns == UINT64_MAX); /* and costs nothing from now on */
+    run_command(t, "web 3");
+    run(t, 1000, 0);
+    t->is_unreadable = true;
+    run_command(t, "web auto");
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 3);
+    t->is_unreadable = false;
+    run(t, 1000, 0);
+    assert_int_equal(wanted(t), 1);
+}
+
 static void a_head_that_lies_is_harmless(void **state)
 {
     struct stage *t = *state;
@@ -1427,6 +1466,7 @@ int main(void)
         TEST(mutated_records_are_harmless),
         TEST(the_ring_keeps_the_newest),
         TEST(a_head_that_lies_is_harmless),
+        TEST(a_hand_ends_while_a_source_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
