@@ -112,6 +112,11 @@ static const struct option listener_rows[] = {
             "KeyUpdate messages of TLS 1.3 that a client may send within a minute; more ends the connection. "
             "Honest "
             "ones come after gigabytes; each makes us compute and answer."),
+    ROW_BOOL("rest", L(rest), "true",
+             "Connections of TLS 1.3 that have been idle for client_rest_after give OpenSSL's state back, 13 "
+             "KiB each; from "
+             "then on their records are sealed and opened with OpenSSL's ciphers, but by coxswain itself. "
+             "Those with a client's certificate stay as they are. False: all do."),
     ROW_GROUP("client_auth", L(client_auth), &auth_table, "Certificates of clients (mutual TLS)."),
     ROW_BOOL("early_data", L(early_data), "false",
              "Take requests that clients send before the handshake is over (0-RTT of TLS 1.3). Whoever "

@@ -40,6 +40,7 @@ struct tls_listener_settings {
     int64_t tickets;
     int ticket_renewal; /* enum ticket_renewal */
     bool strict_sni;
+    bool rest; /* idle connections do without OpenSSL's memory */
     int64_t max_key_updates; /* a minute */
     struct tls_auth_settings client_auth;
     bool early_data;

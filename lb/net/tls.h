@@ -164,6 +164,11 @@ bool tls_identity(struct conn *c, const struct tls_identity **out_identity)
  * in the handshake; if not it is 421 (RFC 9110 15.5.20, P6). True for a plain conn. */
 bool tls_serves_host(const struct conn *c, struct str host);
 
+/* An idle connection of a client gives OpenSSL's memory back, if it can: of TLS 1.3, made with the listener's
+ * tls.rest, without a client's certificate, and nothing under way. It behaves as before. False: it stays as
+ * it is. Not from within a callback of the conn. */
+bool tls_rest(struct conn *c);
+
 /* For conn.c: an event came. False: the handshake goes on, nobody is to be told. */
 bool tls_on_event(struct conn *c);
 /* For conn.c: says goodbye, unless in a hurry, and frees. */

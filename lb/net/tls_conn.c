@@ -288,6 +288,8 @@ bool tls_on_event(struct conn *c)
         c->may_write = tls_push(t);
     if (t->handshaking)
         return tls_handshake(t);
+    if (!t->ssl && c->may_write && !tls_compact_flush(t))
+        return true;
     if (t->read_wants_write && c->may_write) {
         t->read_wants_write = false;
         c->may_read = true;
@@ -298,7 +300,7 @@ bool tls_on_event(struct conn *c)
     }
     if (t->shut_pending && c->may_write) {
         t->shut_pending = false;
-        tls_shutdown(c);
+        c->ops->shutdown(c);
     }
     return true;
 }
@@ -306,11 +308,17 @@ bool tls_on_event(struct conn *c)
 void tls_close(struct conn *c, bool in_a_hurry)
 {
     struct tls *t = tls_of_conn(c);
-    if (!in_a_hurry && !t->handshaking && !t->fatal && !c->shut && !c->broken)
+    bool polite = !in_a_hurry && !t->handshaking && !t->fatal && !c->shut && !c->broken;
+    if (polite && !t->ssl)
+        tls_compact_goodbye(t);
+    else if (polite)
         (void)say_goodbye(t);
     list_remove(&t->node);
-    SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session counts as bad */
+    if (t->ssl)
+        SSL_set_shutdown(t->ssl,
+                         SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session counts as bad */
     SSL_free(t->ssl);
+    tls_own_free(t);
     tls_store_unref(&t->store);
     tls_client_unref(&t->client);
     t->magic = 0;
@@ -336,7 +344,8 @@ bool tls_is_handshaking(const struct conn *c)
 
 bool tls_is_resumed(const struct conn *c)
 {
-    return c->tls && !c->tls->handshaking && SSL_session_reused(c->tls->ssl);
+    const struct tls *t = c->tls;
+    return t && !t->handshaking && (t->ssl ? SSL_session_reused(t->ssl) : t->own->resumed);
 }
 
 bool tls_is_early(const struct conn *c)
@@ -346,12 +355,12 @@ bool tls_is_early(const struct conn *c)
 
 const char *tls_version(const struct conn *c)
 {
-    return c->tls ? SSL_get_version(c->tls->ssl) : "";
+    return !c->tls ? "" : c->tls->ssl ? SSL_get_version(c->tls->ssl) : TLS_COMPACT_VERSION;
 }
 
 const char *tls_cipher(const struct conn *c)
 {
-    return c->tls ? SSL_get_cipher_name(c->tls->ssl) : "";
+    return !c->tls ? "" : c->tls->ssl ? SSL_get_cipher_name(c->tls->ssl) : c->tls->own->cipher;
 }
 
 enum tls_failure tls_failure(const struct conn *c)

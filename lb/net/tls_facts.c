@@ -33,6 +33,14 @@ bool tls_facts_read(const struct conn *c, struct tls_facts *out)
     if (!t || t->handshaking)
         return false;
     CHECK_MAGIC(t, TLS_MAGIC);
+    if (!t->ssl) {
+        *out = (struct tls_facts){.version = STR(TLS_COMPACT_VERSION),
+                                  .cipher = str_of(t->own->cipher),
+                                  .sni = t->own->sni ? str_of(t->own->sni) : STR_NULL,
+                                  .is_resumed = t->own->resumed,
+                                  .verify = 1};
+        return true;
+    }
     *out = (struct tls_facts){.version = str_of(SSL_get_version(t->ssl)),
                               .cipher = str_of(SSL_CIPHER_get_name(SSL_get_current_cipher(t->ssl))),
                               .sni = str_of(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name)),

@@ -57,6 +57,8 @@ void tls_worker_destroy(struct tls_worker **ptw)
     BIO_meth_free(tw->bio);
     EVP_CIPHER_free(tw->cipher);
     explicit_bzero(&tw->tickets, sizeof tw->tickets);
+    tls_kit_fini(&tw->kit);
+    free(tw->bench);
     free(tw);
 }
 
@@ -69,7 +71,7 @@ void tls_worker_set_tickets(struct tls_worker *tw, const struct ticket_keys *key
 /* ---- after the handshake ---- */
 
 /* A minute's worth of KeyUpdates; each makes us derive keys, and may ask for an answer (RFC 8446 4.6.3). */
-static bool is_flooding(struct tls *t)
+bool tls_is_flooding(struct tls *t)
 {
     uint64_t now = t->conn->worker->now_ms;
     if (now - t->key_updates_ms >= KEY_UPDATE_MS) {
@@ -88,12 +90,14 @@ static void on_message(int is_sent, int version, int type, const void *p, size_t
     const unsigned char *bytes = p;
     (void)version;
     (void)arg;
+    if (t)
+        tls_count_record(t, is_sent, type, bytes);
     if (!t || t->handshaking)
         return;
     /* OpenSSL answers renegotiation with a warning, again and again; once is enough. */
     bool asked_again = is_sent && type == SSL3_RT_ALERT && n == 2 && bytes[1] == SSL_AD_NO_RENEGOTIATION;
     bool key_update = !is_sent && type == SSL3_RT_HANDSHAKE && n && bytes[0] == SSL3_MT_KEY_UPDATE;
-    if (asked_again || (key_update && is_flooding(t)))
+    if (asked_again || (key_update && tls_is_flooding(t)))
         tls_fail(t, TLS_FAIL_ABUSE);
 }
 

@@ -141,7 +141,8 @@ bool tls_identity(struct conn *c, const struct tls_identity **out_identity)
 {
     struct tls *t = c->tls;
     *out_identity = NULL;
-    X509 *x = tls_asks_for_certificate(c) ? SSL_get0_peer_certificate(t->ssl) : NULL;
+    /* One with a certificate is never compact (tls_rest). */
+    X509 *x = tls_asks_for_certificate(c) && t->ssl ? SSL_get0_peer_certificate(t->ssl) : NULL;
     if (!x)
         return true;
     if (!t->identity)

@@ -8,11 +8,14 @@
 
 #include "base/list.h"
 #include "net/tls.h"
+#include "net/tls_record.h"
 
 #define TLS_MAGIC      0x746c7363u
 #define TLS_KEY_TYPES  3 /* RSA, ECDSA, EdDSA */
 #define TLS_SID_BYTES  32
 #define TLS_ALPN_BYTES 32
+/* Of a connection that is compact. */
+#define TLS_COMPACT_VERSION "TLSv1.3"
 
 /* A certificate with its chain and key. */
 struct tls_pair {
@@ -92,6 +95,8 @@ struct tls_worker {
     uint64_t turn_ns;             /* the worker's clock when spent_ns began */
     uint64_t spent_ns;            /* on handshakes in this turn */
     uint32_t ahead_at, ahead_len; /* what OpenSSL has not taken yet of `ahead`, in the middle of a step */
+    struct tls_kit kit;
+    struct tls_bench *bench; /* owned; of tls_compact.c, NULL: not needed yet */
     char stage[TLS_STAGE_BYTES];
     char ahead[TLS_AHEAD_BYTES];
 };
@@ -99,6 +104,25 @@ struct tls_worker {
 /* NONE: not taken, or none came. EXPECTED: the handshake begins with looking for some. OPEN: some came, more
  * may. OVER: the rest of the handshake goes on behind reads. */
 enum early { EARLY_NONE, EARLY_EXPECTED, EARLY_OPEN, EARLY_OVER };
+
+/* What a connection of TLS 1.3 needs to do without OpenSSL (tls_compact.c). Its secrets are taken down in the
+ * handshake; the rest is for the time after. */
+struct tls_own {
+    struct tls_half in, out;
+    uint8_t suite; /* enum tls_suite; from here on once it is compact */
+    bool resumed;
+    bool closed;          /* close_notify came */
+    bool said_goodbye;    /* ours is out, or held */
+    bool owes_update;     /* a KeyUpdate of ours goes before anything else */
+    uint8_t empties;      /* records without a byte, in a row */
+    uint8_t message_len;  /* of `message` */
+    uint8_t message[5];   /* a KeyUpdate that comes in pieces */
+    const char *cipher;   /* constant */
+    char *sni;            /* owned, or NULL */
+    unsigned char *kept;  /* owned; sealed bytes that were read, and not opened yet, or NULL */
+    unsigned char *plain; /* owned; opened, and nobody took it yet, or NULL */
+    uint32_t kept_len, plain_at, plain_len;
+};
 
 /* One connection's. Freed with its conn. */
 struct tls {
@@ -137,7 +161,8 @@ struct tls {
     uint32_t held_len;
     uint32_t ahead_at, ahead_len; /* what of it is left */
     char *ahead;                  /* owned; what came along with the last message of the handshake, or NULL */
-    SSL *ssl;                     /* owned */
+    struct tls_own *own;          /* owned; NULL: its secrets were not taken down */
+    SSL *ssl;                     /* owned; NULL: it is compact */
 };
 
 extern const struct conn_ops conn_tls;
@@ -155,12 +180,25 @@ bool tls_keep_ahead(struct tls *t) __attribute__((warn_unused_result));
 bool tls_handshake(struct tls *t);
 /* NULL when memory is out. */
 struct tls *tls_create(struct conn *c, struct tls_worker *tw, SSL_CTX *ctx);
+/* Counts a KeyUpdate of the client's; true when it was one too many for this minute. */
+bool tls_is_flooding(struct tls *t);
 /* Marks the connection as failed; takes the reason out of OpenSSL's queue when why is TLS_FAIL_OTHER. */
 void tls_fail(struct tls *t, enum tls_failure why);
 static inline struct tls *tls_of(const SSL *ssl)
 {
     return SSL_get_app_data(ssl);
 }
+
+/* tls_compact.c: callbacks of OpenSSL. A line of secrets (SSL_CTX_set_keylog_callback). */
+void tls_on_secret(const SSL *ssl, const char *line);
+/* A message callback's news, counted: records of both directions, and what changes keys. */
+void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char *p);
+/* Of a conn that is compact: says goodbye, if it can be said at once. */
+void tls_compact_goodbye(struct tls *t);
+/* The socket takes bytes again. False: it is full again. */
+bool tls_compact_flush(struct tls *t);
+/* Wipes and frees; harmless when there is none. */
+void tls_own_free(struct tls *t);
 
 /* tls_ticket.c: seals and opens tickets with the worker's keys; a callback of OpenSSL. */
 int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,

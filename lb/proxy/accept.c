@@ -81,13 +81,10 @@ static void place(struct acceptor *a, int fd, const struct addr *peer)
     mailbox_send(&to->w.mailbox, &h->mail);
 }
 
-/* Room for one more by closing the session that has been idle longest. */
-static bool evict_idle(struct pworker *pw)
+static bool evict_first(struct list *sessions)
 {
-    if (resting_evict(pw))
-        return true;
-    struct list *node = pw->idle_sessions.next;
-    for (int i = 0; i < EVICT_LOOKS && node != &pw->idle_sessions; i++, node = node->next) {
+    struct list *node = sessions->next;
+    for (int i = 0; i < EVICT_LOOKS && node != sessions; i++, node = node->next) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (s->in_len || s->conn.may_read)
             continue; /* its next request is here already */
@@ -95,6 +92,12 @@ static bool evict_idle(struct pworker *pw)
         return true;
     }
     return false;
+}
+
+/* Room for one more by closing the session that has been idle longest. */
+static bool evict_idle(struct pworker *pw)
+{
+    return resting_evict(pw) || evict_first(&pw->calm_sessions) || evict_first(&pw->idle_sessions);
 }
 
 static void on_accept_error(struct pworker *pw, int err)

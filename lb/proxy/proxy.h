@@ -79,6 +79,7 @@ struct pworker {
     struct pool exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool,
         mirror_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
+    struct list calm_sessions;           /* idle for so long that they rest (resting.h), likewise */
     struct list resting;                 /* connections that have been idle for long, longest first */
     struct pool resting_pool;
     struct files_roots files_roots;

@@ -157,6 +157,7 @@ static void on_drain(struct worker *w, struct mail *m)
     if (d_final && first)
         acceptors_empty(pw);
     acceptors_stop(pw);
+    list_splice(&pw->idle_sessions, &pw->calm_sessions);
     drain_h2(pw);
     if (first && atomic_fetch_add_explicit(&pw->proxy->shared.draining, 1, memory_order_acq_rel) + 1 ==
                      pw->proxy->worker_count)
@@ -192,6 +193,7 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
         return false;
     list_init(&pw->sessions);
     list_init(&pw->idle_sessions);
+    list_init(&pw->calm_sessions);
     list_init(&pw->uplinks);
     list_init(&pw->intros);
     resting_init(pw);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/panic.h"
+#include "net/tls.h"
 #include "proxy/front_h2.h"
 #include "proxy/proxy.h"
 
@@ -110,6 +111,21 @@ static bool is_due(const struct session *s)
     return l->client_rest_after_ms && began_ms + l->client_rest_after_ms <= s->pw->w.now_ms;
 }
 
+static bool can_rest_in_place(const struct session *s)
+{
+    return s->state == SESSION_IDLE && !s->x && !tls_is_handshaking(&s->conn);
+}
+
+/* It stays a session, of HTTP/2 or with TLS, but what libraries hold for it goes as far as can be. */
+static void rest_in_place(struct session *s)
+{
+    list_remove(&s->node);
+    list_push(&s->pw->calm_sessions, &s->node);
+    if (s->h2)
+        front_h2_rest(s);
+    (void)tls_rest(&s->conn);
+}
+
 void resting_tick(struct pworker *pw)
 {
     struct list *node = pw->idle_sessions.next;
@@ -117,8 +133,9 @@ void resting_tick(struct pworker *pw)
     while (node != &pw->idle_sessions && looked_at++ < LOOKS_A_TICK && rested < RESTS_A_TICK) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         node = node->next;
-        if (s->h2 && s->state == SESSION_IDLE && is_due(s)) {
-            front_h2_rest(s);
+        if ((s->h2 || conn_is_secure(&s->conn)) && can_rest_in_place(s) && is_due(s)) {
+            rest_in_place(s);
+            rested++;
         } else if (can_rest(s) && is_due(s)) {
             rest(s);
             rested++;

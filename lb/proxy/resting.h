@@ -4,7 +4,8 @@
  *
  * Only connections that nothing hangs on go to rest: plain HTTP/1, nothing buffered, nothing to be written,
  * no uplinks of their own. The socket stays as it is; what a session must know after its rest is kept
- * (struct session_kept). A resting connection counts as a session everywhere. Owned by its worker, touched by
+ * (struct session_kept). Those of HTTP/2 and with TLS stay sessions, in pworker.calm_sessions, but what the
+ * libraries hold for them goes (front_h2_rest, tls_rest). A resting connection counts as a session everywhere. Owned by its worker, touched by
  * its thread only. */
 #ifndef COX_PROXY_RESTING_H
 #define COX_PROXY_RESTING_H
