@@ -13,14 +13,13 @@
 #include "base/panic.h"
 #include "net/tls_priv.h"
 
-#define EMPTIES_MAX   32 /* as OpenSSL has it */
-#define INBOX_BYTES   (64u << 10)
-#define WARNING       1
-#define FATAL         2
-#define KEY_UPDATE    24
-#define RECORDS_A_KEY (UINT64_C(1) << 24) /* below what AES-GCM bears (RFC 8446 5.5) */
-#define RANDOM_BYTES  32
-#define PIECES_MAX    32 /* of one record; of more it is a shorter one */
+#define EMPTIES_MAX  32 /* as OpenSSL has it */
+#define INBOX_BYTES  (64u << 10)
+#define WARNING      1
+#define FATAL        2
+#define KEY_UPDATE   24
+#define RANDOM_BYTES 32
+#define PIECES_MAX   32 /* of one record; of more it is a shorter one */
 
 /* Lent to one call at a time; nothing re-enters. One for each worker, once it is needed. */
 struct tls_bench {
@@ -124,7 +123,7 @@ static bool send_record(struct tls *t, int type, const struct iovec *iov, int co
     struct tls_own *o = t->own;
     unsigned char *out = t->worker->bench->out;
     size_t n = tls_seal(&t->worker->kit, &o->out, (enum tls_suite)o->suite, type, iov, count, out);
-    if (o->out.seq >= RECORDS_A_KEY)
+    if (o->out.seq >= t->worker->records_a_key)
         o->owes_update = true;
     return n && send_bytes(t, out, n, more);
 }

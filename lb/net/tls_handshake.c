@@ -37,6 +37,7 @@ struct tls_worker *tls_worker_create(struct worker *w)
     if (!tw)
         return NULL;
     tw->worker = w;
+    tw->records_a_key = TLS_RECORDS_A_KEY;
     tw->bio = tls_bio_method();
     tw->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
     list_init(&tw->waiting);

@@ -78,6 +78,8 @@ struct tls_client {
     int64_t max_key_updates; /* of the server, a minute */
 };
 
+/* Below what AES-GCM bears. */
+#define TLS_RECORDS_A_KEY (UINT64_C(1) << 24)
 /* What one step of a handshake writes, and more: certificates of clients' CAs can make it longer. */
 #define TLS_STAGE_BYTES 16384
 /* What one step reads at a time: a ClientHello with the key share of ML-KEM768 is about 1,600 bytes. */
@@ -96,6 +98,7 @@ struct tls_worker {
     uint64_t spent_ns;            /* on handshakes in this turn */
     uint32_t ahead_at, ahead_len; /* what OpenSSL has not taken yet of `ahead`, in the middle of a step */
     struct tls_kit kit;
+    uint64_t records_a_key;  /* sealed with one key, then comes a KeyUpdate (RFC 8446 5.5) */
     struct tls_bench *bench; /* owned; of tls_compact.c, NULL: not needed yet */
     char stage[TLS_STAGE_BYTES];
     char ahead[TLS_AHEAD_BYTES];
