@@ -13,13 +13,12 @@
 #include "base/panic.h"
 #include "net/tls_priv.h"
 
-#define EMPTIES_MAX  32 /* as OpenSSL has it */
-#define INBOX_BYTES  (64u << 10)
-#define WARNING      1
-#define FATAL        2
-#define KEY_UPDATE   24
-#define RANDOM_BYTES 32
-#define PIECES_MAX   32 /* of one record; of more it is a shorter one */
+#define EMPTIES_MAX 32 /* as OpenSSL has it */
+#define INBOX_BYTES (64u << 10)
+#define WARNING     1
+#define FATAL       2
+#define KEY_UPDATE  24
+#define PIECES_MAX  32 /* of one record; of more it is a shorter one */
 
 /* Lent to one call at a time; nothing re-enters. One for each worker, once it is needed. */
 struct tls_bench {
@@ -28,73 +27,11 @@ struct tls_bench {
     unsigned char out[TLS_SEAL_BYTES];
 };
 
-/* ---- taking down ---- */
-
-void tls_own_free(struct tls *t)
+bool tls_compact_prepare(struct tls_worker *tw)
 {
-    struct tls_own *o = t->own;
-    t->own = NULL;
-    if (!o)
-        return;
-    tls_half_fini(&t->worker->kit, &o->in, (enum tls_suite)o->suite);
-    tls_half_fini(&t->worker->kit, &o->out, (enum tls_suite)o->suite);
-    free(o->sni);
-    free(o->kept);
-    if (o->plain)
-        OPENSSL_cleanse(o->plain, o->plain_len);
-    free(o->plain);
-    free(o);
-}
-
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static bool read_secret(const char *hex, struct tls_half *h)
-{
-    unsigned char secret[TLS_SECRET_BYTES];
-    size_t n = strlen(hex) / 2;
-    bool ok = n <= sizeof secret && strlen(hex) % 2 == 0;
-    for (size_t i = 0; i < n && ok; i++) {
-        int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
-        ok = high >= 0 && low >= 0;
-        secret[i] = (unsigned char)(high << 4 | low);
-    }
-    ok = ok && tls_half_init(h, secret, n);
-    OPENSSL_cleanse(secret, sizeof secret);
-    return ok;
-}
-
-/* "LABEL, what the client drew, the secret", as OpenSSL logs them. Called where a key begins to count. */
-void tls_on_secret(const SSL *ssl, const char *line)
-{
-    struct tls *t = tls_of(ssl);
-    struct str s = str_of(line), ours = STR("SERVER_TRAFFIC_SECRET_0 "),
-               theirs = STR("CLIENT_TRAFFIC_SECRET_0 ");
-    bool is_ours = str_starts(s, ours);
-    if (!t || (!is_ours && !str_starts(s, theirs)))
-        return;
-    size_t at = ours.n + RANDOM_BYTES * 2 + 1;
-    if (!t->own)
-        t->own = calloc(1, sizeof *t->own);
-    if (!t->own || s.n < at || !read_secret(line + at, is_ours ? &t->own->out : &t->own->in))
-        tls_own_free(t);
-}
-
-/* A message after the handshake is a KeyUpdate, which OpenSSL answers by itself: it stays with such a
- * connection. */
-void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char *p)
-{
-    if (!t->own)
-        return;
-    if (type == SSL3_RT_HEADER)
-        (is_sent ? &t->own->out : &t->own->in)->seq++;
-    else if (type == SSL3_RT_INNER_CONTENT_TYPE && *p == TLS_IS_HANDSHAKE && !t->handshaking)
-        tls_own_free(t);
+    if (!tw->bench)
+        tw->bench = malloc(sizeof *tw->bench);
+    return tw->bench != NULL;
 }
 
 /* ---- sending ---- */
@@ -505,7 +442,7 @@ static int compact_peek(struct conn *c)
     return t->raw_eof ? CONN_ERROR : CONN_AGAIN;
 }
 
-static const struct conn_ops conn_compact = {
+const struct conn_ops conn_compact = {
     .name = "tls",
     .read = compact_read,
     .writev = compact_writev,
@@ -513,52 +450,3 @@ static const struct conn_ops conn_compact = {
     .shutdown = compact_shutdown,
     .peek = compact_peek,
 };
-
-/* ---- going there ---- */
-
-/* Nothing is under way, in either direction, and nothing is known that only OpenSSL could tell. */
-static bool can_shrink(const struct tls *t)
-{
-    const struct conn *c = t->conn;
-    bool calm = !t->handshaking && !t->fatal && t->early == EARLY_NONE && !t->held && !t->ahead &&
-                !t->shut_pending && !t->read_wants_write && !t->write_wants_read;
-    return calm && t->ssl && t->own && t->own->in.known && t->own->out.known && !c->shut && !c->eof &&
-           !c->broken && !t->raw_eof && SSL_is_init_finished(t->ssl) && !SSL_has_pending(t->ssl) &&
-           !SSL_want_write(t->ssl) && SSL_get_shutdown(t->ssl) == 0 &&
-           SSL_version(t->ssl) == TLS1_3_VERSION && !SSL_get0_peer_certificate(t->ssl) &&
-           SSL_SESSION_get_max_fragment_length(SSL_get0_session(t->ssl)) ==
-               TLSEXT_max_fragment_length_DISABLED;
-}
-
-static bool take_facts(struct tls *t, const SSL_CIPHER *cipher)
-{
-    struct tls_own *o = t->own;
-    const char *sni = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
-    enum tls_suite suite;
-    if (!cipher || !tls_suite_of(SSL_CIPHER_get_protocol_id(cipher), &suite))
-        return false;
-    if (!t->worker->bench)
-        t->worker->bench = malloc(sizeof *t->worker->bench);
-    if (!t->worker->bench || (sni && !(o->sni = strdup(sni))))
-        return false;
-    o->suite = (uint8_t)suite;
-    o->cipher = SSL_CIPHER_get_name(cipher);
-    o->resumed = SSL_session_reused(t->ssl) == 1;
-    return true;
-}
-
-bool tls_rest(struct conn *c)
-{
-    struct tls *t = c->tls;
-    if (!t || !t->ssl || !can_shrink(t))
-        return false;
-    CHECK_MAGIC(t, TLS_MAGIC);
-    if (!take_facts(t, SSL_get_current_cipher(t->ssl)))
-        return false;
-    SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-    SSL_free(t->ssl);
-    ERR_clear_error();
-    t->ssl = NULL;
-    c->ops = &conn_compact;
-    return true;
-}

@@ -92,7 +92,7 @@ static void on_message(int is_sent, int version, int type, const void *p, size_t
     (void)version;
     (void)arg;
     if (t)
-        tls_count_record(t, is_sent, type, bytes);
+        tls_note_message(t, is_sent, type, bytes, n);
     if (!t || t->handshaking)
         return;
     /* OpenSSL answers renegotiation with a warning, again and again; once is enough. */
@@ -264,6 +264,7 @@ static bool step(struct tls *t)
     struct conn *c = t->conn;
     t->raw_empty = false;
     t->staging = true;
+    tls_listen_for_secrets(t, t->own != NULL);
     int result = go_on(t);
     bool has_room = tls_push(t);
     t->staging = false;

@@ -192,16 +192,21 @@ static inline struct tls *tls_of(const SSL *ssl)
     return SSL_get_app_data(ssl);
 }
 
-/* tls_compact.c: callbacks of OpenSSL. A line of secrets (SSL_CTX_set_keylog_callback). */
-void tls_on_secret(const SSL *ssl, const char *line);
-/* A message callback's news, counted: records of both directions, and what changes keys. */
-void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char *p);
-/* Of a conn that is compact: says goodbye, if it can be said at once. */
+/* tls_rest.c. Whether OpenSSL shows the secrets that it makes from now on, those of others that share the
+ * context included: nothing of this worker runs in between. */
+void tls_listen_for_secrets(struct tls *t, bool on);
+/* Every message callback: records of both directions are counted, and what changes keys is seen. */
+void tls_note_message(struct tls *t, bool is_sent, int type, const unsigned char *p, size_t n);
+/* Wipes and frees; harmless when there is none. */
+void tls_own_free(struct tls *t);
+
+/* tls_compact.c: a conn without OpenSSL. False: memory is out. */
+extern const struct conn_ops conn_compact;
+bool tls_compact_prepare(struct tls_worker *tw);
+/* Says goodbye, if it can be said at once. */
 void tls_compact_goodbye(struct tls *t);
 /* The socket takes bytes again. False: it is full again. */
 bool tls_compact_flush(struct tls *t);
-/* Wipes and frees; harmless when there is none. */
-void tls_own_free(struct tls *t);
 
 /* tls_ticket.c: seals and opens tickets with the worker's keys; a callback of OpenSSL. */
 int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,

@@ -90,8 +90,6 @@ static bool set_up(struct tls_server *ts, uint64_t ticket_seconds)
         SSL_CTX_set_max_early_data(ctx, (uint32_t)s->max_early_data_bytes);
         SSL_CTX_set_recv_max_early_data(ctx, (uint32_t)s->max_early_data_bytes);
     }
-    if (s->rest)
-        SSL_CTX_set_keylog_callback(ctx, tls_on_secret);
     SSL_CTX_set_client_hello_cb(ctx, tls_on_client_hello, ts);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, ts);
     SSL_CTX_set_tlsext_status_cb(ctx, on_status);
