@@ -36,7 +36,7 @@ bool tls_compact_prepare(struct tls_worker *tw)
 
 /* ---- sending ---- */
 
-/* What the socket did not take is held, and counts as sent. False: the connection is broken. */
+/* What the socket did not take is held, and goes before anything else. False: the connection is broken. */
 static bool send_bytes(struct tls *t, const unsigned char *p, size_t n, bool more)
 {
     ssize_t put = send(t->conn->fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
@@ -104,24 +104,44 @@ static ssize_t give_up_writing(struct conn *c)
     return CONN_ERROR;
 }
 
-/* The pieces of the next record, from skip bytes behind the first; how many bytes they are. */
-static size_t gather(const struct iovec **iov, int *count, size_t *skip, struct iovec *out, int *out_count)
+/* What is left to be written. */
+struct rest {
+    const struct iovec *iov;
+    int count;
+    size_t skip; /* of iov[0] */
+    size_t bytes;
+};
+
+/* The next pieces of it, up to so many bytes; how many bytes they are. */
+static size_t gather(struct rest *r, size_t most, struct iovec out[PIECES_MAX], int *out_count)
 {
     size_t all = 0;
     *out_count = 0;
-    while (*count && all < TLS_RECORD_BYTES && *out_count < PIECES_MAX) {
-        size_t left = (*iov)->iov_len - *skip, n = TLS_RECORD_BYTES - all;
-        n = left < n ? left : n;
-        out[*out_count] = (struct iovec){(char *)(*iov)->iov_base + *skip, n};
+    while (r->count && all < most && *out_count < PIECES_MAX) {
+        size_t left = r->iov->iov_len - r->skip, n = left < most - all ? left : most - all;
+        out[*out_count] = (struct iovec){(char *)r->iov->iov_base + r->skip, n};
         *out_count += n > 0;
         all += n;
-        *skip += n;
-        if (*skip == (*iov)->iov_len) {
-            ++*iov;
-            --*count;
-            *skip = 0;
+        r->skip += n;
+        if (r->skip == r->iov->iov_len) {
+            r->iov++;
+            r->count--;
+            r->skip = 0;
         }
     }
+    r->bytes -= all;
+    return all;
+}
+
+/* A record that had to be held is offered again, and was sealed then already. How many bytes of it. */
+static size_t pass_over(struct tls_own *o, struct rest *r)
+{
+    struct iovec pieces[PIECES_MAX];
+    size_t all = 0, n;
+    int count;
+    while (all < o->pending && (n = gather(r, o->pending - all, pieces, &count)))
+        all += n;
+    o->pending = 0;
     return all;
 }
 
@@ -129,24 +149,26 @@ static ssize_t compact_writev(struct conn *c, const struct iovec *iov, int count
 {
     struct tls *t = c->tls;
     struct iovec pieces[PIECES_MAX];
-    size_t skip = 0, left = 0, n;
-    ssize_t all = 0;
+    struct rest r = {.iov = iov, .count = count};
     int piece_count;
     for (int i = 0; i < count; i++)
-        left += iov[i].iov_len;
+        r.bytes += iov[i].iov_len;
     if (t->fatal)
         return give_up_writing(c);
     if (!catch_up(t))
         return c->broken ? give_up_writing(c) : CONN_AGAIN;
-    while ((n = gather(&iov, &count, &skip, pieces, &piece_count))) {
-        left -= n;
-        if (!send_record(t, TLS_IS_DATA, pieces, piece_count, left > 0))
+    size_t offered = r.bytes, all = pass_over(t->own, &r), n;
+    while ((n = gather(&r, TLS_RECORD_BYTES, pieces, &piece_count))) {
+        if (!send_record(t, TLS_IS_DATA, pieces, piece_count, r.bytes > 0))
             return give_up_writing(c);
-        all += (ssize_t)n;
+        if (t->held)
+            t->own->pending = (uint32_t)n; /* not written before the socket has all of it */
+        else
+            all += n;
         if (t->held || (t->own->owes_update && !catch_up(t)))
             break;
     }
-    return c->broken ? give_up_writing(c) : all;
+    return c->broken ? give_up_writing(c) : all || !offered ? (ssize_t)all : CONN_AGAIN;
 }
 
 static ssize_t compact_send_file(struct conn *c, int fd, off_t *offset, size_t n)

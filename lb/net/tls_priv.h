@@ -125,6 +125,7 @@ struct tls_own {
     unsigned char *kept;  /* owned; sealed bytes that were read, and not opened yet, or NULL */
     unsigned char *plain; /* owned; opened, and nobody took it yet, or NULL */
     uint32_t kept_len, plain_at, plain_len;
+    uint32_t pending; /* bytes in the record that is or was held, which count as written when it is gone */
 };
 
 /* One connection's. Freed with its conn. */

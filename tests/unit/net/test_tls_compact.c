@@ -151,10 +151,11 @@ static void goodbye_behind_a_full_socket(void **state)
     for (int i = 0; i < 64 && A(r)->may_write; i++) {
         struct iovec iov = {sent, sizeof sent};
         ssize_t put = conn_writev(A(r), &iov, 1);
-        assert_true(put > 0);
-        out += (size_t)put;
+        assert_true(put > 0 || put == CONN_AGAIN);
+        out += put > 0 ? (size_t)put : 0;
     }
     assert_non_null(A(r)->tls->held);
+    out += A(r)->tls->own->pending;
     conn_shutdown(A(r));
     for (ssize_t n = 1; n; in += n > 0 ? (size_t)n : 0) {
         turns(r, 1);
