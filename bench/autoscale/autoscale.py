@@ -254,6 +254,7 @@ def parse():
     p.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="so many runs at a time")
     p.add_argument("--keep", help="folder where the rows of each run are kept, by what made them, so that they need not be made again")
     p.add_argument("--runs", type=int, help="of each step")
+    p.add_argument("--engine-seeds", type=int, help="of each hour that both engines run")
     p.add_argument("--days", type=float, help="of stationary load")
     args = p.parse_args()
     small = args.quick or args.cuts
@@ -270,7 +271,7 @@ def parse():
     args.days = args.days or (0.25 if args.quick else 2 if args.cuts else 30)
     args.history_days = 2 if args.quick else 7 if args.cuts else 28
     args.history_seeds = 2 if args.quick else 5
-    args.engine_seeds = 4 if args.quick else 20 if args.cuts else 60
+    args.engine_seeds = args.engine_seeds or (4 if args.quick else 20 if args.cuts else 60)
     args.step_warmup = 3600
     args.out = args.out or os.path.join(args.builddir, "bench/autoscale/out")
     return args

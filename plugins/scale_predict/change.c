@@ -16,8 +16,8 @@ static const uint32_t looks[] = {1, 2, 3, 4, 6, 8};
 /* n counts where e were expected. */
 static bool is_certain(const struct work *w, double n, double e, double dispersion)
 {
-    const double z2 = (n - e) * (n - e) / (e * dispersion);
-    if (n <= e || z2 < 2 * CERTAIN) /* the ratio is never larger than half of that */
+    /* The ratio is never larger than half of the square of n's distance in sigmas. */
+    if (n <= e || (n - e) * (n - e) < 2 * CERTAIN * e * dispersion)
         return false;
     return n * w->math->log(n / e) - (n - e) > CERTAIN * dispersion;
 }

@@ -106,15 +106,12 @@ ALWAYS void lines_of(const struct came *c, const double *restrict extra, const d
     }
 }
 
-/* Members by margin, rounded up, at least one. Adding and taking away 2^52 rounds to the nearest whole
+/* Members with a margin, rounded up, at least one. Adding and taking away 2^52 rounds to the nearest whole
  * number. */
-ALWAYS void members_of(const struct lines *l, uint32_t j, double *restrict out)
+ALWAYS double members_of(double at_none, double slope, uint32_t m)
 {
-    const double big = 4503599627370496.0, slope = l->slope[j], at_none = l->at_none[j];
-    for (uint32_t m = 0; m < MARGINS; m++) {
-        const double n = (at_none + slope * shadow_margins[m] + big) - big;
-        out[m] = n > 1 ? n : 1;
-    }
+    const double big = 4503599627370496.0, n = (at_none + slope * shadow_margins[m] + big) - big;
+    return n > 1 ? n : 1;
 }
 
 /* ---- one step of one shadow with each margin ---- */
@@ -123,17 +120,19 @@ ALWAYS void members_of(const struct lines *l, uint32_t j, double *restrict out)
 ALWAYS void by_chance(const struct work *w, const struct came *c, struct waits *q,
                       const double *restrict members, double *restrict out)
 {
-    int32_t at[GROUP];
-    for (uint32_t m = 0; m < GROUP; m++) {
-        double x = members[m] - q->base;
-        x = x > 0 ? x : 0;
-        x = x < q->top ? x : q->top;
-        at[m] = (int32_t)x;
+    const double base = q->base, top = q->top;
+    const double *restrict table = q->by_count;
+    if (!q->is_by_count) {
+        for (uint32_t m = 0; m < GROUP; m++)
+            out[m] = waits_over(w, c, q, members[m] * c->slots);
+        return;
     }
-    for (uint32_t m = 0; q->is_by_count && m < GROUP; m++)
-        out[m] = q->by_count[at[m]];
-    for (uint32_t m = 0; !q->is_by_count && m < GROUP; m++)
-        out[m] = waits_over(w, c, q, members[m] * c->slots);
+    for (uint32_t m = 0; m < GROUP; m++) {
+        double x = members[m] - base;
+        x = x > 0 ? x : 0;
+        x = x < top ? x : top;
+        out[m] = table[(int32_t)x];
+    }
 }
 
 /* What an overload leaves behind: a fluid queue; arrivals wait from its length before to that after, in a
@@ -177,20 +176,107 @@ ALWAYS void serve(const struct work *w, const struct came *c, struct waits *q, c
     }
 }
 
+/* Members of one shadow: what is ordered for the maximum, and was for that of the step before, and what is
+ * ready. */
+struct orders {
+    double held_none, held_slope, was_none, was_slope, least_none, least_slope;
+};
+
 /* Members ordered cost what they cost, and each start a little, or whoever follows every wave would win by a
  * hair. */
-ALWAYS void pay(const double *restrict n, double seconds, double *restrict cost)
+ALWAYS void pay(const struct orders *o, const struct came *c, bool is_start, bool is_fewer,
+                double *restrict cost, double *restrict ready)
 {
-    for (uint32_t m = 0; m < MARGINS; m++)
-        cost[m] += n[m] * seconds;
+    const struct orders k = *o;
+    const double seconds = c->seconds, start_s = c->start_s;
+    for (uint32_t m = 0; m < MARGINS; m++) {
+        const double n = members_of(k.held_none, k.held_slope, m);
+        double sum = cost[m] + n * seconds;
+        if (is_start) {
+            const double more = n - members_of(k.was_none, k.was_slope, m);
+            sum += (more > 0 ? more : 0) * start_s;
+        }
+        cost[m] = sum;
+        ready[m] = is_fewer ? members_of(k.least_none, k.least_slope, m) : n;
+    }
 }
 
-ALWAYS void pay_starts(const double *restrict n, const double *restrict was, double start,
-                       double *restrict cost)
+/* ---- functions of many numbers, in sums and products only ---- */
+
+/* Natural logarithms of numbers from 1 on: the exponent, and the series of the area tangent of what is left,
+ * from sqrt(1/2) to sqrt(2). */
+ALWAYS void logs(const double *restrict x, double *restrict out)
 {
+    const double shift = 4503599627370496.0; /* 2^52: its last bits are a whole number's */
+    uint64_t bits[LANES], exponent[LANES];
+    double m[LANES], e[LANES];
+    memcpy(bits, x, sizeof bits);
+    for (uint32_t j = 0; j < LANES; j++) {
+        exponent[j] = bits[j] >> 52 | UINT64_C(0x433) << 52;
+        bits[j] = (bits[j] & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1023) << 52;
+    }
+    memcpy(m, bits, sizeof bits);
+    memcpy(e, exponent, sizeof exponent);
+    for (uint32_t j = 0; j < LANES; j++) {
+        const bool is_upper = m[j] > 1.4142135623730951;
+        const double part = is_upper ? m[j] * 0.5 : m[j], up = is_upper ? 1 : 0;
+        const double f = (part - 1) / (part + 1), q = f * f;
+        const double series =
+            1 +
+            q * (1.0 / 3 +
+                 q * (1.0 / 5 +
+                      q * (1.0 / 7 +
+                           q * (1.0 / 9 + q * (1.0 / 11 +
+                                               q * (1.0 / 13 + q * (1.0 / 15 + q * (1.0 / 17 + q / 19))))))));
+        out[j] = (e[j] - shift - 1023 + up) * 0.6931471805599453 + 2 * f * series;
+    }
+}
+
+/* exp((margins[m - 1] - margins[m]) / fold): powers of two, and the series of what is left. */
+ALWAYS void falls(const double *restrict gaps, double fold, double *restrict out)
+{
+    const double shift = 6755399441055744.0; /* 2^52 + 2^51 */
+    uint64_t bits[MARGINS];
+    double whole[MARGINS], part[MARGINS];
     for (uint32_t m = 0; m < MARGINS; m++) {
-        const double more = n[m] - was[m];
-        cost[m] += (more > 0 ? more : 0) * start;
+        const double x = gaps[m] / fold, low = x > -700 ? x : -700;
+        const double k = low * 1.4426950408889634 + shift;
+        const double r =
+            low - (k - shift) * 0.693147180369123816490 - (k - shift) * 1.90821492927058770002e-10;
+        whole[m] = k;
+        part[m] =
+            1 + r * (1 + r * (1.0 / 2 +
+                              r * (1.0 / 6 +
+                                   r * (1.0 / 24 +
+                                        r * (1.0 / 120 +
+                                             r * (1.0 / 720 +
+                                                  r * (1.0 / 5040 +
+                                                       r * (1.0 / 40320 +
+                                                            r * (1.0 / 362880 +
+                                                                 r * (1.0 / 3628800 + r / 39916800))))))))));
+    }
+    memcpy(bits, whole, sizeof bits);
+    for (uint32_t m = 0; m < MARGINS; m++)
+        bits[m] = (bits[m] + 1023) << 52;
+    memcpy(whole, bits, sizeof bits);
+    for (uint32_t m = 0; m < MARGINS; m++)
+        out[m] = part[m] * whole[m];
+}
+
+/* Errors of the planned rate: what their tail looks like, before anybody had to wait for it. */
+ALWAYS void learn_errors(struct candidates *restrict c, const struct came *came, const double *restrict least)
+{
+    const double rate = came->rate, part = came->error_part;
+    double over[LANES], error[LANES];
+    for (uint32_t j = 0; j < LANES; j++) {
+        const double x = rate / least[j];
+        over[j] = rate > least[j] && least[j] > 0 ? x : 1;
+    }
+    logs(over, error);
+    for (uint32_t j = 0; j < LANES; j++) {
+        const double known = least[j] > 0 ? part : 0, e = error[j];
+        c->excess[j] += (e - c->excess[j]) * known;
+        c->square[j] += (e * e - c->square[j]) * known;
     }
 }
 
@@ -225,79 +311,132 @@ ALWAYS void run_lines(const struct batch *b, const double *restrict extra, struc
     }
 }
 
-ALWAYS void run_shadow(const struct work *w, const struct batch *b, struct run *r, uint32_t j,
-                       struct shadows *x)
+/* In pieces that fit into registers. */
+ALWAYS void shadow_copy(const struct shadows *restrict from, struct shadows *restrict to)
 {
+    memcpy(to->backlog, from->backlog, sizeof to->backlog);
+    memcpy(to->over, from->over, sizeof to->over);
+    memcpy(to->cost, from->cost, sizeof to->cost);
+    to->surprised = from->surprised;
+}
+
+ALWAYS void run_shadow(const struct work *w, const struct batch *b, struct run *r, uint32_t j,
+                       struct shadows *restrict all)
+{
+    struct shadows here, *x = &here;
+    shadow_copy(all, x);
     for (uint32_t i = 0; i < b->count; i++) {
         const struct came *c = &b->came[i];
         const double held = b->held[i][j], was = i ? b->held[i - 1][j] : b->was[j];
-        double n[MARGINS], other[MARGINS];
-        members_of(&r->held[i], j, n);
-        pay(n, c->seconds, x->cost);
-        if (was < held) {
-            members_of(&r->was[i], j, other);
-            pay_starts(n, other, c->start_s, x->cost);
-        }
-        const bool is_fewer = b->least[i][j] < held;
-        if (is_fewer)
-            members_of(&r->least[i], j, other);
-        serve(w, c, &r->waits[i], is_fewer ? other : n, x);
+        const struct lines *h = &r->held[i], *p = &r->was[i], *l = &r->least[i];
+        const struct orders o = {h->at_none[j], h->slope[j],   p->at_none[j],
+                                 p->slope[j],   l->at_none[j], l->slope[j]};
+        const bool is_start = was < held, is_fewer = b->least[i][j] < held;
+        double ready[MARGINS];
+        if (is_start && is_fewer)
+            pay(&o, c, true, true, x->cost, ready);
+        else if (is_start)
+            pay(&o, c, true, false, x->cost, ready);
+        else if (is_fewer)
+            pay(&o, c, false, true, x->cost, ready);
+        else
+            pay(&o, c, false, false, x->cost, ready);
+        serve(w, c, &r->waits[i], ready, x);
     }
+    shadow_copy(x, all);
 }
 
 ALWAYS void run_all(const struct work *w, const struct batch *b, struct run *r)
 {
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!b->came[i].is_surprise)
+            learn_errors(&w->s->candidates, &b->came[i], b->least[i]);
     run_lines(b, w->s->staffing.extra, r);
-    for (uint32_t j = 0; j < CANDIDATES; j++) {
-        struct shadows x = w->s->shadows[j];
-        run_shadow(w, b, r, j, &x);
-        w->s->shadows[j] = x;
-    }
+    for (uint32_t j = 0; j < CANDIDATES; j++)
+        run_shadow(w, b, r, j, &w->s->shadows[j]);
 }
 
-static void run_any(const struct work *w, const struct batch *b, struct run *r)
+ALWAYS void all_falls(const double *restrict folds, double (*restrict out)[MARGINS])
 {
-    run_all(w, b, r);
+    double gaps[MARGINS] = {0};
+    for (uint32_t m = 1; m < MARGINS; m++)
+        gaps[m] = shadow_margins[m - 1] - shadow_margins[m];
+    for (uint32_t j = 0; j < CANDIDATES; j++)
+        falls(gaps, folds[j], out[j]);
 }
+
+/* ---- the same for each set of instructions ---- */
 
 #if defined __x86_64__
-__attribute__((target("avx2"))) static void run_avx2(const struct work *w, const struct batch *b,
-                                                     struct run *r)
+#define VARIANT(name, target_)                                                                               \
+    __attribute__((target(target_))) static void run_##name(const struct work *w, const struct batch *b,     \
+                                                            struct run *r)                                   \
+    {                                                                                                        \
+        run_all(w, b, r);                                                                                    \
+    }                                                                                                        \
+    __attribute__((target(target_))) static void falls_##name(const double *folds, double(*out)[MARGINS])    \
+    {                                                                                                        \
+        all_falls(folds, out);                                                                               \
+    }
+VARIANT(avx2, "avx2")
+VARIANT(avx512, "avx512f,avx512vl,avx512dq")
+
+static bool has_avx512(void)
 {
-    run_all(w, b, r);
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
 }
 #endif
 
-/* Errors of the planned rate: what their tail looks like, before anybody had to wait for it. */
-static void learn_errors(const struct work *w, const struct batch *b)
+static void run_best(const struct work *w, const struct batch *b, struct run *r)
 {
-    struct candidates *c = &w->s->candidates;
-    for (uint32_t i = 0; i < b->count; i++) {
-        const struct came *came = &b->came[i];
-        for (uint32_t j = 0; j < CANDIDATES && !came->is_surprise; j++) {
-            const double least = b->least[i][j];
-            if (!(least > 0))
-                continue;
-            const double e = came->rate > least ? w->math->log(came->rate / least) : 0;
-            c->excess[j] += (e - c->excess[j]) * came->error_part;
-            c->square[j] += (e * e - c->square[j]) * came->error_part;
-        }
+#if defined __x86_64__
+    if (has_avx512()) {
+        run_avx512(w, b, r);
+        return;
     }
+    if (__builtin_cpu_supports("avx2")) {
+        run_avx2(w, b, r);
+        return;
+    }
+#endif
+    run_all(w, b, r);
+}
+
+void lanes_falls(const double *folds, double (*out)[MARGINS])
+{
+#if defined __x86_64__
+    if (has_avx512()) {
+        falls_avx512(folds, out);
+        return;
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        falls_avx2(folds, out);
+        return;
+    }
+#endif
+    all_falls(folds, out);
 }
 
 /* The staffing table is filled where loads of the batch are. */
 static void fill_staffing(struct work *w, const struct batch *b)
 {
+    double least[LANES], most[LANES], low = b->least[0][0], high = 0, service_s = 0;
+    memcpy(least, b->least[0], sizeof least);
+    memcpy(most, b->was, sizeof most);
     for (uint32_t i = 0; i < b->count; i++) {
-        double least = b->least[i][0], most = b->held[i][0];
-        for (uint32_t j = 1; j < CANDIDATES; j++) {
-            const double was = i ? 0 : b->was[j];
-            least = b->least[i][j] < least ? b->least[i][j] : least;
-            most = b->held[i][j] > most ? b->held[i][j] : most;
-            most = was > most ? was : most;
+        service_s = b->came[i].service_s > service_s ? b->came[i].service_s : service_s;
+        for (uint32_t j = 0; j < LANES; j++) {
+            least[j] = b->least[i][j] < least[j] ? b->least[i][j] : least[j];
+            most[j] = b->held[i][j] > most[j] ? b->held[i][j] : most[j];
         }
-        staffing_fill(w, least * b->came[i].service_s, most * 1.5 * b->came[i].service_s);
     }
+    for (uint32_t j = 0; j < CANDIDATES; j++) {
+        low = least[j] < low ? least[j] : low;
+        high = most[j] > high ? most[j] : high;
+    }
+    /* The table is begun anew before the service time has moved by more than a part of this. */
+    staffing_fill(w, low * service_s * 0.9, high * service_s * 1.5);
 }
 
 void lanes_run(struct work *w)
@@ -306,15 +445,9 @@ void lanes_run(struct work *w)
     struct run r;
     if (!b->count)
         return;
-    learn_errors(w, b);
     fill_staffing(w, b);
     for (uint32_t i = 0; i < b->count; i++)
         waits_init(w, &b->came[i], &r.waits[i]);
-#if defined __x86_64__
-    if (__builtin_cpu_supports("avx2"))
-        run_avx2(w, b, &r);
-    else
-#endif
-        run_any(w, b, &r);
+    run_best(w, b, &r);
     b->count = 0;
 }

@@ -172,6 +172,9 @@ struct state {
     /* the answer */
     double plan_rate; /* as of the last step, with its margin */
     double need;      /* members, not rounded */
+    /* members as of the last step with its margin, and for its level, while service time and slots of a
+     * member are these */
+    double planned, by_level, planned_service_s, planned_slots;
     char reason[120];
     uint32_t cause, reason_key;
 };
@@ -217,6 +220,9 @@ double shadow_members(struct work *w);
 /* lanes.c */
 /* Counts the steps of the batch, and empties it. */
 void lanes_run(struct work *w);
+/* exp(-gap / fold) for every candidate: by what something falls from one margin to the next, 1 for the first.
+ */
+void lanes_falls(const double *folds, double (*out)[MARGINS]);
 
 /* staffing.c */
 /* Begins a new table when service time or objective moved. */

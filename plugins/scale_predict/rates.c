@@ -34,20 +34,19 @@ const struct point *rates_at(const struct state *s, uint64_t age_ns)
     const struct point *oldest = back(&s->rings[0], s->rings[0].count - 1);
     for (uint32_t j = 0; j < RINGS && s->rings[j].count; j++) {
         const struct ring *r = &s->rings[j];
-        const struct point *last = back(r, r->count - 1);
+        const struct point *last = &r->at[r->count < RING_POINTS ? 0 : r->next];
         if (last->t_ns > until) {
             oldest = last->t_ns < oldest->t_ns ? last : oldest;
             continue;
         }
-        uint32_t lo = 0, hi = r->count - 1; /* the smallest step back that is old enough */
-        while (lo < hi) {
-            const uint32_t mid = (lo + hi) / 2;
-            if (back(r, mid)->t_ns <= until)
-                hi = mid;
-            else
-                lo = mid + 1;
-        }
-        return back(r, lo);
+        /* The smallest step back that is old enough: samples mostly come in time. */
+        const uint64_t guess = (now - until) / TICK_NS >> j;
+        uint32_t i = guess < r->count ? (uint32_t)guess : r->count - 1;
+        while (back(r, i)->t_ns > until)
+            i++;
+        while (i && back(r, i - 1)->t_ns <= until)
+            i--;
+        return back(r, i);
     }
     return oldest;
 }

@@ -175,6 +175,7 @@ static void step(struct work *w)
     s->steps++;
     shadow_step(w, arrivals, seconds);
     s->plan_rate = s->candidates.held[s->best] * s->margin;
+    s->planned_slots = 0; /* to be worked out anew */
     s->jump = 0;
     s->step_point_ns = w->in->now_ns;
     s->step_arrivals = w->in->totals.arrivals;
@@ -288,6 +289,18 @@ static double settle(struct work *w, double extra)
     return fewer;
 }
 
+static void plan(struct work *w)
+{
+    struct state *s = w->s;
+    const double service_s = service_plan_s(s);
+    if (s->planned_service_s == service_s && s->planned_slots == w->slots)
+        return;
+    s->planned_service_s = service_s;
+    s->planned_slots = w->slots;
+    s->planned = shadow_members(w);
+    s->by_level = staffing_slots(w, s->level * service_s) / w->slots;
+}
+
 /* Whatever was planned: while requests wait, what comes now, and what it will grow by as it did lately, is
  * the least. */
 static double rate_soon(const struct state *s)
@@ -302,7 +315,7 @@ static double rate_soon(const struct state *s)
 static double answer(struct work *w)
 {
     struct state *s = w->s;
-    const double extra = backlog_slots(w), planned = shadow_members(w);
+    const double extra = backlog_slots(w), planned = s->planned;
     const double late = extra > 0 ? rate_soon(s) : 0, rate = late > s->jump ? late : s->jump;
     const double now = staffing_slots(w, rate * service_plan_s(s)) / w->slots;
     s->need = (now > planned ? now : planned) + extra / w->slots;
@@ -355,6 +368,7 @@ static void decide(void *state, const struct cox_sample *sample, struct cox_deci
     if (sample->now_ns >= w.s->step_ns)
         step(&w);
     service_probe(&w);
+    plan(&w);
     tell(&w, answer(&w), out_decision);
 }
 

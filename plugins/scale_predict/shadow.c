@@ -82,16 +82,21 @@ double shadow_members(struct work *w)
 static void turn_hold(struct candidates *c, uint32_t h, uint32_t *slot)
 {
     const uint32_t next = (*slot + 1) % BUCKETS, from = h * FORECASTS;
-    memcpy(&c->buckets[*slot][from], &c->now[from], FORECASTS * sizeof *c->now);
-    memset(&c->buckets[next][from], 0, FORECASTS * sizeof *c->now);
+    if (h) /* the first one does not hold at all */
+        for (uint32_t j = from; j < from + FORECASTS; j++) {
+            const double left = c->buckets[next][j];
+            double most = c->now[j] > c->before[j] ? c->now[j] : c->before[j];
+            c->buckets[*slot][j] = c->now[j];
+            c->buckets[next][j] = 0;
+            if (left >= most) { /* what was the most is gone */
+                most = 0;
+                for (uint32_t i = 0; i < BUCKETS; i++)
+                    most = c->buckets[i][j] > most ? c->buckets[i][j] : most;
+            }
+            c->before[j] = most;
+        }
     memset(&c->now[from], 0, FORECASTS * sizeof *c->now);
     *slot = next;
-    for (uint32_t j = from; h && j < from + FORECASTS; j++) { /* the first one does not hold at all */
-        double most = 0;
-        for (uint32_t i = 0; i < BUCKETS; i++)
-            most = c->buckets[i][j] > most ? c->buckets[i][j] : most;
-        c->before[j] = most;
-    }
 }
 
 /* The same of the sliding minimum. */
@@ -186,13 +191,10 @@ static struct tail tail_of(const struct candidates *c, uint32_t j)
 /* Who is expected to be over objective with margin m; called for one after the other. What was seen does not
  * end where it last was: it is taken to fall no faster than errors become seldom. Before much was seen, their
  * tail and a little for what no error has shown yet stand for some start-up delays. */
-static double expect(const struct work *w, struct tail *t, uint32_t m, double over, double doubt)
+static double expect(struct tail *t, uint32_t m, double over, double doubt, double falls)
 {
-    if (m) {
-        const double falls = w->math->exp((shadow_margins[m - 1] - shadow_margins[m]) / t->fold);
-        t->seen *= falls;
-        t->unseen *= m > SHADOW_PLAIN ? falls : 1;
-    }
+    t->seen *= falls;
+    t->unseen *= m > SHADOW_PLAIN ? falls : 1;
     t->seen = over > t->seen ? over : t->seen;
     return t->seen + doubt * (t->unseen + unseen_at[m]);
 }
@@ -206,7 +208,8 @@ static double between(const struct work *w, double before, double over, double a
 
 /* What a candidate costs with its best margin: members, and what is over beyond the share at its price. What
  * is not below `best` need not be right: larger margins only cost more. */
-static double best_margin(const struct work *w, uint32_t j, double best, double *out_margin)
+static double best_margin(const struct work *w, uint32_t j, const double *falls, double best,
+                          double *out_margin)
 {
     const struct state *s = w->s;
     const struct shadows *x = &s->shadows[j];
@@ -217,7 +220,7 @@ static double best_margin(const struct work *w, uint32_t j, double best, double 
     double before = 0;
     best -= surprise;
     for (uint32_t m = 0; m < MARGINS && (!m || x->cost[m - 1] < best); m++) {
-        const double over = expect(w, &t, m, x->over[m], doubt);
+        const double over = expect(&t, m, x->over[m], doubt, falls[m]);
         const double sum = x->cost[m] + (over > allowed ? dear * (over - allowed) : 0);
         if (sum < best) {
             best = sum;
@@ -239,16 +242,21 @@ static double best_margin(const struct work *w, uint32_t j, double best, double 
 static void choose(struct work *w)
 {
     struct state *s = w->s;
-    double best = BETTER * best_margin(w, s->best, DBL_MAX, &s->margin);
+    double folds[CANDIDATES], falls[CANDIDATES][MARGINS];
+    for (uint32_t j = 0; j < CANDIDATES; j++)
+        folds[j] = tail_of(&s->candidates, j).fold;
+    lanes_falls(folds, falls);
+    double best = BETTER * best_margin(w, s->best, falls[s->best], DBL_MAX, &s->margin);
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++) {
+            const uint32_t j = h * FORECASTS + k;
             double margin = 0;
-            const double cost = best_margin(w, h * FORECASTS + k, best, &margin);
+            const double cost = best_margin(w, j, falls[j], best, &margin);
             if (!(margin > 0))
                 continue;
             best = cost;
             s->margin = margin;
-            s->best = h * FORECASTS + k;
+            s->best = j;
         }
 }
 
