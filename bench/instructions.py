@@ -5,7 +5,8 @@ The real program runs under callgrind, one worker, access log, ledger and histog
 it: 64 clients and the server behind. All of them move together: while the proxy is stopped (SIGSTOP) every client
 sends its request; then it runs until the server has all of them and every thread of it waits for events again; likewise
 for the answers. So each turn of the loop finds the same events in every run, and counts differ by far less than 1 %.
-What is counted is the proxy process between two moments after a warm-up: no start, no other process.
+What is counted is the proxy process between two moments after a warm-up: no start, no other process. In the case h2 there are ten
+clients, and each sends 32 requests of HTTP/2 in one write.
 
     make bench-instructions                                compare with bench/instructions.txt, fail at +3 %
     make bench-instructions BENCH_FLAGS=--update           write that file
@@ -18,6 +19,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -40,12 +42,23 @@ def request(more=""):
     return f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n".encode()
 
 
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+# HPACK: GET http / of 127.0.0.1, and a user-agent; nothing goes into a table.
+HEAD_H2 = b"\x82\x86\x84\x01\x09127.0.0.1" + b"\x0f\x2b\x0bh2load/1.52"
+PREFACE_H2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+H2_DATA, H2_HEADERS, H2_SETTINGS, H2_WINDOW = 0, 1, 4, 8
+H2_CLIENTS, H2_STREAMS = 10, 32
+
 # name: (request, answer, a connection per request, steps)
 CASES = {
     "keepalive": (request(), SMALL, False, 100),
     "connclose": (request("Connection: close\r\n"), SMALL, True, 40),
     "headers64": (request("User-Agent: bench\r\nAccept: */*\r\n" + HEADS_64), SMALL, False, 40),
     "16k": (request(), LARGE, False, 40),
+    "h2": (HEAD_H2, SMALL, False, 40),
 }
 
 CONFIG = """workers = 1;
@@ -101,6 +114,7 @@ class Server:
 
 class Lockstep:
     """Clients and server around one proxy process."""
+    at_once = CLIENTS
 
     def __init__(self, pid, port, server, case):
         self.pid, self.port, self.server = pid, port, server
@@ -145,11 +159,11 @@ class Lockstep:
             self.clients = []
 
     def step(self):
-        """One request of every client."""
+        """One request of every client, or of every stream of it."""
         self.hold()
         self.send()
         self.let_go()
-        proc.wait_until(lambda: len(self.server.waiting()) == CLIENTS, "not all requests reached the server", 60)
+        proc.wait_until(lambda: len(self.server.waiting()) == self.at_once, "not all requests reached the server", 60)
         self.hold()
         self.server.answer(self.server.waiting(), self.answer)
         self.let_go()
@@ -159,11 +173,46 @@ class Lockstep:
         for _ in range(steps):
             self.step()
         proc.wait_until(lambda: proc.is_quiet(self.pid), "the proxy does not come to rest")
-        return steps * CLIENTS
+        return steps * self.at_once
 
     def close(self):
         for conn in self.clients:
             conn.close()
+
+
+class LockstepH2(Lockstep):
+    """The same with clients of HTTP/2, each with many streams."""
+    at_once = H2_CLIENTS * H2_STREAMS
+    stream = -1  # of the next request: 2 more, on all connections
+
+    def send(self):
+        first = b""
+        if not self.clients:
+            first = PREFACE_H2 + frame(H2_SETTINGS, 0, 0) + frame(H2_WINDOW, 0, 0, struct.pack(">I", 1 << 30))
+            for _ in range(H2_CLIENTS):
+                conn = socket.create_connection(("127.0.0.1", self.port))
+                conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.clients.append(conn)
+        ids = range(self.stream + 2, self.stream + 2 + 2 * H2_STREAMS, 2)
+        self.stream = ids[-1]
+        for conn in self.clients:
+            conn.sendall(first + b"".join(frame(H2_HEADERS, 5, i, self.request) for i in ids))
+
+    def receive(self):
+        body = len(self.answer) - (self.answer.index(b"\r\n\r\n") + 4)
+        for conn in self.clients:
+            text, ended = b"", 0
+            while ended < H2_STREAMS:
+                while len(text) < 9 or len(text) < 9 + int.from_bytes(text[:3], "big"):
+                    got = conn.recv(65536)
+                    if not got:
+                        raise RuntimeError(f"the proxy closed a connection after {text[:200]!r}")
+                    text += got
+                n, kind, flags = int.from_bytes(text[:3], "big"), text[3], text[4]
+                text = text[9 + n:]
+                if kind not in (H2_DATA, H2_HEADERS, H2_SETTINGS, H2_WINDOW) or (kind == H2_DATA and n != body):
+                    raise RuntimeError(f"not what was asked for: a frame of kind {kind} with {n} bytes")
+                ended += kind == H2_DATA and flags & 1
 
 
 def proxy_pid(builddir, nursery, child):
@@ -193,7 +242,7 @@ def start(nursery, args, case, before):
     child = nursery.spawn(before + [program, "-c", nursery.path("coxswain.cfg")],
                           COXSWAIN_PLUGIN_DIR=os.path.abspath(os.path.join(args.builddir, "plugins")))
     pid = proxy_pid(args.builddir, nursery, child)
-    return child, pid, Lockstep(pid, port, server, case)
+    return child, pid, (LockstepH2 if case == "h2" else Lockstep)(pid, port, server, case)
 
 
 # ---- callgrind -----------------------------------------------------------------------------------------------------

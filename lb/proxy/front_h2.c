@@ -118,11 +118,22 @@ static ssize_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
     return (ssize_t)take;
 }
 
+/* What it may have read is known now: the estimate comes down to that. */
+static void settle(struct stream *t)
+{
+    struct h2_session *h = t->h;
+    uint64_t held = pipe_held_bytes(&t->x->rsp_body);
+    if (t->claim_sums == h->queued_sums && t->claim_bytes > held)
+        h->queued_bytes -= t->claim_bytes - held;
+    t->claim_bytes = 0;
+}
+
 static bool h2_end(struct exchange *x, struct message *trailers)
 {
     struct stream *t = stream_of(x);
     (void)trailers; /* x->rsp_trailers has them: they are read when their turn comes */
     t->ended = true;
+    settle(t);
     h2_server_resume(t->h->srv, &t->h2);
     h2_wake(t->h);
     return true;
@@ -143,24 +154,37 @@ static bool h2_is_gone(struct exchange *x)
 #define READ_BYTES WORKER_READ_BYTES
 
 /* What the pipes hold; spilled bytes lie in files. */
-uint64_t front_h2_queued(const struct h2_session *h)
+void front_h2_count_queued(struct h2_session *h)
 {
     uint64_t sum = 0;
     for (const struct list *n = h->streams.next; n != &h->streams; n = n->next) {
         const struct stream *t = CONTAINER_OF(n, struct stream, node);
         sum += t->x ? pipe_held_bytes(&t->x->rsp_body) : 0;
     }
-    return sum;
+    h->queued_bytes = sum;
+    h->queued_sums++;
 }
 
-/* The estimate only grows; when it reaches the limit it is made true. */
+/* A read that is about to be made counts as a whole one; what it was comes to light at the end of the answer,
+ * or when the estimate reaches the limit and is made true. */
+static void claim(struct stream *t)
+{
+    struct h2_session *h = t->h;
+    if (t->claim_sums != h->queued_sums)
+        t->claim_bytes = 0;
+    t->claim_sums = h->queued_sums;
+    t->claim_bytes += READ_BYTES;
+    h->queued_bytes += READ_BYTES;
+}
+
 static bool h2_has_room(struct exchange *x)
 {
-    struct h2_session *h = stream_of(x)->h;
+    struct stream *t = stream_of(x);
+    struct h2_session *h = t->h;
     uint64_t limit = h->s->listener->h2.max_memory_bytes;
-    h->queued_bytes += READ_BYTES;
-    if (h->queued_bytes > limit)
-        h->queued_bytes = front_h2_queued(h) + READ_BYTES;
+    if (h->queued_bytes + READ_BYTES > limit)
+        front_h2_count_queued(h);
+    claim(t);
     if (h->queued_bytes <= limit)
         return true;
     h->crowded = true;

@@ -17,7 +17,8 @@
 struct h2_session {
     struct h2_server *srv; /* owned */
     struct session *s;
-    struct list streams; /* oldest first */
+    struct list streams;                 /* oldest first */
+    struct stream *first_new, *last_new; /* whole heads, not begun; only within one read: front_h2_start */
     uint32_t stream_count;
     uint64_t emitted_bytes;
     uint32_t block;          /* the number of the unfinished field block; 0: none */
@@ -26,6 +27,7 @@ struct h2_session {
     uint64_t write_progress; /* sink.sent_bytes when it last moved, and when that was */
     uint64_t write_seen_ms;
     uint64_t queued_bytes; /* of answers, at most: see h2_has_room */
+    uint32_t queued_sums;  /* how often that was made true */
     struct direct
         *direct;   /* borrowed; a write straight from a server's bytes is going on: front_h2_direct.c */
     bool in_codec; /* it is reading or writing frames: nobody else may make it do so */
@@ -45,9 +47,12 @@ struct stream {
     struct exchange *x;        /* NULL: over, given up, or asleep */
     struct hold_place *asleep; /* where it sleeps (berth.h); NULL: it does not */
     size_t room;               /* of the frame that is being filled; 0: not its turn */
-    bool ended;                /* the answer is complete */
-    bool connect;              /* extended CONNECT (RFC 8441) */
-    bool no_body;              /* HEAD, 204, 304: what comes is dropped */
+    struct stream *next_new;   /* see first_new */
+    uint32_t claim_bytes;      /* of queued_bytes since it was made true the claim_sums-th time */
+    uint32_t claim_sums;
+    bool ended;                                         /* the answer is complete */
+    bool connect;                                       /* extended CONNECT (RFC 8441) */
+    bool no_body;                                       /* HEAD, 204, 304: what comes is dropped */
     uint64_t body_started_ms, body_seen_ms, body_bytes; /* of the request */
     uint64_t over_ms, drained_bytes; /* answered early: since then so much of the request was thrown away */
     uint64_t stall_ms,
@@ -85,10 +90,13 @@ static inline void h2_wake(struct h2_session *h)
 }
 /* All of the request's bytes that came so far were passed on. */
 void front_h2_consumed(struct stream *t);
+/* Begins the requests of this read. They wait for its end, or for more of any request, so that what a client
+ * asks for and takes back at once (T1) is asked of no server. */
+void front_h2_start(struct h2_session *h);
 /* Hands on what was gathered. */
 void front_h2_gathered(struct front_h2_shared *shared);
-/* Bytes of answers that wait in memory. */
-uint64_t front_h2_queued(const struct h2_session *h);
+/* Makes queued_bytes true: bytes of answers that wait in memory. */
+void front_h2_count_queued(struct h2_session *h);
 /* front_h2_direct.c: much that a server has just brought goes out from where it lies. How much of it went:
  * the rest waits as usual. */
 size_t front_h2_direct(struct stream *t, const char *p, size_t n);

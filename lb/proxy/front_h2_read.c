@@ -106,9 +106,28 @@ static void on_request(void *ctx, struct h2_stream *st, enum reason why, struct 
     if (session_is_secure(h->s))
         x->req.flags |= MSG_SECURE;
     x->request_ended = st->remote_ended || t->connect; /* known before the answer */
-    exchange_start(x);
-    if (t->x && x->request_ended)
-        exchange_request_end(x, NULL);
+    if (h->first_new)
+        h->last_new->next_new = t;
+    else
+        h->first_new = t;
+    h->last_new = t;
+}
+
+/* Streams that have ended meanwhile are parked, not gone; a fault of the client leaves a reset to be sent. */
+void front_h2_start(struct h2_session *h)
+{
+    struct stream *next;
+    for (struct stream *t = h->first_new; t; t = next) {
+        struct exchange *x = t->x;
+        next = t->next_new;
+        h->first_new = next;
+        t->next_new = NULL;
+        if (!x || t->h2.why || h->closing)
+            continue;
+        exchange_start(x);
+        if (t->x && x->request_ended)
+            exchange_request_end(x, NULL);
+    }
 }
 
 void front_h2_consumed(struct stream *t)
@@ -158,6 +177,8 @@ static void on_data(void *ctx, struct h2_stream *st, const char *p, size_t n)
 {
     struct h2_session *h = ctx;
     struct stream *t = stream_of_codec(st);
+    if (h->first_new)
+        front_h2_start(h);
     t->body_bytes += n;
     t->body_seen_ms = h->s->pw->w.now_ms;
     if (t->connect && t->x && !t->x->is_tunnel) { /* H22: it is no tunnel yet */
@@ -172,8 +193,10 @@ static void on_data(void *ctx, struct h2_stream *st, const char *p, size_t n)
 
 static void on_end(void *ctx, struct h2_stream *st, struct message *trailers)
 {
+    struct h2_session *h = ctx;
     struct stream *t = stream_of_codec(st);
-    (void)ctx;
+    if (h->first_new)
+        front_h2_start(h);
     front_h2_gathered(t->pw->h2);
     struct exchange *x = t->x;
     if (!x)

@@ -9,7 +9,7 @@
 #define SEND_BYTES   65536
 #define STREAMS_KEPT 1024
 /* So long may requests be read in a turn, or for half of it if that is longer. */
-#define REQUESTS_NS (4 * NS_PER_MS)
+#define REQUESTS_NS (2 * NS_PER_MS)
 /* Open on a connection that takes no more bytes: then no more are read. */
 #define UNREAD_STREAMS 16
 /* A client that does not answer the PING behind the first GOAWAY has had its time (RFC 9113 6.8). */
@@ -121,6 +121,7 @@ static void take_bytes(struct h2_session *h, const char *p, size_t n)
     if (!h2_server_recv(h->srv, p, n, h->s->pw->w.now_ms))
         h->closing = true;
     front_h2_gathered(h->s->pw->h2);
+    front_h2_start(h);
     h->in_codec = false;
     worker_read_clock(w);
     *spent_ns(h->s->pw) += w->now_ns - began_ns;
@@ -257,7 +258,7 @@ static void watch_write(struct h2_session *h)
 /* There is room again: answers that were left with their servers are asked for, oldest first. */
 static void relieve(struct h2_session *h)
 {
-    h->queued_bytes = front_h2_queued(h);
+    front_h2_count_queued(h);
     if (h->queued_bytes > h->s->listener->h2.max_memory_bytes / 2)
         return;
     h->crowded = false;

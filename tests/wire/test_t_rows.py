@@ -130,6 +130,24 @@ def test_T2_made_you_reset(door, origin, provoke):
     poll(lambda: door.cluster("o")["serving"] == 0, 5, "all cancelled")
 
 
+@pytest.mark.parametrize("take_back", [(h2.RST, struct.pack(">I", h2.CANCEL)), (h2.WINDOW, b"\x7f\xff\xff\xff")], ids=["reset", "made-you-reset"])
+def test_T1_what_is_taken_back_at_once_is_asked_of_no_server(door, origin, take_back):
+    """Ten requests that are over before their bytes are read to the end; the eleventh of the same write is answered."""
+    kind, payload = take_back
+    with H2(door.port) as c:
+        assert c.fetch("/first").status == 200
+        text = b""
+        for _ in range(10):
+            s = c.stream()
+            text += frame(h2.HEADERS, 5, s, raw_block(*GET)) + frame(kind, 0, s, payload)
+        s = c.stream()
+        c.send(text + frame(h2.HEADERS, 5, s, raw_block(*GET[:2], (b":path", b"/last"), GET[3])))
+        assert c.response(s).status == 200
+        assert c.fetch("/then").status == 200
+    assert [r.target for r in origin.requests] == ["/first", "/last", "/then"]
+    poll(lambda: door.status()["quiet"] is True, 5, "nothing is in flight")
+
+
 # ---- T3, T4: heads ----
 
 

