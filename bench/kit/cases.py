@@ -87,7 +87,7 @@ SIDE_BY_SIDE = {
     "resumptions": secure("resumed handshakes of TLS 1.3", kinds=RESUMERS, loader="tls", load=["-R"], host="ecdsa.bench", floor="resumed",
                           squeeze=50, goals=HANDSHAKE),
     "resumptions-reused": secure("resumed handshakes of TLS 1.3, the ticket used again", "reused", kinds=("shake -n", "h2o", "coxswain"),
-                                 loader="tls", load=["-R"], host="ecdsa.bench", squeeze=50, goals=LEVEL),
+                                 loader="tls", load=["-R"], host="ecdsa.bench", floor="reused", squeeze=50, goals=HANDSHAKE),
     "tls1m": secure("1 MiB downloads over TLS", path="/1m", loader="tls", load=["-c16"], squeeze=30, goals=LEVEL),
     "h2c1m": secure("1 MiB downloads over HTTP/2 in clear, 4 connections with 4 streams each", "h2c", path="/1m",
                     loader="h2load", load=WIDE, body=1 << 20, goals=LEVEL),

@@ -12,9 +12,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -25,7 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SCRATCH = 16384, EVENTS_MAX = 256, KEY_BYTES = 32, NAME_BYTES = 16, IV_BYTES = 16 };
+enum { SCRATCH = 16384, EVENTS_MAX = 256 };
 
 /* A listener (ctx is set), or a connection (ssl is). */
 struct end {
@@ -37,8 +35,6 @@ struct end {
 struct shake {
     int epoll_fd;
     BIO *in, *out; /* of all connections: both are empty between two steps */
-    EVP_CIPHER *cipher;
-    unsigned char key[KEY_BYTES];
     char scratch[SCRATCH];
 };
 
@@ -49,35 +45,27 @@ static void die(const char *what)
     exit(1);
 }
 
-/* Tickets as coxswain seals them, but for renewing. */
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                     EVP_MAC_CTX *mac, int is_new)
+/* OpenSSL's own rule is to answer one that comes back with another. */
+static SSL_TICKET_RETURN renew_none(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                    size_t name_len, SSL_TICKET_STATUS status, void *arg)
 {
-    struct shake *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, s->key, KEY_BYTES),
-                           OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                           OSSL_PARAM_construct_end()};
-    if ((is_new && RAND_bytes(iv, IV_BYTES) != 1) || EVP_MAC_CTX_set_params(mac, params) != 1 ||
-        EVP_CipherInit_ex(cipher, s->cipher, NULL, s->key, iv, is_new) != 1)
-        return -1;
-    if (is_new)
-        memcpy(name, s->key, NAME_BYTES);
-    return 1;
+    (void)ssl, (void)session, (void)name, (void)name_len, (void)arg;
+    return status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW
+               ? SSL_TICKET_RETURN_USE
+               : SSL_TICKET_RETURN_IGNORE_RENEW;
 }
 
-static SSL_CTX *context(struct shake *s, const char *cert, const char *key, bool renews)
+static SSL_CTX *context(const char *cert, const char *key, bool renews)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (ctx == NULL || SSL_CTX_use_certificate_chain_file(ctx, cert) != 1 ||
         SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
         die(cert);
-    SSL_CTX_set_app_data(ctx, s);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
     if (!renews)
-        SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+        SSL_CTX_set_session_ticket_cb(ctx, NULL, renew_none, NULL);
     return ctx;
 }
 
@@ -188,11 +176,10 @@ static void start(struct shake *s, int argc, char **argv)
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->in = memory();
     s->out = memory();
-    s->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-    if (s->epoll_fd < 0 || s->cipher == NULL || RAND_bytes(s->key, KEY_BYTES) != 1)
+    if (s->epoll_fd < 0)
         die("shake");
     for (; i < argc; i += 3)
-        listen_at(s, argv[i], context(s, argv[i + 1], argv[i + 2], renews));
+        listen_at(s, argv[i], context(argv[i + 1], argv[i + 2], renews));
 }
 
 int main(int argc, char **argv)
