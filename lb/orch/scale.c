@@ -175,6 +175,7 @@ struct scale *scale_create_with(const struct scale_args *args, struct scaler *on
     }
     add_sets(s);
     scale_index(s);
+    scale_know_metrics(s);
     s->log = scale_log_open(s->dir);
     scale_restore(s);
     begin_counts(s);
@@ -370,6 +371,8 @@ void scale_member_changed(struct scale *s, const struct member *m)
     struct scale_set *set = m->set->scale;
     if (set && set->chain.is_open)
         scale_chain_step(s, set); /* tickets are short-lived */
+    if (set && !scale_heeds_reports(m))
+        scale_drop_reports(s, set, m->id);
     if (set && !is_static(set))
         set->due_ns = earlier(set->due_ns, s->ops->now_ns(s->ctx) + SCALE_WAKE_MS * NS_PER_MS);
 }

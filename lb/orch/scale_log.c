@@ -231,9 +231,9 @@ bool scale_log_before(struct scale_log *l, struct str set, uint64_t *cursor, str
     ensure(l, false);
     if (!l->head || !l->head->last)
         return false;
-    do {
-        if (!take_before(l, cursor, &r, &body))
-            return false;
-    } while (!is_of(body, set));
-    return scale_checksum(body.p, body.n) == r.checksum && scale_decode(body, r.number, out);
+    while (take_before(l, cursor, &r, &body)) /* one that cannot be read hides no other */
+        if (is_of(body, set) && scale_checksum(body.p, body.n) == r.checksum &&
+            scale_decode(body, r.number, out))
+            return true;
+    return false;
 }

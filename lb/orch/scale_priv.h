@@ -61,7 +61,7 @@ struct scale_cluster {
 /* One metric of one member, from host->report. */
 struct scale_report {
     struct list node; /* of set->reports */
-    char *subject;    /* owned */
+    char *key;        /* owned: a character for the metric, and whom it is of */
     uint32_t metric;  /* index in scale->metrics */
     double value;
     uint64_t at_ns;
@@ -116,7 +116,8 @@ struct scale_set {
     enum scale_early early;
     char origin[SCALE_ORIGIN_MAX]; /* of the request behind `early` */
     bool is_changed;               /* since it was saved */
-    struct list reports;
+    struct list reports;           /* owned */
+    struct index reports_by;       /* key */
     uint64_t samples, decisions, ups, downs, causes[16];
     struct scale_chain chain;
 };
@@ -217,6 +218,12 @@ uint32_t scale_schedule_floor(const struct scaling_settings *scaling, uint64_t w
 /* scale_factors.c */
 uint32_t scale_factors(struct scale *s, struct scale_set *set, uint64_t now, struct cox_factor *out);
 void scale_forget_reports(struct scale_set *set);
+/* Those of one member, which is gone or leaves: what it said is no reason for anything any more. */
+void scale_drop_reports(const struct scale *s, struct scale_set *set, const char *member);
+/* Whether a member in its state counts for the means. */
+bool scale_heeds_reports(const struct member *m);
+/* The metrics that the policies look at have their places, whatever else is reported first. */
+void scale_know_metrics(struct scale *s);
 
 /* scale_state.c */
 void scale_restore(struct scale *s);

@@ -351,6 +351,20 @@ static bool take_count(struct str *in, struct scale_set *set)
     return true;
 }
 
+/* Other counters, another clock perhaps: what was counted is not of this world. What the scaler has learned
+ * is: it sees a new epoch, and that its past was cut off. Nothing shrinks before a window was seen. */
+static bool take_learned(struct str *in, struct scale_set *set)
+{
+    struct scale_set *unused = must(calloc(1, sizeof *unused));
+    uint64_t ready_ns;
+    uint32_t ready;
+    bool recovered;
+    const bool ok = unpack_u64(in, &ready_ns) && take_u32(in, &ready) && take_counted(in, unused) &&
+                    take_policy(in, set, &recovered);
+    free(unused);
+    return ok;
+}
+
 static bool take_set(struct str in, struct scale_set *set, const struct restored *r)
 {
     uint64_t starts[MEMBERS_STARTS_MAX], n, ready_ns, saved_ns;
@@ -361,8 +375,7 @@ static bool take_set(struct str in, struct scale_set *set, const struct restored
         return false;
     members_restore_starts(set->set, starts, (uint32_t)n);
     if (!r->is_same || saved_ns > r->now)
-        return true; /* other counters, other clock perhaps: what was learned about counts is not of this
-                        world */
+        return take_learned(&in, set);
     if (!unpack_u64(&in, &ready_ns) || !take_u32(&in, &ready) || !take_counted(&in, set) ||
         !take_policy(&in, set, &recovered))
         return false;

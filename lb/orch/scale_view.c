@@ -59,6 +59,8 @@ void scale_look(struct scale *s, size_t i, struct scale_view *out)
 
 /* ---- by hand ---- */
 
+#define FOR_MAX_MS (10ull * 365 * 24 * 3600 * 1000)
+
 static void touch(struct scale *s, struct scale_set *set)
 {
     set->is_changed = true;
@@ -72,6 +74,11 @@ static void put_by_hand(struct scale *s, struct scale_set *set, uint64_t count, 
 {
     if (count > set->set->max) {
         buf_printf(out, "error: max of %s is %u\n", set->set->id, set->set->max);
+        return;
+    }
+    if (for_ms > FOR_MAX_MS) {
+        buf_printf(out, "error: at most ten years; without a time it holds until \"scale %s auto\"\n",
+                   set->set->id);
         return;
     }
     set->has_hand = true;

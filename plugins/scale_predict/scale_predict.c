@@ -91,6 +91,10 @@ static double objective_s(const struct cox_sample *in)
 static void restart(struct work *w)
 {
     struct state *s = w->s;
+    if (w->in->now_ns < s->last_ns) { /* another boot: moments of the clock before it are none */
+        s->service.phase_ns = s->service.helped_ns = s->service.retry_ns = 0;
+        s->jump_ns = 0;
+    }
     memset(s->rings, 0, sizeof s->rings);
     s->epoch = w->in->totals.epoch;
     s->since_ns = s->change_ns = s->step_ns = s->step_point_ns = w->in->now_ns;

@@ -14,6 +14,7 @@ struct set {
     void *state;
     uint64_t seed;
     double now_s, service_s, rate;
+    uint64_t behind_ns; /* of the monotonic clock, behind the other */
     double members;
     double due_s[STARTING_MAX]; /* of those that start, in the order of their orders */
     uint32_t starting;
@@ -121,7 +122,8 @@ static void sample(struct set *t, double arrivals)
 {
     struct cox_sample *in = &t->in;
     const double slots = t->is_unlimited ? 1e9 : t->members * SLOTS;
-    in->now_ns = in->wall_ns = (uint64_t)(t->now_s * 1e9);
+    in->wall_ns = (uint64_t)(t->now_s * 1e9);
+    in->now_ns = in->wall_ns - t->behind_ns;
     in->arrivals = (uint64_t)arrivals;
     in->totals.arrivals += (uint64_t)arrivals;
     in->totals.completed = in->totals.service_count;
@@ -303,6 +305,36 @@ static void test_new_epoch_is_waited_for(void **state)
     set_destroy(t);
 }
 
+/* A rise, then everything is started anew: the sum of what is wanted in the time after it, with more rises.
+ */
+static double after_a_restart(void **state, uint64_t behind_ns)
+{
+    struct set *t = set_create(*state, 40);
+    double sum = 0;
+    t->now_s = 1e6;
+    t->rate = 1000;
+    run(t, 1200);
+    t->rate = 2000;
+    run(t, 1200);
+    t->behind_ns = behind_ns;
+    t->in.flags = COX_SAMPLE_FIRST;
+    t->in.totals = (struct cox_totals){.size = sizeof t->in.totals, .epoch = 2};
+    t->sum_s = t->square_s2 = t->serving_s = 0;
+    for (int i = 0; i < 12000; i++) {
+        t->rate = i % 6000 < 3000 ? 2000 : 3000;
+        sum += tick(t);
+    }
+    set_destroy(t);
+    return sum;
+}
+
+/* What was learned before another boot is used as if its clock had gone on: no moment of before lies in a
+ * future that takes days to come. */
+static void test_another_boot_is_as_another_epoch(void **state)
+{
+    assert_true(after_a_restart(state, UINT64_C(990000000000000)) == after_a_restart(state, 0));
+}
+
 static void test_held_request_wakes(void **state)
 {
     struct set *t = set_create(*state, 0);
@@ -399,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ramp_is_met_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_taken_away_without_data, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_epoch_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_boot_is_as_another_epoch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_request_wakes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shared_bottleneck_is_not_chased, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_members_are_made_up_for, setup, teardown),

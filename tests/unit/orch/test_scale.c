@@ -648,6 +648,66 @@ static void reports_become_means_and_go_stale(void **state)
     assert_int_equal(scale_factors(t->scale, the_set(t), t->now, factors), 0);
 }
 
+static void told(struct stage *t, const char *id, uint32_t phase)
+{
+    const struct cox_member_change change = {.size = sizeof change, .phase = phase, .member = id, .set = SET};
+    members_on_change(&t->members, "process", &change);
+}
+
+/* What somebody said who is no more, or who leaves, is no reason for anything. */
+static void reports_of_the_gone_go_with_them(void **state)
+{
+    struct stage *t = *state;
+    struct cox_factor f[SCALE_FACTORS_MAX];
+    begin_known(t, 3);
+    scale_report(t->scale, "shop-web-m1", "load_average", 400, t->now);
+    scale_report(t->scale, "shop-web-m1", "memory_consumption", 90, t->now);
+    scale_report(t->scale, "shop-web-m2", "load_average", 20, t->now);
+    scale_report(t->scale, "shop-web-m3", "load_average", 60, t->now);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), 2);
+    assert_true(fabs(f[0].value - 160) < 1e-9);
+    told(t, "shop-web-m1", COX_PHASE_TERMINATED);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), 1);
+    assert_int_equal(f[0].count, 2);
+    assert_true(fabs(f[0].value - 40) < 1e-9);
+    told(t, "shop-web-m3", COX_PHASE_STOPPING);
+    scale_report(t->scale, "shop-web-m3", "load_average", 80, t->now);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), 1);
+    assert_int_equal(f[0].count, 1);
+    assert_true(fabs(f[0].value - 20) < 1e-9);
+}
+
+static void reports_that_are_no_numbers_are_none(void **state)
+{
+    struct stage *t = *state;
+    struct cox_factor f[SCALE_FACTORS_MAX];
+    begin_known(t, 2);
+    static const double nonsense[] = {INFINITY, -INFINITY, NAN};
+    for (size_t i = 0; i < 3; i++)
+        scale_report(t->scale, "shop-web-m1", "load_average", nonsense[i], t->now);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), 0);
+    scale_report(t->scale, "shop-web-m1", "load_average", 5, t->now);
+    scale_report(t->scale, "shop-web-m1", "load_average", INFINITY, t->now);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), 1);
+    assert_true(f[0].value == 5);
+}
+
+/* However many kinds somebody makes up: those that policies look at have their places. */
+static void too_many_metrics_shut_nobody_out(void **state)
+{
+    struct stage *t = *state;
+    struct cox_factor f[SCALE_FACTORS_MAX];
+    begin_known(t, 2);
+    for (int i = 0; i < 20; i++) {
+        char metric[16];
+        (void)snprintf(metric, sizeof metric, "own_%d", i);
+        scale_report(t->scale, "shop-web-m1", metric, 1, t->now);
+    }
+    scale_report(t->scale, "shop-web-m1", "memory_consumption", 7, t->now);
+    assert_int_equal(scale_factors(t->scale, the_set(t), t->now, f), SCALE_FACTORS_MAX - 1);
+    assert_string_equal(f[0].metric, "memory_consumption");
+}
+
 static void idle_sets_are_hardly_looked_at(void **state)
 {
     struct stage *t = *state;
@@ -1085,7 +1145,7 @@ static void a_hand_and_start_times_outlive_everything(void **state)
     assert_int_equal(again[1], 4 * S);
     assert_int_not_equal(the_set(t)->epoch, epoch);
     assert_int_equal(seen.totals.arrivals, 0);
-    assert_int_equal(seen_calls, 1); /* its state is of other counters */
+    assert_true(seen_calls > 600); /* what the scaler has learned stays */
 }
 
 static void a_hand_does_not_outlive_its_max(void **state)
@@ -1380,6 +1440,102 @@ static void a_hand_ends_while_a_source_is_missing(void **state)
     assert_int_equal(wanted(t), 1);
 }
 
+static void answer_holds(struct stage *t, const char *text, bool is_there)
+{
+    struct buf out;
+    buf_init(&out);
+    scale_explain(t->scale, STR("web"), &out);
+    scale_replay(t->scale, STR("web"), &out);
+    buf_put(&out, "", 1);
+    assert_true((strstr(out.p, text) != NULL) == is_there);
+    buf_fini(&out);
+}
+
+/* A name that a record does not hold is cut, and what cannot be read hides nothing else. */
+static void a_long_metric_hides_no_decision(void **state)
+{
+    struct stage *t = *state;
+    char metric[80];
+    begin_known(t, 2);
+    memset(metric, 'q', sizeof metric);
+    metric[70] = 0;
+    scale_report(t->scale, "shop-web-m1", metric, 1, t->now);
+    answer = 3;
+    run(t, 100, 1);
+    metric[63] = 0;
+    answer_holds(t, metric, true);
+    answer_holds(t, "Nothing was decided yet", false);
+    answer_holds(t, " 0 decisions", false);
+}
+
+static void a_record_that_cannot_be_read_is_passed_over(void **state)
+{
+    struct stage *t = *state;
+    struct scale_record r;
+    uint64_t cursor = 0, kept = 0, unused;
+    char name[300];
+    begin_known(t, 2);
+    for (; scale_log_before(t->scale->log, STR(""), &cursor, &r); kept++)
+        scale_record_fini(&r);
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    struct cox_factor f = {.size = sizeof f, .metric = name, .count = 1, .value = 1};
+    struct cox_sample sample = {.size = sizeof sample, .set = SET, .factors = {&f, 1, sizeof f}};
+    const struct scale_record bad = {.from = 1, .to = 2, .why = "nobody can read this"};
+    assert_true(scale_log_put(t->scale->log, the_set(t), &sample, &bad, &unused) > 0);
+    cursor = 0;
+    for (; scale_log_before(t->scale->log, STR(""), &cursor, &r); kept--)
+        scale_record_fini(&r);
+    assert_int_equal(kept, 0);
+}
+
+static void a_hand_for_ages_is_refused(void **state)
+{
+    struct stage *t = *state;
+    struct buf out;
+    begin_known(t, 2);
+    buf_init(&out);
+    scale_by_hand(t->scale, STR("web 3 315360000001"), &out);
+    assert_memory_equal(out.p, "error: at most ten years", 24);
+    out.len = 0;
+    scale_by_hand(t->scale, STR("web 3 1080000000000000000"), &out);
+    assert_memory_equal(out.p, "error: at most ten years", 24);
+    assert_false(the_set(t)->has_hand);
+    out.len = 0;
+    scale_by_hand(t->scale, STR("web 3 315360000000"), &out);
+    assert_memory_equal(out.p, "ok", 2);
+    run(t, 1000, 1);
+    assert_true(the_set(t)->has_hand);
+    buf_fini(&out);
+}
+
+/* Another boot, or another master: the counters begin anew, and what the scaler has learned stays. */
+static void what_was_learned_outlives_the_counters(void **state)
+{
+    struct stage *t = *state;
+    use_disk(t);
+    begin_known(t, 2);
+    run(t, 5000, 1);
+    const uint64_t calls = seen_calls;
+    const uint64_t epoch = seen.totals.epoch;
+    assert_true(calls > 100);
+    scale_destroy(&t->scale);
+    t->incarnation = "boot 9 9";
+    t->now = 5 * S; /* its clock begins anew too */
+    memset(&t->sum, 0, sizeof t->sum);
+    open_scale(t, true);
+    answer = 1;
+    run(t, 100, 1);
+    assert_int_equal(seen_calls, calls + 1);
+    assert_true(seen.flags & COX_SAMPLE_FIRST);
+    assert_true(seen.totals.epoch > epoch);
+    assert_int_equal(seen.totals.arrivals, 0);
+    run(t, 50000, 1);
+    assert_int_equal(wanted(t), 2); /* no window was seen yet */
+    run(t, 20000, 1);
+    assert_int_equal(wanted(t), 1);
+}
+
 static void a_head_that_lies_is_harmless(void **state)
 {
     struct stage *t = *state;
@@ -1436,6 +1592,9 @@ int main(void)
         TEST(the_ports_of_a_set_are_added_up),
         TEST(ready_members_have_an_integral),
         TEST(reports_become_means_and_go_stale),
+        TEST(reports_of_the_gone_go_with_them),
+        TEST(reports_that_are_no_numbers_are_none),
+        TEST(too_many_metrics_shut_nobody_out),
         TEST(idle_sets_are_hardly_looked_at),
         TEST(a_wake_is_answered_at_once_but_not_more_often_than_100_times_a_second),
         TEST(goes_to_zero_when_idle_for_long_enough),
@@ -1466,6 +1625,10 @@ int main(void)
         TEST(mutated_records_are_harmless),
         TEST(the_ring_keeps_the_newest),
         TEST(a_head_that_lies_is_harmless),
+        TEST(a_long_metric_hides_no_decision),
+        TEST(a_record_that_cannot_be_read_is_passed_over),
+        TEST(a_hand_for_ages_is_refused),
+        TEST(what_was_learned_outlives_the_counters),
         TEST(a_hand_ends_while_a_source_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
