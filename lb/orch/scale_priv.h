@@ -2,6 +2,9 @@
 #ifndef COX_ORCH_SCALE_PRIV_H
 #define COX_ORCH_SCALE_PRIV_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <coxswain/plugin.h>
 
 #include "base/list.h"
@@ -130,6 +133,17 @@ struct scale_watch {
 
 struct scale_log;
 
+/* A written file on its way to its place. */
+struct scale_keep {
+    pthread_t thread;
+    bool is_busy, has_thread;
+    int fd;             /* owned while it is busy, and so are the paths */
+    char *fresh, *path; /* from where to where */
+    /* An errno, or below 0 while the thread is at work. It stores the result last; who loads it (acquire) may
+     * then end it without waiting. */
+    _Atomic int result;
+};
+
 /* With one policy for all sets, borrowed, that no plugin brought: for tests. NULL: those of the settings. */
 struct scale *scale_create_with(const struct scale_args *args, struct scaler *only, struct buf *errors)
     __attribute__((warn_unused_result));
@@ -163,6 +177,7 @@ struct scale {
         uint64_t bytes, hash;
         struct buf slice;
     } saving;
+    struct scale_keep keep;
     bool is_unsaved, are_hands_unsaved;
     struct scale_sources sources; /* as of this tick */
     uint64_t keep_bytes;          /* of states that may still be copied in this tick */
@@ -232,6 +247,12 @@ void scale_save(struct scale *s, uint64_t now);
 /* When it is time: a slice of it in each tick, as long as it takes. */
 void scale_save_some(struct scale *s, uint64_t now);
 void scale_save_stop(struct scale *s);
+
+/* scale_keep.c: takes the descriptor; when it is on the disk `fresh` is renamed to `path`. One at a time. */
+void scale_keep_start(struct scale_keep *k, int fd, const char *fresh, const char *path);
+bool scale_keep_is_at_work(const struct scale_keep *k);
+/* Waits for it, if there is one; an errno, 0: it is in its place. */
+int scale_keep_end(struct scale_keep *k);
 
 /* scale_hands.c: what people have set; on disk before it returns. */
 void scale_save_hands(struct scale *s);

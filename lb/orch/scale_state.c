@@ -1,7 +1,8 @@
 /* What outlives the orchestrator: counts, hands, learned start-up times, what was counted, the scalers'
  * states. A file beside the others of state_dir, whole, versioned, with a checksum; written beside the old
- * one and renamed over it, at most once a second (less often when it is large: it is written on the loop).
- * What was decided since the last time is in the log of decisions, which is never late. */
+ * one, and renamed over it once it is on the disk, at most once a second (less often when it is large: it is
+ * written on the loop). What was decided since the last time is in the log of decisions, which is never late.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -132,9 +133,18 @@ static void fail(struct scale *s)
     stop(&s->saving);
 }
 
+/* What was written before is in its place, or is not to be. */
+static void end_last(struct scale *s)
+{
+    errno = scale_keep_end(&s->keep);
+    if (errno)
+        fail(s);
+}
+
 static void begin(struct scale *s, uint64_t now)
 {
     struct scale_saving *w = &s->saving;
+    end_last(s);
     struct buf path;
     char head[HEAD_BYTES] = {0};
     stop(w);
@@ -181,10 +191,13 @@ static void finish(struct scale *s)
     put_path(s, "scale.state.new", &fresh);
     const uint64_t every = w->bytes * NS_PER_S / SAVE_RATE;
     s->save_every_ns = every > SAVE_EVERY_NS ? every : SAVE_EVERY_NS;
-    if (pwrite(w->fd, head, sizeof head, 0) == (ssize_t)sizeof head && rename(fresh.p, path.p) == 0)
+    if (pwrite(w->fd, head, sizeof head, 0) == (ssize_t)sizeof head) {
+        scale_keep_start(&s->keep, w->fd, fresh.p, path.p);
+        w->fd = -1; /* taken */
         stop(w);
-    else
+    } else {
         fail(s);
+    }
     buf_fini(&path);
     buf_fini(&fresh);
 }
@@ -215,6 +228,7 @@ void scale_save(struct scale *s, uint64_t now)
         return;
     begin(s, now);
     (void)step(s, now, SIZE_MAX);
+    end_last(s);
 }
 
 void scale_save_some(struct scale *s, uint64_t now)
@@ -222,7 +236,7 @@ void scale_save_some(struct scale *s, uint64_t now)
     if (!s->dir)
         return;
     if (s->saving.fd < 0) {
-        if (!s->is_unsaved || now - s->saved_ns < s->save_every_ns)
+        if (!s->is_unsaved || now - s->saved_ns < s->save_every_ns || scale_keep_is_at_work(&s->keep))
             return;
         begin(s, now);
     }
@@ -232,6 +246,7 @@ void scale_save_some(struct scale *s, uint64_t now)
 void scale_save_stop(struct scale *s)
 {
     stop(&s->saving);
+    end_last(s);
 }
 
 /* ---- reading ---- */

@@ -7,5 +7,5 @@ lb_orch_sources = lb/orch/actuation.c lb/orch/admin.c lb/orch/check.c lb/orch/di
 	lb/orch/eager.c lb/orch/eager.h \
 	lb/orch/orch_scale.c lb/orch/scale.c lb/orch/scale.h lb/orch/scale_priv.h lb/orch/scale_chain.c lb/orch/scale_codec.c \
 	lb/orch/scale_codec.h lb/orch/scale_decide.c lb/orch/scale_explain.c lb/orch/scale_factors.c lb/orch/scale_find.c lb/orch/scale_hands.c \
-	lb/orch/scale_log.c lb/orch/scale_log.h lb/orch/scale_policy.c lb/orch/scale_sample.c lb/orch/scale_schedule.c \
+	lb/orch/scale_keep.c lb/orch/scale_log.c lb/orch/scale_log.h lb/orch/scale_policy.c lb/orch/scale_sample.c lb/orch/scale_schedule.c \
 	lb/orch/scale_state.c lb/orch/scale_view.c
