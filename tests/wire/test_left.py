@@ -152,9 +152,9 @@ def test_no_ghosts_after_starts_that_fail_and_are_wanted_no_more(make_door, tmp_
     wait_states(d, active=1)
     os.unlink(script)
     failed = "cannot be started"
-    for _ in range(5):
+    for _ in range(8):
         before = d.log().count(failed)
         d.ctl("scale", "web", "150")
-        d.ctl("scale", "web", "1")
         poll(lambda: d.log().count(failed) > before, 5, "starts that fail")
+        d.ctl("scale", "web", "1")
         wait_states(d, active=1)
