@@ -2,21 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/panic.h"
 #include "master/child.h"
 #include "master/members.h"
-
-enum { EXEC_WAIT_MS = 2000 };
 
 /* Everything made before the fork: the child of a program with big tables should not allocate. */
 struct plan {
@@ -157,45 +153,35 @@ static _Noreturn void run_member(const struct plan *p)
 
 /* ---- in the master ---- */
 
-/* The status pipe closes when exec succeeded; else it says why not. */
-static bool wait_for_exec(int fd, struct buf *error)
+int member_spawn_outcome(int status_fd, struct buf *error)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
     char text[512];
-    if (poll(&p, 1, EXEC_WAIT_MS) <= 0)
-        return true; /* slow, but on its way; its exit will tell */
-    ssize_t n = read(fd, text, sizeof text);
+    const ssize_t n = read(status_fd, text, sizeof text);
     if (n > 0)
         buf_put(error, text, (size_t)n);
-    return n <= 0;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    return n > 0 ? -1 : 1;
 }
 
-static pid_t fork_member(struct plan *p, int status_read, struct buf *error)
+static pid_t fork_member(struct plan *p, struct buf *error)
 {
     pid_t pid = child_fork_plain(false);
     if (pid == 0)
         run_member(p);
-    close(p->status);
-    p->status = -1;
-    if (pid < 0) {
+    if (pid < 0)
         buf_printf(error, "cannot fork: %m");
-        return -1;
-    }
-    if (wait_for_exec(status_read, error))
-        return pid;
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return -1;
+    return pid;
 }
 
-static pid_t spawn_with(struct plan *p, int *out_output, struct buf *error)
+static pid_t spawn_with(struct plan *p, int *out_output, int *out_status, struct buf *error)
 {
     int output[2], status[2];
     if (pipe2(output, O_CLOEXEC) != 0) {
         buf_printf(error, "cannot make a pipe: %m");
         return -1;
     }
-    if (pipe2(status, O_CLOEXEC) != 0) {
+    if (pipe2(status, O_CLOEXEC | O_NONBLOCK) != 0) {
         buf_printf(error, "cannot make a pipe: %m");
         close(output[0]);
         close(output[1]);
@@ -206,17 +192,20 @@ static pid_t spawn_with(struct plan *p, int *out_output, struct buf *error)
         log_warn("cannot hand the output pipe to user \"%s\": %m", p->privileges.user);
     p->output = output[1];
     p->status = status[1];
-    pid_t pid = fork_member(p, status[0], error);
+    pid_t pid = fork_member(p, error);
     close(output[1]);
-    close(status[0]);
-    if (pid < 0)
+    close(status[1]);
+    if (pid < 0) {
         close(output[0]);
-    else
-        *out_output = output[0];
+        close(status[0]);
+        return -1;
+    }
+    *out_output = output[0];
+    *out_status = status[0];
     return pid;
 }
 
-pid_t member_spawn(const struct member_spawn *how, int *out_output, struct buf *error)
+pid_t member_spawn(const struct member_spawn *how, int *out_output, int *out_status, struct buf *error)
 {
     struct plan p = {.files = &how->launch->files, .master = getpid()};
     if (how->cartridge->command.n == 0) {
@@ -228,7 +217,7 @@ pid_t member_spawn(const struct member_spawn *how, int *out_output, struct buf *
     p.argv = command_of(how);
     p.env = environment_of(how, &p.privileges);
     p.directory = directory_of(how);
-    pid_t pid = spawn_with(&p, out_output, error);
+    pid_t pid = spawn_with(&p, out_output, out_status, error);
     strings_free(p.argv);
     strings_free(p.env);
     free(p.directory);

@@ -17,9 +17,13 @@ struct member_spawn {
     const struct launch *launch;
 };
 
-/* The pid, or -1 and a line in *error (no such command, user or folder too). *out_output reads what it
- * writes. */
-pid_t member_spawn(const struct member_spawn *how, int *out_output, struct buf *error)
+/* The pid of what is to become the member, or -1 and a line in *error (no such user, no descriptor).
+ * *out_output reads what it writes, *out_status (non-blocking) how its exec went: the folder or the command
+ * may be missing, or lie where nobody answers for a long time. Both are the caller's. */
+pid_t member_spawn(const struct member_spawn *how, int *out_output, int *out_status, struct buf *error)
     __attribute__((warn_unused_result));
+/* 1: it runs; 0: nobody knows yet; -1: it does not, and why is appended to *error. Its process has ended
+ * then, or is about to, and is the caller's to reap. */
+int member_spawn_outcome(int status_fd, struct buf *error) __attribute__((warn_unused_result));
 
 #endif

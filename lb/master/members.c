@@ -14,7 +14,7 @@
 #include "master/member_spawn.h"
 
 #define MEMBER_MAGIC 0x6d656d62u
-enum { STOP_FALLBACK_MS = 10000, READ_BYTES = 16384 };
+enum { STOP_FALLBACK_MS = 10000, READ_BYTES = 16384, EXEC_WAIT_MS = 2000 };
 
 void member_table_init(struct master *m)
 {
@@ -111,12 +111,97 @@ static void on_output(int fd, short events, void *ctx)
 
 /* ---- life ---- */
 
+/* Reaches all that belongs to it. Before its exec it may not lead its group yet. */
+static void send_signal(const struct member_process *p, int signo)
+{
+    if (kill(-p->pid, signo) == 0)
+        return;
+    if (errno == ESRCH && p->status_fd >= 0 && kill(p->pid, signo) == 0)
+        return;
+    if (errno != ESRCH)
+        log_warn("member %s: cannot send signal %d: %m", p->id, signo);
+}
+
+static void close_status(struct member_process *p)
+{
+    watch_stop(&p->status);
+    timer_stop(&p->slow);
+    if (p->status_fd >= 0)
+        close(p->status_fd);
+    p->status_fd = -1;
+}
+
 static void on_kill(void *ctx)
 {
     struct member_process *p = ctx;
     CHECK_MAGIC(p, MEMBER_MAGIC);
     log_warn("member %s does not leave; killed", p->id);
-    kill(-p->pid, SIGKILL);
+    send_signal(p, SIGKILL);
+}
+
+static void report_started(struct master *m, struct str id, pid_t pid, struct str error)
+{
+    struct packer p = {.len = 0};
+    pack_str(&p, id);
+    pack_u64(&p, pid > 0 ? (uint64_t)pid : 0);
+    pack_str(&p, error.n < 1024 ? error : str_make(error.p, 1024));
+    orchestrator_tell(m, CHANNEL_MEMBER_STARTED, pack_result(&p), NULL, 0);
+}
+
+/* It runs, as far as anybody knows. */
+static void settle_well(struct member_process *p)
+{
+    close_status(p);
+    log_info("member %s starts as process %d", p->id, (int)p->pid);
+    report_started(p->master, str_of(p->id), p->pid, STR(""));
+}
+
+static void settle_badly(struct member_process *p, struct str error)
+{
+    close_status(p);
+    p->has_failed = true;
+    log_error("member %s cannot be started: %.*s", p->id, STR_ARG(error));
+    report_started(p->master, str_of(p->id), 0, error);
+}
+
+/* How its exec went, if that can be told by now. */
+static void look_at_status(struct member_process *p)
+{
+    struct buf error;
+    buf_init(&error);
+    const int outcome = member_spawn_outcome(p->status_fd, &error);
+    if (outcome > 0)
+        settle_well(p);
+    else if (outcome < 0)
+        settle_badly(p, buf_str(&error));
+    buf_fini(&error);
+}
+
+static void on_status(int fd, short events, void *ctx)
+{
+    struct member_process *p = ctx;
+    CHECK_MAGIC(p, MEMBER_MAGIC);
+    (void)fd, (void)events;
+    look_at_status(p);
+}
+
+/* Slow, but on its way: its exit will tell. */
+static void on_slow(void *ctx)
+{
+    struct member_process *p = ctx;
+    CHECK_MAGIC(p, MEMBER_MAGIC);
+    settle_well(p);
+}
+
+void members_settle(struct master *m)
+{
+    for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next) {
+        struct member_process *p = CONTAINER_OF(l, struct member_process, node);
+        if (p->status_fd >= 0)
+            look_at_status(p);
+        if (p->status_fd >= 0)
+            settle_well(p);
+    }
 }
 
 static struct member_process *create(struct master *m, struct str id, struct str cartridge, pid_t pid,
@@ -130,7 +215,9 @@ static struct member_process *create(struct master *m, struct str id, struct str
     p->pid = pid;
     p->since_wall_ns = clock_wall_ns();
     p->output_fd = output_fd;
+    p->status_fd = -1;
     timer_init(&p->kill, &m->loop, on_kill, p);
+    timer_init(&p->slow, &m->loop, on_slow, p);
     if (output_fd >= 0) {
         fcntl(output_fd, F_SETFL, O_NONBLOCK);
         watch_start(&p->output, &m->loop, output_fd, EV_READ, on_output, p);
@@ -146,6 +233,7 @@ static void destroy(struct member_process *p)
     list_remove(&p->node);
     p->master->members.count--;
     timer_stop(&p->kill);
+    close_status(p);
     close_output(p);
     member_vars_release(&p->vars);
     free(p->id);
@@ -171,15 +259,6 @@ void members_adopt(struct master *m, struct str id, struct str cartridge, pid_t 
 
 /* ---- the orchestrator's wishes ---- */
 
-static void report_started(struct master *m, struct str id, pid_t pid, struct str error)
-{
-    struct packer p = {.len = 0};
-    pack_str(&p, id);
-    pack_u64(&p, pid > 0 ? (uint64_t)pid : 0);
-    pack_str(&p, error.n < 1024 ? error : str_make(error.p, 1024));
-    orchestrator_tell(m, CHANNEL_MEMBER_STARTED, pack_result(&p), NULL, 0);
-}
-
 static bool take_vars(struct str *in, struct vars *out)
 {
     uint64_t count;
@@ -203,18 +282,20 @@ static void start(struct master *m, const struct cartridge_settings *c, struct s
                                .privileges = reload_privileges(m),
                                .launch = m->launch};
     struct buf error;
-    int output_fd = -1;
+    int output_fd = -1, status_fd = -1;
     buf_init(&error);
-    pid_t pid = member_spawn(&how, &output_fd, &error);
+    pid_t pid = member_spawn(&how, &output_fd, &status_fd, &error);
     if (pid > 0) {
         struct member_process *p = create(m, id, str_of(c->name), pid, output_fd);
         p->vars = *vars;
         *vars = (struct vars){0};
-        log_info("member %s starts as process %d", p->id, (int)pid);
+        p->status_fd = status_fd;
+        watch_start(&p->status, &m->loop, status_fd, EV_READ, on_status, p);
+        timer_arm(&p->slow, EXEC_WAIT_MS);
     } else {
         log_error("member %.*s cannot be started: %.*s", STR_ARG(id), (int)error.len, error.p);
+        report_started(m, id, 0, buf_str(&error));
     }
-    report_started(m, id, pid, buf_str(&error));
     buf_fini(&error);
 }
 
@@ -232,7 +313,9 @@ void members_on_start(struct master *m, struct str payload)
     struct member_process *have = find(m, id);
     if (is_stopping(m))
         report_started(m, id, 0, STR("the program is being stopped"));
-    else if (have) /* asked for twice: the id says it is the same */
+    else if (have && (have->status_fd >= 0 || have->has_failed))
+        ;          /* asked for twice: it is told, or was */
+    else if (have) /* the id says it is the same */
         report_started(m, id, have->pid, STR(""));
     else if (!c)
         report_started(m, id, 0, STR("there is no such cartridge"));
@@ -247,8 +330,7 @@ static void stop_member(struct member_process *p, int signo, uint64_t kill_after
 {
     p->stopping = true;
     timer_arm(&p->kill, kill_after_ms);
-    if (kill(-p->pid, signo) != 0 && errno != ESRCH)
-        log_warn("member %s: cannot send signal %d: %m", p->id, signo);
+    send_signal(p, signo);
 }
 
 void members_on_stop(struct master *m, struct str payload)
@@ -260,7 +342,7 @@ void members_on_stop(struct master *m, struct str payload)
     if (signo != SIGTERM && signo != SIGQUIT && signo != SIGINT && signo != SIGKILL)
         signo = SIGTERM;
     struct member_process *p = find(m, id);
-    if (p) {
+    if (p && !p->has_failed) {
         stop_member(p, (int)signo, kill_after_ms);
         return;
     }
@@ -271,17 +353,23 @@ void members_on_stop(struct master *m, struct str payload)
         orchestrator_tell(m, CHANNEL_MEMBER_EXIT, pack_result(&gone), NULL, 0);
 }
 
+/* One that is stopping is as good as gone: it must not serve again, and its end is our business. */
+static bool is_listed(const struct member_process *p)
+{
+    return !p->stopping && !p->has_failed;
+}
+
 void members_send_list(struct master *m)
 {
     struct buf b;
     uint64_t count = 0;
     for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next)
-        count += !CONTAINER_OF(l, struct member_process, node)->stopping;
+        count += is_listed(CONTAINER_OF(l, struct member_process, node));
     buf_init(&b);
     buf_pack_u64(&b, count);
     for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next) {
         const struct member_process *p = CONTAINER_OF(l, struct member_process, node);
-        if (p->stopping) /* as good as gone: it must not serve again, and its end is our business */
+        if (!is_listed(p))
             continue;
         buf_pack_str(&b, str_of(p->id));
         buf_pack_str(&b, str_of(p->cartridge));
@@ -313,7 +401,7 @@ void members_stop_all(struct master *m)
 void members_kill_all(struct master *m)
 {
     for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next)
-        kill(-CONTAINER_OF(l, struct member_process, node)->pid, SIGKILL);
+        send_signal(CONTAINER_OF(l, struct member_process, node), SIGKILL);
 }
 
 void members_on_exit(struct master *m, pid_t pid, int status)
@@ -322,6 +410,13 @@ void members_on_exit(struct master *m, pid_t pid, int status)
     struct packer packed = {.len = 0};
     if (p->output_fd >= 0)
         on_output(p->output_fd, EV_READ, p); /* its last words */
+    if (p->status_fd >= 0)
+        look_at_status(p);
+    if (p->has_failed) { /* that was told */
+        destroy(p);
+        stop_progress(m);
+        return;
+    }
     if (WIFSIGNALED(status) && !p->stopping)
         log_warn("member %s was ended by signal %d", p->id, WTERMSIG(status));
     else

@@ -31,6 +31,10 @@ struct member_process {
     pid_t pid;
     uint64_t since_wall_ns;
     bool stopping;
+    bool has_failed; /* it could not be executed, and that was told: only its end is waited for */
+    int status_fd;   /* owned; says how its exec went; -1: that is known */
+    struct watch status;
+    struct timer slow; /* its start is told although nobody knows yet */
     struct timer kill; /* SIGKILL when it does not leave */
     int output_fd;     /* owned; -1 when it closed its end */
     struct watch output;
@@ -55,6 +59,8 @@ void members_send_list(struct master *m);
 /* Stops every member by its cartridge's signal and time-out. */
 void members_stop_all(struct master *m);
 void members_kill_all(struct master *m);
+/* Before the program is replaced: what is being executed counts as started. */
+void members_settle(struct master *m);
 bool members_has_pid(const struct master *m, pid_t pid);
 void members_on_exit(struct master *m, pid_t pid, int status);
 /* From a former executable; takes vars over. */

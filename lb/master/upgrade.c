@@ -51,10 +51,13 @@ static void collect_generations(const struct master *m, struct upgrade_state *s)
     }
 }
 
-static void collect_members(const struct master *m, struct upgrade_state *s)
+static void collect_members(struct master *m, struct upgrade_state *s)
 {
+    members_settle(m);
     for (struct list *l = m->members.all.next; l != &m->members.all; l = l->next) {
         const struct member_process *p = CONTAINER_OF(l, struct member_process, node);
+        if (p->has_failed)
+            continue; /* its end is nobody's concern */
         struct state_member *to = state_add_member(s);
         to->id = str_dup(str_of(p->id));
         to->cartridge = str_dup(str_of(p->cartridge));

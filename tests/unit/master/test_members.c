@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -61,13 +63,23 @@ static void try_init(struct try *t, char *a, char *b, char *c)
     member_vars_add(&t->vars, STR("PORT"), STR("9000"));
 }
 
-static pid_t try_start(struct try *t, int *out_fd, struct buf *error)
+static pid_t try_start(struct try *t, int *out_fd, int *out_status, struct buf *error)
 {
     struct member_spawn how = {&t->settings, &t->cartridge, &t->vars, &t->privileges, &t->launch};
     buf_init(error);
-    pid_t pid = member_spawn(&how, out_fd, error);
+    pid_t pid = member_spawn(&how, out_fd, out_status, error);
     member_vars_release(&t->vars);
     return pid;
+}
+
+/* When it is known. */
+static int outcome_of(int fd, struct buf *error)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 30000), 1);
+    const int outcome = member_spawn_outcome(fd, error);
+    close(fd);
+    return outcome;
 }
 
 static void a_member_gets_its_variables_folder_limits_and_group(void **state)
@@ -76,14 +88,15 @@ static void a_member_gets_its_variables_folder_limits_and_group(void **state)
     struct buf error;
     char text[512] = "";
     size_t len = 0;
-    int fd = -1, status;
+    int fd = -1, how = -1, status;
     (void)state;
     setenv("A_SECRET_OF_THE_PROGRAM", "x", 1);
     try_init(&t, "sh", "-c",
              "echo $PORT; pwd; ulimit -n; echo \"[$A_SECRET_OF_THE_PROGRAM]\" >&2; "
              "ps -o pgid= -p $$$$ | tr -d ' '");
-    pid_t pid = try_start(&t, &fd, &error);
+    pid_t pid = try_start(&t, &fd, &how, &error);
     assert_true(pid > 0);
+    assert_int_equal(outcome_of(how, &error), 1);
     for (ssize_t n; (n = read(fd, text + len, sizeof text - 1 - len)) > 0;)
         len += (size_t)n;
     close(fd);
@@ -98,12 +111,49 @@ static void a_command_that_is_not_there_is_told_at_once(void **state)
 {
     struct try t;
     struct buf error;
-    int fd = -1;
+    int fd = -1, how = -1, status;
     (void)state;
     try_init(&t, "/does/not/exist", NULL, NULL);
-    assert_int_equal(try_start(&t, &fd, &error), -1);
+    const pid_t pid = try_start(&t, &fd, &how, &error);
+    assert_true(pid > 0);
+    assert_int_equal(outcome_of(how, &error), -1);
     assert_true(str_eq(buf_str(&error), STR("/does/not/exist: No such file or directory")));
-    assert_int_equal(fd, -1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(fd);
+    buf_fini(&error);
+}
+
+/* Nobody waits for a command that is not executed yet. */
+static void an_exec_that_takes_its_time_is_not_waited_for(void **state)
+{
+    struct buf error;
+    int ends[2];
+    (void)state;
+    buf_init(&error);
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(member_spawn_outcome(ends[0], &error), 0);
+    assert_int_equal(write(ends[1], "no", 2), 2);
+    assert_int_equal(member_spawn_outcome(ends[0], &error), -1);
+    assert_true(str_eq(buf_str(&error), STR("no")));
+    close(ends[1]);
+    assert_int_equal(member_spawn_outcome(ends[0], &error), 1);
+    close(ends[0]);
+    buf_fini(&error);
+}
+
+/* No user of that name: nothing was forked, and nothing is left open. */
+static void a_user_that_is_not_there_is_told_before_the_fork(void **state)
+{
+    struct try t;
+    struct buf error;
+    int fd = -1, how = -1;
+    (void)state;
+    try_init(&t, "true", NULL, NULL);
+    t.privileges.drop = true;
+    t.cartridge.user = (char *)(uintptr_t) "nobody-of-that-name";
+    assert_int_equal(try_start(&t, &fd, &how, &error), -1);
+    assert_true(error.len > 0);
+    assert_true(fd == -1 && how == -1);
     buf_fini(&error);
 }
 
@@ -113,6 +163,8 @@ int main(void)
         cmocka_unit_test(variables_are_replaced),
         cmocka_unit_test(a_member_gets_its_variables_folder_limits_and_group),
         cmocka_unit_test(a_command_that_is_not_there_is_told_at_once),
+        cmocka_unit_test(an_exec_that_takes_its_time_is_not_waited_for),
+        cmocka_unit_test(a_user_that_is_not_there_is_told_before_the_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
