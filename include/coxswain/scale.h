@@ -185,12 +185,14 @@ struct cox_alternative {
 #define COX_ALTERNATIVES_MAX 8u
 
 struct cox_decision {
-    uint32_t size;     /* set by the host */
-    uint32_t flags;    /* enum cox_decision_flags */
-    double wanted;     /* members; any finite real number */
-    uint64_t valid_ns; /* how long it may be acted on; 0: until the next sample */
-    char reason[120];  /* for people: which figure led to it */
-    uint32_t cause;    /* enum cox_cause */
+    uint32_t size;  /* set by the host */
+    uint32_t flags; /* enum cox_decision_flags */
+    double wanted;  /* members; any finite real number */
+    /* How long it may be acted on; 0: until the next sample. For the log and for people: the host asks anew
+     * with every sample, and when nobody answers the last count stands. */
+    uint64_t valid_ns;
+    char reason[120]; /* for people: which figure led to it */
+    uint32_t cause;   /* enum cox_cause */
     uint32_t alternative_count;
     struct cox_alternative alternatives[COX_ALTERNATIVES_MAX];
     /* What it believes, for people and pictures; NaN (set by the host beforehand): it has no such notion. */

@@ -147,17 +147,22 @@ static uint64_t in_flight(struct members *ms, const struct member *m)
     return n;
 }
 
-/* Those that do not serve yet go first, the youngest before the others. */
+/* Those that do not serve yet go first: of the fullest place, the youngest before the others. */
 static void stop_starting(struct members *ms, struct member_set *set, uint32_t wanted)
 {
+    uint32_t *due = must(calloc(set->spot_count, sizeof *due));
+    spots_to_stop(set, set->counted - wanted, due);
     ms->is_walk_back = true;
     for (struct list *k = set->restless.prev; k != &set->restless && set->counted > wanted; k = ms->walk) {
         ms->walk = k->prev;
         struct member *m = CONTAINER_OF(k, struct member, restless);
-        if (member_counts(m) && m->state != MEMBER_ACTIVE)
+        if (m->state < MEMBER_ACTIVE && due[m->spot] > 0) {
+            due[m->spot]--;
             stop_member(ms, m, "no longer wanted"); /* may free it, and others */
+        }
     }
     ms->walk = NULL;
+    free(due);
 }
 
 /* Of one place the least loaded first, of those the youngest; places side by side. */

@@ -76,6 +76,9 @@ uint32_t spot_adopt(struct members *ms, struct member_set *set, const char *actu
 uint32_t spot_with_room(const struct member_set *set, uint64_t now);
 /* Index of the spot whose active members leave first; UINT32_MAX: none has any. */
 uint32_t spot_to_shrink(const struct member_set *set);
+/* How many of those that start are not to come any more in each spot, when so many are to go; fewer when
+ * fewer start. */
+void spots_to_stop(struct member_set *set, uint32_t count, uint32_t *out_by_spot);
 /* When a place that is full by its actuator's word is asked again, the earliest of the set's; UINT64_MAX:
  * none is. */
 uint64_t spots_retry_ns(const struct member_set *set, uint64_t now);

@@ -188,18 +188,37 @@ static bool is_fuller(const struct spot *a, const struct spot *b)
     }
 }
 
-uint32_t spot_to_shrink(const struct member_set *set)
+/* Of those that have members that start, or that are ready. */
+static uint32_t fullest(const struct member_set *set, bool is_of_starting)
 {
     uint32_t best = UINT32_MAX;
     for (uint32_t i = 0; i < set->spot_count; i++) {
         const struct spot *s = &set->spots[i];
-        if (!s->ready || s->is_stray)
+        if (!(is_of_starting ? s->starting : s->ready) || s->is_stray)
             continue;
         if (best == UINT32_MAX || s->tier > set->spots[best].tier ||
             (s->tier == set->spots[best].tier && is_fuller(s, &set->spots[best])))
             best = i;
     }
     return best;
+}
+
+uint32_t spot_to_shrink(const struct member_set *set)
+{
+    return fullest(set, false);
+}
+
+/* By the counts as they will be when each of them has gone. */
+void spots_to_stop(struct member_set *set, uint32_t count, uint32_t *out_by_spot)
+{
+    uint32_t spot;
+    memset(out_by_spot, 0, set->spot_count * sizeof *out_by_spot);
+    for (; count > 0 && (spot = fullest(set, true)) != UINT32_MAX; count--) {
+        out_by_spot[spot]++;
+        set->spots[spot].starting--;
+    }
+    for (uint32_t i = 0; i < set->spot_count; i++)
+        set->spots[i].starting += out_by_spot[i];
 }
 
 /* ---- room ---- */

@@ -7,6 +7,7 @@
  * As meant: exact means of exact integrals over quarters of a window, t in seconds from the middle of the
  * window to the moment when a member ordered now is ready, and only factors that are fresh. As coded: version
  * 4.1 with its clocks, its batches of instantaneous samples and its defects (as_coded.h). */
+#include <stdbool.h>
 #include <string.h>
 
 #include <coxswain/plugin.h>
@@ -62,6 +63,9 @@ static const struct cox_option options[] = {
            "of 90 s."),
 };
 
+/* A reporter that was away for so long is taken as gone for good. */
+#define GONE_NS UINT64_C(86400000000000)
+
 /* Cumulative values: of the load (exchange-nanoseconds), and of each factor (value × ns). */
 struct mark {
     uint64_t at_ns, load;
@@ -71,7 +75,8 @@ struct mark {
 struct as_meant {
     uint32_t is_on, written;
     uint64_t epoch, last_ns, last_total_ns, load, blind_until_ns;
-    double factor[FACTORS];
+    double factor[FACTORS], last[FACTORS]; /* last: as it was reported last */
+    uint64_t fresh_ns[FACTORS];            /* when it was fresh last; 0: never */
     uint64_t peak_until_ns;
     uint32_t peak_at, reserved;
     double peaks[PEAKS];
@@ -112,8 +117,9 @@ static const struct cox_factor *find_factor(const struct cox_sample *sample, con
 {
     for (uint32_t i = 0; i < sample->factors.count; i++) {
         const struct cox_factor *f = COX_AT(struct cox_factor, sample->factors, i);
+        const bool is_number = f->value - f->value == 0; /* else it would stay in sums for ever */
         if (f->metric && strcmp(f->metric, metric) == 0)
-            return f;
+            return is_number ? f : NULL;
     }
     return NULL;
 }
@@ -153,7 +159,9 @@ static void take(struct as_meant *s, const struct cox_sample *sample)
     const double dt = (double)(sample->now_ns - s->last_ns);
     for (int i = 0; i < FACTORS; i++) {
         const struct cox_factor *f = find_factor(sample, metrics[i]);
-        s->factor[i] += f ? f->value * dt : 0.0;
+        s->last[i] = f ? f->value : s->last[i]; /* while nobody reports it, nobody knows better */
+        s->factor[i] += s->last[i] * dt;
+        s->fresh_ns[i] = fresh_factor(sample, i) ? sample->now_ns : s->fresh_ns[i];
     }
     s->load += total_ns - s->last_total_ns;
     s->last_total_ns = total_ns;
@@ -297,6 +305,16 @@ static double largest_factor(const struct as_meant *s, const struct cox_sample *
     return wanted;
 }
 
+/* One that counts was reported, and is no more: what it would say now nobody knows. */
+static bool misses_factor(const struct as_meant *s, const struct cox_sample *sample)
+{
+    for (int i = 0; i < FACTORS; i++)
+        if (option_f(sample, OPTION_LOAD_AVERAGE + (uint32_t)i) > 0.0 && s->fresh_ns[i] &&
+            s->fresh_ns[i] != sample->now_ns && sample->now_ns - s->fresh_ns[i] < GONE_NS)
+            return true;
+    return false;
+}
+
 static void decide_as_meant(struct as_meant *s, const struct cox_sample *sample, struct cox_decision *out)
 {
     const double threshold = option_f(sample, OPTION_IN_FLIGHT), horizon = horizon_of(sample);
@@ -321,7 +339,7 @@ static void decide_as_meant(struct as_meant *s, const struct cox_sample *sample,
         cause = COX_CAUSE_STABILISED;
     wanted = kept;
     if (whole < current && (sample->now_ns < s->blind_until_ns || sample->flags & COX_SAMPLE_NO_SHRINK ||
-                            sample->sources_fresh < sample->sources_expected)) {
+                            sample->sources_fresh < sample->sources_expected || misses_factor(s, sample))) {
         wanted = current;
         cause = COX_CAUSE_NO_DATA;
     }
@@ -371,7 +389,7 @@ static void decide(void *state, const struct cox_sample *sample, struct cox_deci
 }
 
 static const struct cox_scaler scaler = {.size = sizeof scaler,
-                                         .state_version = 1,
+                                         .state_version = 2,
                                          .state_size = state_size,
                                          .init_state = init_state,
                                          .decide = decide};

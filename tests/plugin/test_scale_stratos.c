@@ -209,11 +209,44 @@ static void test_factors(void **state)
     assert_int_equal(s.decision.alternative_count, 3);
     factors[0].age_ns = 61 * NS_PER_S;
     set_tick(&s, 20, 0);
-    assert_true(s.decision.wanted < 4);
+    assert_true(s.decision.wanted == 4); /* nobody knows better than before */
+    assert_int_equal(s.decision.cause, COX_CAUSE_NO_DATA);
+    s.sample.factors.count = 0;
+    set_run(&s, 3600, 20, false);
+    assert_true(s.decision.wanted == 4);
+    set_run(&s, 130, 60, false);
+    assert_true(s.decision.wanted > 5.9); /* others may let it grow */
+    set_run(&s, 300, 20, false);
+    s.sample.factors.count = 2;
+    factors[0].age_ns = 0;
+    set_tick(&s, 20, 0);
+    assert_true(fabs(s.decision.wanted - 6) < 0.01); /* as if it had never been away */
+    s.sample.factors.count = 0;
+    set_run(&s, 86399, 20, false);
+    assert_true(s.decision.wanted == 4);
+    set_run(&s, 2, 20, false);
+    assert_true(s.decision.wanted < 4); /* gone for good */
+    s.sample.factors.count = 2;
+    set_run(&s, 130, 20, false);
     factors[1].value = 140;
     set_run(&s, 130, 20, false);
     assert_true(fabs(s.decision.wanted - 8) < 0.01);
     assert_int_equal(s.decision.cause, COX_CAUSE_MEMORY);
+}
+
+/* Infinity in a sum would be there for ever. */
+static void test_factors_that_are_no_numbers(void **state)
+{
+    static struct set s;
+    meant_set(*state, &s, 4, "10s");
+    struct cox_factor factor = {.size = sizeof factor, .count = 4, .metric = "load_average", .value = 105};
+    s.sample.factors = (struct cox_array){&factor, 1, sizeof factor};
+    set_run(&s, 130, 20, false);
+    factor.value = INFINITY;
+    set_run(&s, 1, 20, false);
+    factor.value = 210;
+    set_run(&s, 130, 20, false);
+    assert_true(fabs(s.decision.wanted - 12) < 0.01);
 }
 
 static void test_never_shrinks_blind(void **state)
@@ -266,6 +299,7 @@ int main(void)
                                        CASE(test_predicts_a_parabola),
                                        CASE(test_horizon_is_kept),
                                        CASE(test_factors),
+                                       CASE(test_factors_that_are_no_numbers),
                                        CASE(test_never_shrinks_blind),
                                        CASE(test_is_pure)};
     return cmocka_run_group_tests(tests, NULL, NULL);

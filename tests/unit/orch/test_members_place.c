@@ -267,6 +267,31 @@ static void test_round_robin(void **state)
     assert_ready(s, "a=1 b=1");
 }
 
+/* Of those that start, too, the fullest place loses one, wherever the youngest is. */
+static void test_those_that_start_go_by_place(void **state)
+{
+    struct script *s = *state;
+    begin(s, PLACES SHOP(
+                 "p") "deployment_policies = ( { name = \"p\"; network_partitions = ( { name = \"here\"; "
+                      "algorithm = \"one_after_another\"; partitions = ( \"a\", \"b\" ); } ); } );\n");
+    listed(s);
+    want(s, 6);
+    assert_string_equal(s->order, "a a a a b b ");
+    const struct cox_member_change end = {
+        .size = sizeof end, .phase = COX_PHASE_TERMINATED, .member = s->ids[0], .set = "shop/1/1/web"};
+    members_on_change(&s->members, "east", &end);
+    s->now += S;
+    want(s, 6);
+    assert_string_equal(s->order, "a a a a b b a "); /* the youngest */
+    want(s, 5);
+    const struct member_set *set = set_of(s, "shop/1/1/web");
+    assert_int_equal(set->spots[0].starting, 4);
+    assert_int_equal(set->spots[1].starting, 1);
+    want(s, 1);
+    assert_int_equal(set->spots[0].starting, 1);
+    assert_int_equal(set->spots[1].starting, 0);
+}
+
 static void test_weighted(void **state)
 {
     struct script *s = *state;
@@ -822,6 +847,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_after_another),
         TEST(test_round_robin),
+        TEST(test_those_that_start_go_by_place),
         TEST(test_weighted),
         TEST(test_burst_and_back),
         TEST(test_partition_is_shared),
