@@ -3,6 +3,7 @@
 
 #include "base/panic.h"
 #include "net/tls_priv.h"
+#include "net/tls_schedule.h"
 
 #define KEY_UPDATE_MS 60000
 
@@ -92,7 +93,7 @@ static void on_message(int is_sent, int version, int type, const void *p, size_t
     (void)version;
     (void)arg;
     if (t)
-        tls_note_message(t, is_sent, type, bytes, n);
+        tls_count_record(t, is_sent, type, bytes);
     if (!t || t->handshaking)
         return;
     /* OpenSSL answers renegotiation with a warning, again and again; once is enough. */
@@ -264,8 +265,9 @@ static bool step(struct tls *t)
     struct conn *c = t->conn;
     t->raw_empty = false;
     t->staging = true;
-    tls_listen_for_secrets(t, t->own != NULL);
+    tls_schedule_for(t->server && t->server->settings->rest ? t : NULL);
     int result = go_on(t);
+    tls_schedule_for(NULL);
     bool has_room = tls_push(t);
     t->staging = false;
     if (!tls_keep_ahead(t)) { /* no memory: never go on with a gap */

@@ -193,11 +193,10 @@ static inline struct tls *tls_of(const SSL *ssl)
     return SSL_get_app_data(ssl);
 }
 
-/* tls_rest.c. Whether OpenSSL shows the secrets that it makes from now on, those of others that share the
- * context included: nothing of this worker runs in between. */
-void tls_listen_for_secrets(struct tls *t, bool on);
+/* tls_rest.c. A traffic secret of a server's connection (tls_schedule.h). */
+void tls_on_secret(struct tls *t, bool is_ours, const unsigned char *secret, size_t n);
 /* Every message callback: records of both directions are counted, and what changes keys is seen. */
-void tls_note_message(struct tls *t, bool is_sent, int type, const unsigned char *p, size_t n);
+void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char *p);
 /* Wipes and frees; harmless when there is none. */
 void tls_own_free(struct tls *t);
 
@@ -225,8 +224,8 @@ bool tls_pem_crls(struct str pem, X509_STORE *store, struct buf *errors);
 /* OpenSSL's last words, and forgets them. */
 const char *tls_last_error(void);
 
-/* tls_identity.c: verify callback of OpenSSL for clients' certificates. One whose names hold a NUL is refused:
- * whoever reads them later may stop there and take it for somebody else (P5). */
+/* tls_identity.c: verify callback of OpenSSL for clients' certificates. One whose names hold a NUL is
+ * refused: whoever reads them later may stop there and take it for somebody else (P5). */
 int tls_on_client_certificate(int ok, X509_STORE_CTX *ctx);
 
 /* tls_client.c: whom we want to speak with, and what its certificate must say. */

@@ -6,8 +6,6 @@
 #include "base/panic.h"
 #include "net/tls_priv.h"
 
-#define RANDOM_BYTES 32
-
 /* ---- taking down ---- */
 
 void tls_own_free(struct tls *t)
@@ -26,65 +24,19 @@ void tls_own_free(struct tls *t)
     free(o);
 }
 
-static int nibble(char c)
+/* Called where a key begins to count. */
+void tls_on_secret(struct tls *t, bool is_ours, const unsigned char *secret, size_t n)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static bool read_secret(const char *hex, struct tls_half *h)
-{
-    unsigned char secret[TLS_SECRET_BYTES];
-    size_t n = strlen(hex) / 2;
-    bool ok = n <= sizeof secret && strlen(hex) % 2 == 0;
-    for (size_t i = 0; i < n && ok; i++) {
-        int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
-        ok = high >= 0 && low >= 0;
-        secret[i] = (unsigned char)(high << 4 | low);
-    }
-    ok = ok && tls_half_init(h, secret, n);
-    OPENSSL_cleanse(secret, sizeof secret);
-    return ok;
-}
-
-/* "LABEL, what the client drew, the secret", as OpenSSL logs them. Called where a key begins to count. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-    struct tls *t = tls_of(ssl);
-    struct str s = str_of(line), ours = STR("SERVER_TRAFFIC_SECRET_0 "),
-               theirs = STR("CLIENT_TRAFFIC_SECRET_0 ");
-    bool is_ours = str_starts(s, ours);
-    if (!t || !t->own || (!is_ours && !str_starts(s, theirs)))
-        return;
-    size_t at = ours.n + RANDOM_BYTES * 2 + 1;
-    if (s.n < at || !read_secret(line + at, is_ours ? &t->own->out : &t->own->in))
+    if (!t->own)
+        t->own = calloc(1, sizeof *t->own);
+    if (t->own && !tls_half_init(is_ours ? &t->own->out : &t->own->in, secret, n))
         tls_own_free(t);
-}
-
-/* OpenSSL prints each digit by itself: four microseconds a secret. */
-void tls_listen_for_secrets(struct tls *t, bool on)
-{
-    if (t->server && t->server->settings->rest)
-        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(t->ssl), on ? on_secret : NULL);
-}
-
-/* The server's Finished is out: of all that follow, only secrets of the time after are of use. */
-static void begin(struct tls *t)
-{
-    if (!t->server || !t->server->settings->rest || t->own || SSL_version(t->ssl) != TLS1_3_VERSION)
-        return;
-    t->own = calloc(1, sizeof *t->own);
-    tls_listen_for_secrets(t, t->own != NULL);
 }
 
 /* A message after the handshake is a KeyUpdate, which OpenSSL answers by itself: it stays with such a
  * connection. */
-void tls_note_message(struct tls *t, bool is_sent, int type, const unsigned char *p, size_t n)
+void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char *p)
 {
-    if (type == SSL3_RT_HANDSHAKE && is_sent && t->handshaking && n && *p == SSL3_MT_FINISHED)
-        begin(t);
     if (!t->own)
         return;
     if (type == SSL3_RT_HEADER)

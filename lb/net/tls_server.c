@@ -5,6 +5,7 @@
 
 #include "base/panic.h"
 #include "net/tls_priv.h"
+#include "net/tls_schedule.h"
 
 /* ---- ALPN (RFC 7301) ---- */
 
@@ -105,7 +106,8 @@ struct tls_server *tls_server_create(const struct tls_listener_settings *s, stru
     if (!ts)
         return NULL;
     ts->settings = s;
-    ts->ctx = SSL_CTX_new(TLS_server_method());
+    const char *query = s->rest && tls_schedule_load() ? TLS_SCHEDULE_QUERY : NULL;
+    ts->ctx = SSL_CTX_new_ex(NULL, query, TLS_server_method());
     ts->alpn_len = tls_alpn_encode(&s->alpn, ts->alpn);
     if (!set_up(ts, ticket_seconds)) {
         buf_printf(errors, "ciphers, ciphersuites, groups or versions of tls: %s\n", tls_last_error());

@@ -37,6 +37,7 @@ FUNCTION_LINES = 45    # nine functions in ten are shorter
 GLOBALS = {
     "scan": "pointers to the scanner that suits the processor, set once before threads start",
     "log": "the error log's descriptor and level, set by the process before threads start",
+    "tls_schedule": "that a provider is loaded once for OpenSSL's own global context",
     "crash": "what the handler of a fatal signal must find without an argument",
 }
 
