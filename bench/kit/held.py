@@ -230,20 +230,22 @@ def births(bench, program, share):
                                      bench.load_cores)
         time.sleep(1)
     busy0, all0 = proc.cores_busy(bench.proxy_cores)
-    members = bench.nursery.spawn([os.path.join(meter.programs, "newborn"), str(port)] + addresses, bench.load_cores)
+    members = bench.nursery.spawn([os.path.join(meter.programs, "newborn"), str(port), str(bench.proxy_cores[0])] + addresses, bench.load_cores)
     if members.wait(count * 0.5 + 60) != 0:
         raise RuntimeError(f"held requests were not answered: {proc.text_of(members.output)[-300:]}")
     busy1, all1 = proc.cores_busy(bench.proxy_cores)
     if others and others.poll() is not None:
         raise RuntimeError("the load ended before the members did")
     rows = [line.split() for line in proc.text_of(members.output).splitlines()]
-    order = [(ordered_at(bench, name, int(i)) - int(sent)) / 1000 for i, _, sent, _ in rows]
-    found = {kind: spread([int(late) / 1000 for _, k, _, late in rows if k == kind]) for kind in ("tcp", "unix")}
+    order = [(ordered_at(bench, name, int(i)) - int(sent)) / 1000 for i, _, sent, _, _ in rows]
+    found = {kind: spread([int(late) / 1000 for _, k, _, late, _ in rows if k == kind]) for kind in ("tcp", "unix")}
+    found["awake"] = spread([int(late) / 1000 for _, _, _, late, still in rows if int(still) == 0])
+    found["stalled"] = spread([int(still) / 1000 for _, _, _, _, still in rows])
     found |= {"order": spread(order), "core_busy": (busy1 - busy0) / (all1 - all0)}
     for one in [others, child]:
         if one:
             bench.nursery.end(one)
-    for what in ("order", "tcp", "unix"):
+    for what in ("order", "tcp", "unix", "awake", "stalled"):
         bench.say(f"held: {found['core_busy']:.0%} of the core: {what}: " + ", ".join(f"{k} {v:.0f}" for k, v in found[what].items()))
     return found
 

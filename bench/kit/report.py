@@ -88,7 +88,8 @@ def held(result):
              number(r["full_bytes"] / 2**20, ".0f")] for n, r in result["rows"].items()]
     head = ["", "PSS MiB at start", "held", "PSS MiB", "held", "PSS MiB", "bytes a request", "MiB of 100,000"]
     what = {"order": "first byte of a request that wakes, until a member is ordered", "tcp": "`listen()` in a member, until the held request is there (TCP)",
-            "unix": "the same (unix socket)"}
+            "unix": "the same (unix socket)",
+            "awake": "both, where the machine did not stand still meanwhile"}
     times = [[text, f"{100 * b['core_busy']:.0f} %", b[key]["count"]] + [number(b[key][q] / 1000, ".2f") for q in ("p50_us", "p99_us", "max_us")]
              for b in result["births"].values() for key, text in what.items()]
     many = result["fleet"]

@@ -117,7 +117,9 @@ struct cox_actuator {
      * that it never uses again, with the set and the partition, and tells the end of each, with both too when
      * it is the first that is told of it. All of that may come before this call returns. The ticket is done
      * when the platform has taken the number, failed or no_capacity when it cannot reach it. When the number
-     * falls, the victims go first; who is among them has been drained where that was possible. */
+     * falls, the victims go first; who is among them has been drained where that was possible. A platform
+     * that takes others all the same tells their end, or that they are stopping: then as many victims of that
+     * place stay in their stead. So tell COX_PHASE_STOPPING of victims that go, before they are gone. */
     int32_t (*set_count)(void *instance, uint64_t ticket, const struct cox_count_target *target);
 };
 

@@ -250,6 +250,14 @@ void member_close(struct members *ms, struct member *m)
                                                                             : MEMBERS_CLOSING);
 }
 
+/* In the next turn, because an actuator is not called while it calls. */
+static void ask_stop_later(struct members *ms, struct member *m, bool is_drained)
+{
+    m->is_unasked = true;
+    m->is_unasked_drained = is_drained;
+    members_wake(ms, m->set);
+}
+
 /* ---- what actuators say ---- */
 
 static void put_endpoint(struct members *ms, const struct member *m, size_t which)
@@ -398,55 +406,13 @@ static void adopt(struct members *ms, const char *actuator, const struct cox_mem
         close_on(ms, m, before);
     } else if (before && before->state == MEMBER_READY_TO_SHUT_DOWN) {
         member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, "it was being stopped");
-        member_ask_stop(ms, m, true); /* once more: nobody knows whether that was heard */
+        ask_stop_later(ms, m, true); /* once more: nobody knows whether that was heard */
     } else if (before && before->state == MEMBER_IN_MAINTENANCE) {
         drain_on(ms, m, before);
     } else if (set->spots[spot].is_stray && m->state != MEMBER_ACTIVE) {
         member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, MEMBERS_STRAYED);
-        member_ask_stop(ms, m, false);
+        ask_stop_later(ms, m, false);
     }
-}
-
-/* From now on it has the name that its platform gives it: who knew the other one is told that it is no more.
- */
-static void take_name(struct members *ms, struct member *m, const char *id)
-{
-    member_set_state(ms, m, MEMBER_TERMINATED, id);
-    model_remove_member(ms->model, str_of(m->id));
-    index_remove(&ms->by_id, str_of(m->id));
-    free(m->id);
-    m->id = must(str_dup(str_of(id)));
-    index_put(&ms->by_id, str_of(m->id), m);
-    m->is_nameless = false;
-    member_set_state(ms, m, MEMBER_INITIALIZED, "named by its platform");
-}
-
-/* The oldest that waits for a name in the set and place of this one; NULL: none does. */
-static struct member *find_nameless(struct members *ms, const char *actuator,
-                                    const struct cox_member_change *change)
-{
-    const struct member_set *set = members_find_set(ms, str_of(change->set ? change->set : ""));
-    for (const struct list *k = set ? set->restless.next : NULL; set && k != &set->restless; k = k->next) {
-        struct member *m = CONTAINER_OF(k, struct member, restless);
-        const struct spot *spot = &set->spots[m->spot];
-        if (m->is_nameless && m->state < MEMBER_STARTING && strcmp(spot->actuator, actuator) == 0 &&
-            (!change->partition || strcmp(spot->place->partition, change->partition) == 0))
-            return m;
-    }
-    return NULL;
-}
-
-/* One whose name was never told ends for one that waits for its name, unless it is one that was not to come
- * any more. */
-static struct member *find_ended(struct members *ms, const char *actuator,
-                                 const struct cox_member_change *change)
-{
-    struct member *m = find_nameless(ms, actuator, change);
-    struct spot *spot = m ? &m->set->spots[m->spot] : NULL;
-    if (!spot || spot->nameless_ends == 0)
-        return m;
-    spot->nameless_ends--;
-    return NULL;
 }
 
 /* Nothing takes it back from now on. One that was not told to go by us is replaced. */
@@ -455,11 +421,14 @@ static void platform_stops(struct members *ms, struct member *m, const char *sai
     char reason[sizeof m->reason];
     if (m->is_leaving)
         return;
+    member_spare_another(ms, m);
     m->is_leaving = true;
     (void)snprintf(reason, sizeof reason, MEMBERS_LEAVING "%s%s", said ? ": " : "", said ? said : "");
-    if (m->state < MEMBER_ACTIVE)
-        member_give_up(ms, m, reason);
-    else if (m->state == MEMBER_ACTIVE)
+    if (m->state < MEMBER_ACTIVE) {
+        open_vacancy(ms, m);
+        member_set_state(ms, m, MEMBER_READY_TO_SHUT_DOWN, reason);
+        ask_stop_later(ms, m, false);
+    } else if (m->state == MEMBER_ACTIVE)
         member_begin_drain(ms, m, reason);
     else if (m->state == MEMBER_IN_MAINTENANCE) {
         const uint64_t until_ns = m->drain_until_ns;
@@ -472,7 +441,9 @@ void members_on_change(struct members *ms, const char *actuator, const struct co
 {
     struct member *m = members_find_exact(ms, str_of(change->member));
     if (change->phase == COX_PHASE_TERMINATED) {
-        if (m || (m = find_ended(ms, actuator, change)))
+        if (m)
+            member_spare_another(ms, m);
+        if (m || (m = member_find_ended(ms, actuator, change)))
             member_gone(ms, m, change->reason ? change->reason : "terminated");
         return;
     }
@@ -480,8 +451,8 @@ void members_on_change(struct members *ms, const char *actuator, const struct co
         platform_stops(ms, m, change->reason);
     if (change->phase != COX_PHASE_RUNNING && change->phase != COX_PHASE_PENDING)
         return; /* stopping and lost: the end will be told */
-    if (!m && (m = find_nameless(ms, actuator, change)))
-        take_name(ms, m, change->member);
+    if (!m && (m = member_find_nameless(ms, actuator, change)))
+        member_take_name(ms, m, change->member);
     if (!m) {
         adopt(ms, actuator, change);
         return;

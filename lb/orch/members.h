@@ -104,11 +104,13 @@ struct member {
     bool is_drained_by_hand; /* and stays so until it is gone or undrained */
     bool is_faulty;          /* drained for that */
     bool is_leaving;         /* its platform stops it: it never serves again */
-    bool is_severed;     /* endpoints of it went with the config: something may be in flight there still */
-    bool is_closing;     /* drained, the last of its set: asked to stop once nobody can send it anything */
-    bool is_crowded_out; /* no capacity: its replacement waits for room, not for a back-off */
-    unsigned stops;      /* how often it was asked to stop */
-    char reason[128];    /* of the last change */
+    bool is_severed; /* endpoints of it went with the config: something may be in flight there still */
+    bool is_closing; /* drained, the last of its set: asked to stop once nobody can send it anything */
+    bool is_unasked; /* its actuator is asked to stop it in the next turn: it was just speaking itself */
+    bool is_unasked_drained;
+    bool is_crowded_out;       /* no capacity: its replacement waits for room, not for a back-off */
+    unsigned stops;            /* how often it was asked to stop */
+    char reason[128];          /* of the last change */
     struct member_port *ports; /* owned; as many as set->ports */
 };
 

@@ -318,7 +318,11 @@ static uint64_t timeout_ns(const struct member *m)
 static void member_step(struct members *ms, struct member *m, uint64_t now)
 {
     const bool is_late = m->state != MEMBER_ACTIVE && now - m->since_ns >= timeout_ns(m);
-    if (m->state == MEMBER_IN_MAINTENANCE) {
+    if (m->is_unasked) {
+        m->is_unasked = !m->set->is_listed; /* nothing is stopped before all are told */
+        if (!m->is_unasked)
+            member_ask_stop(ms, m, m->is_unasked_drained);
+    } else if (m->state == MEMBER_IN_MAINTENANCE) {
         drain_step(ms, m, now);
     } else if (m->is_closing) {
         closing_step(ms, m, now);

@@ -5,7 +5,8 @@
  *   members_place.c  which place the next member goes to, and which one loses one
  *   members_keep.c   keeping sets at their count, by the clock
  *   members_left.c   what is left of an earlier config
- *   members_facts.c  the seam to what decides the count */
+ *   members_facts.c  the seam to what decides the count
+ *   members_number.c platforms that are told a number, and name members themselves */
 #ifndef COX_ORCH_MEMBERS_PART_H
 #define COX_ORCH_MEMBERS_PART_H
 
@@ -102,6 +103,17 @@ struct member_set *left_create(struct members *ms, const char *id);
 void left_recall(struct members *ms, struct member *m);
 /* Requests may be in flight at it in clusters that the config has no more. */
 bool left_in_flight(struct members *ms, const struct member *m);
+
+/* ---- members_number.c ---- */
+
+struct cox_member_change;
+void member_take_name(struct members *ms, struct member *m, const char *id);
+struct member *member_find_nameless(struct members *ms, const char *actuator,
+                                    const struct cox_member_change *change);
+struct member *member_find_ended(struct members *ms, const char *actuator,
+                                 const struct cox_member_change *change);
+/* m, which was to stay, ends or is going to: is one that was to go there still, and stays for it? */
+void member_spare_another(struct members *ms, struct member *m);
 
 /* ---- members_facts.c ---- */
 

@@ -428,6 +428,7 @@ static void follow_endpoint(struct probes *ps, struct probe_cluster *pc, const s
     if (is_same)
         return;
     hang_up(p);
+    p->has_told &= !is_starting; /* one that is to start anew is not up before it is told so anew */
     eager_remove(&ps->eager, &p->eager, !is_starting);
     p->state = PROBER_WAITING;
     /* Spread out, so that ten thousand endpoints are not asked in one moment. */

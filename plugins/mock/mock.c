@@ -270,10 +270,14 @@ bool mock_end(struct member *m, uint64_t ticket)
         m->gone_at_ms = m->stop_ticket = 0;
         return false;
     }
-    if (p->tells_at_once)
+    if (p->tells_at_once) {
         end(m, "stopped");
-    else
-        plan(m);
+        return true;
+    }
+#ifdef MOCK_COUNTS
+    tell(m, COX_PHASE_STOPPING, "one too many");
+#endif
+    plan(m);
     return true;
 }
 

@@ -372,6 +372,86 @@ static void test_a_platform_ends_another_while_it_is_asked(void **state)
     assert_int_equal((size_t)s->start_count + the_set(s)->vacancy_count, 6); /* each has its successor */
 }
 
+/* Of three, all active, the third was drained and is to go. */
+static void begin_to_shrink(struct script *s)
+{
+    members_on_listed(s->members, "process");
+    members_want(s->members, the_set(s), 3, "more");
+    turn(s);
+    for (int i = 0; i < 3; i++)
+        comes_up(s, i);
+    turn(s);
+    s->is_counted = true;
+    members_want(s->members, the_set(s), 2, "less");
+    turn(s);
+    turn(s);
+    assert_int_equal(s->stop_count, 1);
+    assert_int_equal(state_of(s, 2), MEMBER_READY_TO_SHUT_DOWN);
+}
+
+/* A platform that is told a number takes another one than was drained for it: nobody is started in that one's
+ * place, the drained one stays. */
+static void test_a_victim_stays_when_another_went(void **state)
+{
+    struct script *s = *state;
+    begin_to_shrink(s);
+    members_on_ticket(s->members, members_find(s->members, s->started[2])->ticket, COX_TICKET_DONE, "");
+    change(s, s->started[0], COX_PHASE_TERMINATED, NULL);
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+    assert_int_equal(s->stop_count, 1);
+    assert_int_equal(the_set(s)->counted, 2);
+    assert_int_equal(state_of(s, 2), MEMBER_STARTING); /* it may be on its way out all the same */
+    assert_int_equal(endpoint_of(s, 2)->service, SERVICE_OFF);
+    answers(s, 2);
+    turn(s);
+    assert_int_equal(state_of(s, 2), MEMBER_ACTIVE);
+    assert_int_equal(endpoint_of(s, 2)->service, SERVICE_ON);
+    s->now += 60 * S; /* and nothing is left to be put right */
+    turn(s);
+    assert_int_equal(s->start_count, 3);
+    assert_int_equal(s->stop_count, 1);
+    change(s, s->started[1], COX_PHASE_TERMINATED, NULL); /* nobody is to go: this is a death */
+    s->now += S;
+    turn(s);
+    assert_int_equal(s->start_count, 4);
+}
+
+/* That it stops another one is as good as that one's end. */
+static void test_a_victim_stays_when_another_stops(void **state)
+{
+    struct script *s = *state;
+    begin_to_shrink(s);
+    change(s, s->started[1], COX_PHASE_STOPPING, NULL);
+    turn(s);
+    assert_int_equal(state_of(s, 2), MEMBER_STARTING);
+    assert_int_equal(the_set(s)->counted, 2);
+    answers(s, 2);
+    change(s, s->started[1], COX_PHASE_TERMINATED, NULL);
+    s->now += S;
+    turn(s);
+    assert_int_equal(state_of(s, 2), MEMBER_ACTIVE);
+    assert_int_equal(s->start_count, 3);
+    assert_int_equal(the_set(s)->counted, 2);
+}
+
+/* It goes, as it was told to, and another one dies. */
+static void test_a_victim_that_goes_is_not_spared(void **state)
+{
+    struct script *s = *state;
+    begin_to_shrink(s);
+    change(s, s->started[2], COX_PHASE_STOPPING, NULL);
+    change(s, s->started[0], COX_PHASE_TERMINATED, NULL);
+    s->now += S;
+    turn(s);
+    assert_int_equal(state_of(s, 2), MEMBER_READY_TO_SHUT_DOWN);
+    assert_int_equal(s->start_count, 4);
+    change(s, s->started[2], COX_PHASE_TERMINATED, NULL);
+    turn(s);
+    assert_int_equal(the_set(s)->counted, 2);
+    assert_int_equal(s->start_count, 4);
+}
+
 static void test_a_member_that_ends_before_it_is_named_is_replaced(void **state)
 {
     struct script *s = *state;
@@ -625,9 +705,10 @@ static void test_others_that_their_platform_stops(void **state)
     const int stops = s->stop_count;
     change(s, s->started[2], COX_PHASE_STOPPING, NULL);
     assert_int_equal(state_of(s, 2), MEMBER_READY_TO_SHUT_DOWN);
-    assert_int_equal(s->stop_count, stops + 1);
+    assert_int_equal(s->stop_count, stops); /* its actuator is still speaking */
     s->now += 200 * MS;
     turn(s);
+    assert_int_equal(s->stop_count, stops + 1);
     assert_int_equal(s->start_count, 4);
     members_want(s->members, the_set(s), 1, "less");
     turn(s);
@@ -967,6 +1048,44 @@ static void test_one_that_its_platform_stops_is_adopted(void **state)
 
 /* The orchestrator died after it closed the last one: the next asks nobody to stop while anything is in
  * flight there, and keeps it when it is wanted again, unless somebody drained it by hand. */
+/* One that was being stopped is asked to stop again, but not while its actuator is telling of it. */
+static void test_an_actuator_is_not_called_while_it_calls(void **state)
+{
+    struct script *s = *state;
+    begin(s);
+    members_want(s->members, the_set(s), 1, "less");
+    turn(s);
+    turn(s);
+    assert_int_equal(s->stop_count, 1);
+    const int gone = state_of(s, 0) == MEMBER_READY_TO_SHUT_DOWN ? 0 : 1;
+    publish(s);
+    struct topology *loaded = model_current(s->model);
+    topology_ref(loaded);
+    struct model *model = model_create(2, 16, 64);
+    model_load(model, loaded);
+    model_load_settings(model, &s->settings);
+    struct members fresh;
+    members_init(&fresh, model, &ops, s);
+    fresh.loaded = loaded;
+    members_load_settings(&fresh, &s->settings);
+    s->members = &fresh;
+    change(s, s->started[gone], COX_PHASE_RUNNING, "127.0.0.1:9000");
+    (void)members_tick(&fresh);
+    assert_int_equal(s->stop_count, 1); /* not all are told of yet */
+    members_on_listed(&fresh, "process");
+    assert_int_equal(s->stop_count, 1);
+    (void)members_tick(&fresh);
+    assert_int_equal(s->stop_count, 2);
+    assert_true(s->stop_was_drained);
+    assert_string_equal(s->stopped, s->started[gone]);
+    (void)members_tick(&fresh);
+    assert_int_equal(s->stop_count, 2);
+    members_fini(&fresh);
+    model_destroy(&model);
+    topology_unref(&loaded);
+    s->members = &s->first;
+}
+
 static void adopt_closed(struct script *s, bool is_by_hand)
 {
     struct members fresh;
@@ -1153,6 +1272,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_platform_names_its_members, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_member_that_got_no_name_goes_with_its_ticket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_platform_ends_another_while_it_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_victim_stays_when_another_went, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_victim_stays_when_another_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_victim_that_goes_is_not_spared, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_member_that_ends_before_it_is_named_is_replaced, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_not_active_before_its_port_answers, setup, teardown),
@@ -1178,6 +1300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_members_of_an_actuator_taken_out_are_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_dead_of_nobody_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_that_its_platform_stops_is_adopted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_actuator_is_not_called_while_it_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_one_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_by_hand_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_one_waits_no_longer_than_drain_timeout, setup, teardown),
