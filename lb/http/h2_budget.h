@@ -26,6 +26,13 @@ static inline void h2_budget_give(struct h2_budget *b, uint32_t tokens)
         b->milli = full;
 }
 
+/* Is more than a quarter of the burst used up? */
+static inline bool h2_budget_is_strained(const struct h2_budget *b, uint64_t now_ms)
+{
+    uint64_t passed = b->seen_ms && now_ms > b->seen_ms ? now_ms - b->seen_ms : 0;
+    return b->milli + (passed > 1000000 ? 1000000 : passed) * b->rate < b->burst * 750ull;
+}
+
 /* False: there is no token left, the connection has to end. */
 static inline bool h2_budget_take(struct h2_budget *b, uint64_t now_ms)
 {

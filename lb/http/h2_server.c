@@ -451,6 +451,11 @@ uint32_t h2_server_block(const struct h2_server *srv)
     return h2_guard_block(&srv->guard);
 }
 
+bool h2_server_is_unruly(const struct h2_server *srv)
+{
+    return h2_budget_is_strained(&srv->guard.resets, srv->now_ms);
+}
+
 enum reason h2_server_why(const struct h2_server *srv)
 {
     return (enum reason)srv->why;

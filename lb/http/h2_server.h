@@ -128,6 +128,8 @@ void h2_server_forget_head(struct h2_server *srv, const struct h2_stream *st);
 bool h2_server_has_begun(const struct h2_server *srv);
 /* The number of the field block that is not here as a whole, 0: none. */
 uint32_t h2_server_block(const struct h2_server *srv);
+/* By the time of its last bytes many of its streams had been reset, for few that ended well (T1, T2). */
+bool h2_server_is_unruly(const struct h2_server *srv);
 /* REASON_OK, H2_FLOOD or H2_MALFORMED: a budget was used up, or the connection is in error. */
 enum reason h2_server_why(const struct h2_server *srv);
 

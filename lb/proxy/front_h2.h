@@ -27,6 +27,7 @@ struct front_h2_shared {
     struct h2_session *urgent; /* borrowed: has much to send that was just read; see front_h2_hurry */
     uint64_t turn_ns;          /* the worker's turn in which spent_ns went by reading requests */
     uint64_t spent_ns;
+    uint64_t unruly_ns; /* the part of it that went to those who take most of theirs back */
     uint32_t gathered;
     char gather[16384];
 };

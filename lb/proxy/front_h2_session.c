@@ -10,6 +10,9 @@
 #define STREAMS_KEPT 1024
 /* So long may requests be read in a turn, or for half of it if that is longer. */
 #define REQUESTS_NS (2 * NS_PER_MS)
+/* And so long those of clients who take most of theirs back: what they asked for costs more than its reading.
+ */
+#define UNRULY_NS (NS_PER_MS / 4)
 /* Open on a connection that takes no more bytes: then no more are read. */
 #define UNREAD_STREAMS 16
 /* A client that does not answer the PING behind the first GOAWAY has had its time (RFC 9113 6.8). */
@@ -107,7 +110,7 @@ static uint64_t *spent_ns(struct pworker *pw)
     struct front_h2_shared *shared = pw->h2;
     if (shared->turn_ns != pw->w.turn_ns) {
         shared->turn_ns = pw->w.turn_ns;
-        shared->spent_ns = 0;
+        shared->spent_ns = shared->unruly_ns = 0;
     }
     return &shared->spent_ns;
 }
@@ -125,6 +128,8 @@ static void take_bytes(struct h2_session *h, const char *p, size_t n)
     h->in_codec = false;
     worker_read_clock(w);
     *spent_ns(h->s->pw) += w->now_ns - began_ns;
+    if (h2_server_is_unruly(h->srv))
+        h->s->pw->h2->unruly_ns += w->now_ns - began_ns;
     uint32_t block = h2_server_block(h->srv);
     if (!h->began && h2_server_has_begun(h->srv)) {
         h->began = true; /* from now on it is idle as others are */
@@ -351,9 +356,12 @@ static void excuse(struct h2_session *h)
 
 /* One read may bring a hundred requests. When all connections have some at once, those that have waited for
  * their first byte of anything else must not wait for all of them: the rest comes with the next turn. */
-static bool is_turn_over(struct pworker *pw)
+static bool is_turn_over(const struct h2_session *h)
 {
+    struct pworker *pw = h->s->pw;
     uint64_t spent = *spent_ns(pw);
+    if (pw->h2->unruly_ns >= UNRULY_NS && h2_server_is_unruly(h->srv))
+        return true;
     return spent >= REQUESTS_NS && spent >= worker_busy_ns(&pw->w) / 2;
 }
 
@@ -365,7 +373,7 @@ static bool may_read(struct h2_session *h)
     }
     if (h->choked)
         excuse(h);
-    if (!is_turn_over(h->s->pw))
+    if (!is_turn_over(h))
         return true;
     h2_wake(h);
     return false;

@@ -10,6 +10,10 @@
 #include "proxy/proxy.h"
 #include "proxy/send_proxy.h"
 
+/* Taken from a server at a time. With the heads of frames of HTTP/2, or those of records of TLS, that goes to
+ * the client in a packet of the largest kind (that of the loopback interface, or of a card that cuts it up);
+ * a little more would need a second one each time, which holds next to nothing. */
+#define UPLINK_READ_BYTES (WORKER_READ_BYTES - 320)
 /* Uplinks that are not kept: the server may close first, so that TIME_WAIT is not ours. */
 #define UPLINK_CLOSE_WAIT_MS 1000
 
@@ -417,7 +421,7 @@ ssize_t uplink_read(struct uplink *u, struct str *out_all)
     size_t have = u->in_len;
     if (have)
         memcpy(buf, u->in, have);
-    ssize_t got = conn_read(&u->conn, buf + have, WORKER_READ_BYTES);
+    ssize_t got = conn_read(&u->conn, buf + have, UPLINK_READ_BYTES);
     if (got > 0) {
         u->got_bytes = true;
         u->received_bytes += (uint64_t)got;

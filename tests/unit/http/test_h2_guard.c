@@ -103,6 +103,22 @@ static void tokens_come_back_with_time_and_honest_work(void **state)
     assert_false(h2_budget_take(&b, 1100));
 }
 
+static void a_quarter_of_the_burst_is_a_strain(void **state)
+{
+    (void)state;
+    struct h2_budget b;
+    h2_budget_init(&b, 8, 10);
+    assert_false(h2_budget_is_strained(&b, 1000));
+    assert_true(h2_budget_take(&b, 1000) && h2_budget_take(&b, 1000));
+    assert_false(h2_budget_is_strained(&b, 1000)); /* at it */
+    assert_true(h2_budget_take(&b, 1000));
+    assert_true(h2_budget_is_strained(&b, 1000));
+    assert_true(h2_budget_is_strained(&b, 1099));
+    assert_false(h2_budget_is_strained(&b, 1100)); /* time alone makes up for it */
+    h2_budget_give(&b, 1);
+    assert_false(h2_budget_is_strained(&b, 1000));
+}
+
 /* A client that opens its windows after every frame, all at once, because we were slow to read: no flood, up
  * to two updates for each frame that we sent; beyond that they cost what others do. */
 static void updates_of_windows_are_paid_for_by_data(void **state)
@@ -180,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_hold_at_and_above),
         cmocka_unit_test(tokens_come_back_with_time_and_honest_work),
+        cmocka_unit_test(a_quarter_of_the_burst_is_a_strain),
         cmocka_unit_test(updates_of_windows_are_paid_for_by_data),
         cmocka_unit_test(continuations_are_counted_by_block),
         cmocka_unit_test(streams_have_an_order),
