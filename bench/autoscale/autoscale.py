@@ -255,6 +255,8 @@ def parse():
     p.add_argument("--keep", help="folder where the rows of each run are kept, by what made them, so that they need not be made again")
     p.add_argument("--runs", type=int, help="of each step")
     p.add_argument("--engine-seeds", type=int, help="of each hour that both engines run")
+    p.add_argument("--history-days", type=int, help="of shuffled hours")
+    p.add_argument("--history-seeds", type=int, help="of these")
     p.add_argument("--days", type=float, help="of stationary load")
     args = p.parse_args()
     small = args.quick or args.cuts
@@ -269,8 +271,8 @@ def parse():
     args.delays = args.delays or ([10] if args.quick else [10, 60])
     args.runs = args.runs or (20 if args.quick else 200 if args.cuts else 1000)
     args.days = args.days or (0.25 if args.quick else 2 if args.cuts else 30)
-    args.history_days = 2 if args.quick else 7 if args.cuts else 28
-    args.history_seeds = 2 if args.quick else 5
+    args.history_days = args.history_days or (2 if args.quick else 7 if args.cuts else 28)
+    args.history_seeds = args.history_seeds or (2 if args.quick else 5)
     args.engine_seeds = args.engine_seeds or (4 if args.quick else 20 if args.cuts else 60)
     args.step_warmup = 3600
     args.out = args.out or os.path.join(args.builddir, "bench/autoscale/out")

@@ -436,21 +436,54 @@ static void clairvoyant_decide(struct policy *p, const struct cox_sample *s, str
 
 /* ---- who knows the rate of now, but not the future ---- */
 
-enum { PERSISTENT_PRICE, PERSISTENT_TREND };
+enum { PERSISTENT_PRICE, PERSISTENT_TREND, PERSISTENT_LEARN, CV_STEPS = 64 };
+#define CV_STEP 0.02
 
 struct persistent {
     struct every tick;
     struct ring needs;
     uint32_t guess;
+    uint64_t arrivals;
+    double seen_s, square, excess; /* what it has seen of the noise */
 };
 
-/* The count of least cost in a second of that rate: the table is convex. */
-static uint32_t cheapest(const struct policy *p, double rate, uint32_t guess)
+/* Told that noise is of a gamma law, it finds its CV: what counts of seconds vary by beyond Poisson's, and
+ * two standard errors. */
+static struct over_table *learn(struct policy *p, struct persistent *k, const struct cox_sample *s,
+                                double rate)
 {
-    const float *row = over_table_row(p->world.table, rate);
+    const double off = (double)(s->totals.arrivals - k->arrivals) - rate;
+    if (k->arrivals > 0) {
+        k->seen_s += 1.0;
+        k->square += rate * rate;
+        k->excess += off * off - rate;
+    }
+    k->arrivals = s->totals.arrivals;
+    const double known = fmax(0.0, k->excess / fmax(k->square, 1.0));
+    const double cv = k->seen_s < 30.0 ? 0.5 : sqrt(known * (1.0 + 2.0 * sqrt(2.0 / k->seen_s)));
+    p->shared = p->shared ? p->shared : must(calloc(CV_STEPS, sizeof(struct over_table)));
+    const uint32_t step = (uint32_t)fmin(ceil(cv / CV_STEP), CV_STEPS - 1);
+    struct over_table *table = (struct over_table *)p->shared + step;
+    if (!table->width)
+        over_table_init(table, &p->world.law, step * CV_STEP, p->world.table->width - 1);
+    return table;
+}
+
+static void persistent_release(struct policy *p)
+{
+    struct over_table *tables = p->shared;
+    for (uint32_t i = 0; tables && i < CV_STEPS; i++)
+        over_table_fini(&tables[i]);
+    shared_free(p);
+}
+
+/* The count of least cost in a second of that rate: the table is convex. */
+static uint32_t cheapest(const struct policy *p, struct over_table *table, double rate, uint32_t guess)
+{
+    const float *row = over_table_row(table, rate);
     const double price = p->knobs[PERSISTENT_PRICE];
     uint32_t m = guess;
-    while (m + 1 < p->world.table->width && price * ((double)row[m] - row[m + 1]) > 1.0)
+    while (m + 1 < table->width && price * ((double)row[m] - row[m + 1]) > 1.0)
         m++;
     while (m > p->world.min && price * ((double)row[m - 1] - row[m]) <= 1.0)
         m--;
@@ -470,7 +503,9 @@ static void persistent_decide(struct policy *p, const struct cox_sample *s, stru
         return;
     const double grown = p->knobs[PERSISTENT_TREND] * (rate - load_rate(l, at - p->world.delay_s));
     const uint32_t guess = k->guess ? k->guess : 1;
-    k->guess = cheapest(p, fmax(0.0, rate + grown), guess < p->world.table->width ? guess : 1);
+    const bool learns = p->knobs[PERSISTENT_LEARN] > 0.0;
+    struct over_table *table = learns ? learn(p, k, s, load_rate(l, at - 0.5)) : p->world.table;
+    k->guess = cheapest(p, table, fmax(0.0, rate + grown), guess < table->width ? guess : 1);
     ring_add(&k->needs, k->guess);
     out->wanted = ring_max(&k->needs, 1 + (uint32_t)p->world.delay_s);
 }
@@ -549,12 +584,12 @@ const struct baseline baselines[] = {
      shared_free},
     {"static", "a number of members", 0, {{"members", 1.0}}, static_decide, NULL, NULL},
     {"persistent",
-     "knows the rate of now exactly, and takes it for that of the future; trend=1: a straight line",
+     "knows the rate of now, and takes it for the future's; trend=1: a straight line; learn=1: the noise",
      sizeof(struct persistent),
-     {{"price", 10.0}, {"trend", 0.0}},
+     {{"price", 10.0}, {"trend", 0.0}, {"learn", 0.0}},
      persistent_decide,
      table_prepare,
-     NULL},
+     persistent_release},
     {"clairvoyant",
      "the best schedule that knows the rate for all time (optimum.h)",
      0,

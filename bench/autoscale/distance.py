@@ -31,6 +31,8 @@ def ask(sim, case, policies, args):
             "noise": [sweep("clairvoyant", "price", prices, "--delay", 0, *noise)],
             "known": [sweep("clairvoyant", "price", prices, *delay, *noise)],
             "unknown": [sweep("persistent", "price", prices, *delay, *noise, "--set", f"trend={t}") for t in (0, 1)]}
+    if case.noisy:
+        runs["learned"] = [sweep("persistent", "price", prices, *delay, *noise, "--set", f"trend={t}", "--set", "learn=1") for t in (0, 1)]
     for name in ("scale_predict", "scale_target"):
         if name in policies:
             policy, settings, knob, values = policies[name]
@@ -44,10 +46,10 @@ def distance(sim, cases, policies, args, report):
     report.add(f"\n## Distance from the clairvoyant\n\nCost at {LEVEL:g} over objective in units of C*, the clairvoyant's, piece by piece: what the work itself takes, spread over members that can be cut; "
                "whole members; the chance of arrivals and services (best schedule, no start-up); noise of the rate (the same); start-up with a known future, "
                "which makes it C*; start-up with a future that is taken for the present, or for a straight line (`persistent`, which knows the rate of now "
-               "exactly); and the rest, which is the policy's own: measuring, caution, or, where it is negative, knowing better than a straight line. `default`: "
+               "exactly); noise whose CV has to be found out (the same with `learn=1`); and the rest, which is the policy's own: measuring, caution, or, where it is negative, knowing better than a straight line. `default`: "
                "cost and share of its default setting.\n\n"
-               "| load | unforeseeable | work | whole members | draws | noise | start-up, future known | future not known | policy | scale_predict | default | scale_target |\n|"
-               + "---|" * 12)
+               "| load | unforeseeable | work | whole members | draws | noise | start-up, future known | future not known | CV not known | policy | scale_predict | default | scale_target |\n|"
+               + "---|" * 13)
     asked = [(case, ask(sim, case, policies, args)) for case in cases]
     foreseeable = []
     for case, runs in asked:
@@ -55,11 +57,10 @@ def distance(sim, cases, policies, args, report):
         row = runs["known"][0].result()[0]
         star = _cost(got["known"])
         if star is None:
-            report.add(f"| {case.title()} | {float(row['unforeseeable']):.2g} |" + " – |" * 10)
+            report.add(f"| {case.title()} | {float(row['unforeseeable']):.2g} |" + " – |" * 11)
             continue
-        levels = [float(row["fluid"]), float(row["whole"])] + [_cost(got[k]) for k in ("draws", "noise", "known", "unknown", "scale_predict") if k in got]
+        levels = [float(row["fluid"]), float(row["whole"])] + [_cost(got[k]) if k in got else None for k in ("draws", "noise", "known", "unknown", "learned", "scale_predict")]
         cells, before = [], 0.0
-        levels += [None] * (7 - len(levels))
         for value in levels:  # what is not reached is left to the next piece
             cells.append("–" if value is None else f"{(value - before) / star:+.4f}" if before else f"{value / star:.4f}")
             before = before if value is None else value
