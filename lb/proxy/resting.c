@@ -9,9 +9,10 @@
 
 #define RESTING_MAGIC 0x72657374u
 /* Of one worker in one second: 2 ms at most are spent on it. */
-#define RESTS_A_TICK 1024
-#define LOOKS_A_TICK 8192
-#define RESTING_KEPT 1024
+#define RESTS_A_TICK   1024
+#define IN_PLACE_RESTS 2 /* what freeing the state of a library costs, in such rests */
+#define LOOKS_A_TICK   8192
+#define RESTING_KEPT   1024
 
 struct resting {
     union {
@@ -135,7 +136,7 @@ void resting_tick(struct pworker *pw)
         node = node->next;
         if ((s->h2 || conn_is_secure(&s->conn)) && can_rest_in_place(s) && is_due(s)) {
             rest_in_place(s);
-            rested++;
+            rested += IN_PLACE_RESTS;
         } else if (can_rest(s) && is_due(s)) {
             rest(s);
             rested++;
