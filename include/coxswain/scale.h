@@ -2,8 +2,9 @@
  *
  * A scaler is a table of functions of which only `decide` does the work: it reads a sample, updates its state
  * and answers with a real number. It has no clock, does no I/O, allocates nothing, keeps no globals and calls
- * nothing but sample->math, so that a recorded run replays bit for bit on any machine (compile with
- * -ffp-contract=off). The same object code runs in the simulator.
+ * nothing but sample->math, so that a recorded run replays bit for bit (compile with -ffp-contract=off): with
+ * the same C library on processors of one family, for exp, log and pow are the library's, whose last bit may
+ * differ from one to another. The same object code runs in the simulator.
  *
  * The state is one block of bytes that the host owns, saves and restores: fixed-width little-endian fields,
  * no pointers. Its first content comes from init_state; after a change of its version from upgrade_state.

@@ -9,15 +9,15 @@
 /* ---- reading ---- */
 
 struct field {
-    unsigned min, max;
-    const char *names; /* of min, min + 1 …, three letters each; NULL: none */
+    unsigned min, max, period; /* period: how many different ones there are */
+    const char *names;         /* of min, min + 1 …, three letters each; NULL: none */
 };
 
-static const struct field fields[] = {{0, 59, NULL},
-                                      {0, 23, NULL},
-                                      {1, 31, NULL},
-                                      {1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"},
-                                      {0, 7, "sunmontuewedthufrisat"}};
+static const struct field fields[] = {{0, 59, 60, NULL},
+                                      {0, 23, 24, NULL},
+                                      {1, 31, 31, NULL},
+                                      {1, 12, 12, "janfebmaraprmayjunjulaugsepoctnovdec"},
+                                      {0, 7, 7, "sunmontuewedthufrisat"}};
 
 static bool take_number(const struct field *f, struct str text, unsigned *out)
 {
@@ -34,7 +34,8 @@ static bool take_number(const struct field *f, struct str text, unsigned *out)
     return false;
 }
 
-/* "*", "8", "8-18", "mon-fri", each with or without "/15". */
+/* "*", "8", "8-18", "mon-fri", each with or without "/15". A range whose end comes before its beginning goes
+ * around: "22-2", "sat-sun". */
 static bool take_item(const struct field *f, struct str item, uint64_t *bits)
 {
     struct str range, step_text = item;
@@ -46,15 +47,16 @@ static bool take_item(const struct field *f, struct str item, uint64_t *bits)
     const ptrdiff_t dash = str_find(range, '-');
     if (dash > 0) {
         if (!take_number(f, str_make(range.p, (size_t)dash), &from) ||
-            !take_number(f, str_make(range.p + dash + 1, range.n - (size_t)dash - 1), &to) || from > to)
+            !take_number(f, str_make(range.p + dash + 1, range.n - (size_t)dash - 1), &to))
             return false;
+        to += from > to ? f->period : 0;
     } else if (!str_eq(range, STR("*"))) {
         if (!take_number(f, range, &from))
             return false;
         to = has_step ? f->max : from;
     }
     for (uint64_t i = from; i <= to; i += step)
-        *bits |= 1ull << i;
+        *bits |= 1ull << (i > f->max ? i - f->period : i);
     return true;
 }
 

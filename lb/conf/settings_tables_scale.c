@@ -26,7 +26,7 @@ const struct option_table policy_table = {
 static const struct option schedule_rows[] = {
     ROW_REQUIRED("cron", H(cron),
                  "When it begins: minute, hour, day of the month, month, day of the week, as in crontab(5): "
-                 "\"0 8 * * 1-5\" is eight o'clock on weekdays."),
+                 "\"0 8 * * 1-5\" is eight o'clock on weekdays. Ranges may go around: \"22-2\", \"sat-sun\"."),
     {.key = "for",
      .type = OPT_DURATION,
      .offset = H(for_ms),

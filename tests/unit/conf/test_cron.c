@@ -45,10 +45,10 @@ static int64_t last(const struct cron *c, int64_t at, int hours, bool is_utc)
 static void malformed_ones_are_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {
-        "",           "* * * *",     "* * * * * *",  "60 * * * *", "* 24 * * *",   "* * 0 * *",
-        "* * 32 * *", "* * * 13 * ", "* * * * 8",    "a * * * *",  "5-1 * * * *",  "*/0 * * * *",
-        "1, * * * *", "-5 * * * *",  "* * * * mond", "1/ * * * *", "1-2-3 * * * *"};
+    static const char *const wrong[] = {"",           "* * * *",      "* * * * * *", "60 * * * *",
+                                        "* 24 * * *", "* * 0 * *",    "* * 32 * *",  "* * * 13 * ",
+                                        "* * * * 8",  "a * * * *",    "*/0 * * * *", "1, * * * *",
+                                        "-5 * * * *", "* * * * mond", "1/ * * * *",  "1-2-3 * * * *"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_true(is_wrong(wrong[i]));
 }
@@ -66,6 +66,19 @@ static void lists_ranges_steps_and_names(void **state)
     assert_int_equal(c.minutes, 1ull << 10 | 1ull << 15 | 1ull << 20);
     assert_int_equal(c.weekdays, 1); /* 7 is Sunday as well */
     assert_int_equal(parse("50/5 * * * *").minutes, 1ull << 50 | 1ull << 55);
+}
+
+static void ranges_go_around(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("0 22-2 * * *").hours, 3u << 22 | 7u);
+    assert_int_equal(parse("0 0 * * sat-sun").weekdays, 1u << 6 | 1u);
+    assert_int_equal(parse("0 0 * * fri-mon").weekdays, 1u << 5 | 1u << 6 | 3u);
+    assert_int_equal(parse("0 0 * * 7-2").weekdays, 7u);
+    assert_int_equal(parse("0 0 * * 5-7").weekdays, 1u << 5 | 1u << 6 | 1u);
+    assert_int_equal(parse("0 0 30-2 * *").days, 3u << 30 | 3u << 1);
+    assert_int_equal(parse("0 0 1 nov-feb *").months, 3u << 11 | 3u << 1);
+    assert_int_equal(parse("50-10/15 * * * *").minutes, 1ull << 50 | 1ull << 5);
 }
 
 static void a_window_begins_at_the_moment_and_ends_before_its_length(void **state)
@@ -160,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_ones_are_refused),
         cmocka_unit_test(lists_ranges_steps_and_names),
+        cmocka_unit_test(ranges_go_around),
         cmocka_unit_test(a_window_begins_at_the_moment_and_ends_before_its_length),
         cmocka_unit_test(either_day_is_enough_when_both_are_restricted),
         cmocka_unit_test(a_leap_day_comes_in_leap_years_only),
