@@ -269,7 +269,9 @@ static double stabilise(struct as_meant *s, const struct cox_sample *sample, dou
     return top;
 }
 
-static void explain(struct cox_decision *out, double predicted, double value, double horizon, uint32_t cause)
+/* missing: the factor that keeps it from shrinking; NULL: none does. */
+static void explain(struct cox_decision *out, double predicted, double value, double horizon, uint32_t cause,
+                    const char *missing)
 {
     struct say say = say_open(out->reason, sizeof out->reason);
     say_text(&say, "in flight ");
@@ -279,6 +281,10 @@ static void explain(struct cox_decision *out, double predicted, double value, do
     say_text(&say, " in ");
     say_number(&say, horizon);
     say_text(&say, " s");
+    if (missing) {
+        say_text(&say, "; does not shrink while nobody reports ");
+        say_text(&say, missing);
+    }
     if (!COX_HAS(out, struct cox_decision, horizon_ns))
         return;
     out->cause = cause;
@@ -305,14 +311,14 @@ static double largest_factor(const struct as_meant *s, const struct cox_sample *
     return wanted;
 }
 
-/* One that counts was reported, and is no more: what it would say now nobody knows. */
-static bool misses_factor(const struct as_meant *s, const struct cox_sample *sample)
+/* One that counts was reported, and is no more: what it would say now nobody knows. NULL: none. */
+static const char *missing_factor(const struct as_meant *s, const struct cox_sample *sample)
 {
     for (int i = 0; i < FACTORS; i++)
         if (option_f(sample, OPTION_LOAD_AVERAGE + (uint32_t)i) > 0.0 && s->fresh_ns[i] &&
             s->fresh_ns[i] != sample->now_ns && sample->now_ns - s->fresh_ns[i] < GONE_NS)
-            return true;
-    return false;
+            return metrics[i];
+    return NULL;
 }
 
 static void decide_as_meant(struct as_meant *s, const struct cox_sample *sample, struct cox_decision *out)
@@ -338,14 +344,15 @@ static void decide_as_meant(struct as_meant *s, const struct cox_sample *sample,
     if (kept > wanted && whole >= current)
         cause = COX_CAUSE_STABILISED;
     wanted = kept;
+    const char *missing = whole < current ? missing_factor(s, sample) : NULL;
     if (whole < current && (sample->now_ns < s->blind_until_ns || sample->flags & COX_SAMPLE_NO_SHRINK ||
-                            sample->sources_fresh < sample->sources_expected || misses_factor(s, sample))) {
+                            sample->sources_fresh < sample->sources_expected || missing)) {
         wanted = current;
         cause = COX_CAUSE_NO_DATA;
     }
     out->wanted = wanted;
     explain(out, predicted, load.value, horizon,
-            whole == current && cause == COX_CAUSE_FORECAST ? COX_CAUSE_STEADY : cause);
+            whole == current && cause == COX_CAUSE_FORECAST ? COX_CAUSE_STEADY : cause, missing);
 }
 
 /* ---- as it was coded ---- */
@@ -370,7 +377,7 @@ static void decide_as_coded(struct coded *s, const struct cox_sample *sample, st
                                     .current = sample->current};
     const struct coded_answer answer = coded_decide(s, &policy, &seen, sample->math->ceil);
     out->wanted = answer.wanted;
-    explain(out, answer.predicted, s->channel[0].average, policy.time, answer.cause);
+    explain(out, answer.predicted, s->channel[0].average, policy.time, answer.cause, NULL);
 }
 
 static void decide(void *state, const struct cox_sample *sample, struct cox_decision *out_decision)

@@ -211,6 +211,7 @@ static void test_factors(void **state)
     set_tick(&s, 20, 0);
     assert_true(s.decision.wanted == 4); /* nobody knows better than before */
     assert_int_equal(s.decision.cause, COX_CAUSE_NO_DATA);
+    assert_non_null(strstr(s.decision.reason, "does not shrink while nobody reports load_average"));
     s.sample.factors.count = 0;
     set_run(&s, 3600, 20, false);
     assert_true(s.decision.wanted == 4);
