@@ -23,7 +23,7 @@ from sim import Bar, Report, Simulator, mean_of, settings_of  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 LEVELS = (1e-4, 1e-3, 1e-2)
 UTILISATIONS = (0.35, 0.45, 0.55, 0.62, 0.68, 0.74, 0.8, 0.85, 0.9, 0.94, 0.97, 1.0)
-SHARES = (1e-7, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+SHARES = (1e-8, 1e-7, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 # All of them in every comparison: the yardstick must not be coarser than what it measures.
 PRICES = (0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8, 15, 40, 100, 1000)
 

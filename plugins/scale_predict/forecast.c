@@ -69,6 +69,13 @@ static double by_season(const struct work *w, const struct method *m, double hor
     return level * (most < 3 ? most : 3);
 }
 
+void forecast_lag(uint32_t k, double *out_lag_s, double *out_lasts_s)
+{
+    const struct method *m = &methods[k];
+    *out_lag_s = m->window_s / (m->trend > 0 ? 4 : 2);
+    *out_lasts_s = m->trend == 1 ? m->window_s : 0;
+}
+
 void forecast_all(struct work *w, double horizon_s)
 {
     struct state *s = w->s;

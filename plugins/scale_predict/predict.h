@@ -160,6 +160,8 @@ struct state {
     double forecasts[FORECASTS];
     uint32_t best, reserved3; /* candidate */
     double margin;
+    /* share over objective by what no error has shown yet, by margin; of this start-up delay */
+    double prior[FORECASTS][MARGINS], prior_delay_s;
     struct season season;
     struct staffing staffing;
     struct service service;
@@ -208,7 +210,13 @@ void change_learn(struct work *w, double arrivals, double seconds);
 /* forecast.c */
 /* Fills s->forecasts with rates at the horizon. */
 void forecast_all(struct work *w, double horizon_s);
+/* How late a forecast sees a ramp, and for how long it stays below one; 0: as long as it lasts. */
+void forecast_lag(uint32_t k, double *out_lag_s, double *out_lasts_s);
 void season_learn(struct work *w, double arrivals, double seconds);
+
+/* prior.c */
+/* Fills s->prior when the start-up delay moved. */
+void prior_learn(struct work *w);
 
 /* shadow.c */
 void shadow_reset(struct work *w);

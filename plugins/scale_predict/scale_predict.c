@@ -404,7 +404,7 @@ static void predict_close(void *instance)
 }
 
 static const struct cox_scaler scaler = {.size = sizeof scaler,
-                                         .state_version = 4,
+                                         .state_version = 5,
                                          .state_size = state_size,
                                          .init_state = init_state,
                                          .decide = decide};

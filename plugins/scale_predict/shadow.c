@@ -199,6 +199,14 @@ static double expect(struct tail *t, uint32_t m, double over, double doubt, doub
     return t->seen + doubt * (t->unseen + unseen_at[m]);
 }
 
+/* Who is expected to be over by the ramps and jumps that were not seen: as if one had been, in the time that
+ * it takes until one comes. Soon that is less than what was taken for it. */
+static double expect_unseen(const struct state *s, double unseen)
+{
+    const double event = s->delay_s * s->seen_arrivals / s->seen_s;
+    return s->seen_arrivals * event * unseen / (s->seen_arrivals * unseen + event);
+}
+
 /* Where the share is crossed between two margins, one between them keeps it exactly. */
 static double between(const struct work *w, double before, double over, double allowed)
 {
@@ -220,7 +228,8 @@ static double best_margin(const struct work *w, uint32_t j, const double *falls,
     double before = 0;
     best -= surprise;
     for (uint32_t m = 0; m < MARGINS && (!m || x->cost[m - 1] < best); m++) {
-        const double over = expect(&t, m, x->over[m], doubt, falls[m]);
+        const double over =
+            expect(&t, m, x->over[m], doubt, falls[m]) + expect_unseen(s, s->prior[j % FORECASTS][m]);
         const double sum = x->cost[m] + (over > allowed ? dear * (over - allowed) : 0);
         if (sum < best) {
             best = sum;
@@ -246,6 +255,7 @@ static void choose(struct work *w)
     for (uint32_t j = 0; j < CANDIDATES; j++)
         folds[j] = tail_of(&s->candidates, j).fold;
     lanes_falls(folds, falls);
+    prior_learn(w);
     double best = BETTER * best_margin(w, s->best, falls[s->best], DBL_MAX, &s->margin);
     for (uint32_t k = 0; k < FORECASTS; k++)
         for (uint32_t h = 0; h < HOLDS; h++) {
