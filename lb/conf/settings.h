@@ -43,7 +43,7 @@ struct h2_settings {
     int64_t max_control, control_rate;
     int64_t max_continuations;
     int64_t max_queued_frames;
-    uint64_t max_memory_bytes; /* of answers that wait for one client */
+    uint64_t max_memory_bytes; /* of all requests of one connection, and their answers */
     uint64_t min_rate;         /* bytes/s of an answer that a client must make room for; 0: off */
 };
 
@@ -148,11 +148,11 @@ struct cluster_options {
     uint64_t idle_timeout_ms;     /* idle uplinks are closed after it; below the servers' own */
     uint64_t tunnel_timeout_ms;
     uint64_t stream_idle_timeout_ms; /* no byte either way in the middle of both bodies; 0: no limit */
-    int64_t max_idle;            /* idle uplinks per endpoint and worker */
-    int64_t max_uplink_requests; /* requests an uplink carries before it is closed; 0: no limit */
-    int64_t retries;             /* further attempts after the first */
-    int64_t retry_budget;        /* percent of the requests */
-    int64_t eject_failures;      /* in a row; 0: never ejected */
+    int64_t max_idle;                /* idle uplinks per endpoint and worker */
+    int64_t max_uplink_requests;     /* requests an uplink carries before it is closed; 0: no limit */
+    int64_t retries;                 /* further attempts after the first */
+    int64_t retry_budget;            /* percent of the requests */
+    int64_t eject_failures;          /* in a row; 0: never ejected */
     uint64_t eject_time_ms;
     int64_t eject_rate; /* points above the others' failure rate; 0: not compared (topo/outlier.h) */
     int64_t eject_min_requests;
@@ -169,8 +169,8 @@ struct cluster_options {
     int64_t tier_min_percent; /* of the endpoints of a tier that must serve, or the next tier joins */
     int64_t hold_max;         /* requests that may wait while no endpoint can serve; 0: none waits */
     uint64_t hold_timeout_ms;
-    int64_t hold_wave; /* held requests that go at once to each endpoint, without max_in_flight */
-    bool hold_fair;    /* no client has more of the waiting room than is still free */
+    int64_t hold_wave;      /* held requests that go at once to each endpoint, without max_in_flight */
+    bool hold_fair;         /* no client has more of the waiting room than is still free */
     uint64_t retry_after_s; /* Retry-After of a 503 */
     int64_t max_interim;    /* 1xx answers before the final one (H28) */
     int upgrade;            /* enum upgrade_policy */
@@ -281,10 +281,11 @@ struct settings {
     char *user, *group;
     bool daemon;
     char *pid_file;
-    char *control;    /* master's unix socket */
-    char *state_dir;  /* last topology, orchestrator state; NULL: none on disk */
-    char *plugin_dir; /* never NULL after settings_load */
-    char *temp_dir;   /* for unlinked spill files */
+    char *control;           /* master's unix socket */
+    char *state_dir;         /* last topology, orchestrator state; NULL: none on disk */
+    char *plugin_dir;        /* never NULL after settings_load */
+    char *temp_dir;          /* for unlinked spill files */
+    uint64_t temp_max_bytes; /* of all of them */
     int64_t splice_pipes;
     struct log_settings log;
     struct admin_settings admin;
@@ -304,20 +305,20 @@ struct settings {
     int64_t max_compressions;                 /* answers that a worker compresses at a time */
     bool reason_header;                       /* X-Coxswain-Reason on answers of our own */
     char *sticky_secret, *sticky_secret_file; /* as configured */
-    struct str sticky_key;               /* owned; the secret itself, wherever it came from; empty: none */
-    int64_t max_clusters, max_endpoints; /* rows of the ledger */
-    struct option_list listeners;        /* struct listener_settings */
-    struct option_list clusters;         /* struct cluster_settings */
-    struct option_list routes;           /* struct route_settings */
-    struct option_list plugins;          /* struct plugin_settings */
-    struct option_list cartridges;       /* struct cartridge_settings */
-    struct option_list applications;     /* struct application_settings */
-    struct option_list partitions;           /* struct partition_settings */
-    struct option_list network_partitions;   /* struct network_partition_settings */
-    struct option_list deployment_policies;  /* struct deployment_policy_settings */
-    struct option_list policies;         /* struct plugin_settings: of autoscaling */
-    struct option_list guards;           /* struct guard_settings */
-    int64_t max_limited_clients;         /* addresses whose limits are kept at a time */
+    struct str sticky_key;                  /* owned; the secret itself, wherever it came from; empty: none */
+    int64_t max_clusters, max_endpoints;    /* rows of the ledger */
+    struct option_list listeners;           /* struct listener_settings */
+    struct option_list clusters;            /* struct cluster_settings */
+    struct option_list routes;              /* struct route_settings */
+    struct option_list plugins;             /* struct plugin_settings */
+    struct option_list cartridges;          /* struct cartridge_settings */
+    struct option_list applications;        /* struct application_settings */
+    struct option_list partitions;          /* struct partition_settings */
+    struct option_list network_partitions;  /* struct network_partition_settings */
+    struct option_list deployment_policies; /* struct deployment_policy_settings */
+    struct option_list policies;            /* struct plugin_settings: of autoscaling */
+    struct option_list guards;              /* struct guard_settings */
+    int64_t max_limited_clients;            /* addresses whose limits are kept at a time */
 };
 
 extern const struct option_table settings_table, cluster_table, cluster_options_table, listener_table,

@@ -357,6 +357,10 @@ static const struct option settings_rows[] = {
     ROW_PATH(
         "temp_dir", S(temp_dir), "/tmp",
         "Folder for bodies that do not fit in memory. The files have no name and vanish with the process."),
+    ROW_SIZE("temp_max", S(temp_max_bytes), "4g", MIB(1), TIB(16),
+             "Bytes of all such files together; each worker has its equal share. Above it no body is taken further than "
+             "memory goes: requests go on unbuffered or get a 413, answers wait with their servers. So that clients who "
+             "send much, or read slowly, fill no disk."),
     ROW_INT("splice_pipes", S(splice_pipes), "32", 0, 1024,
             "Pipes of the kernel that a worker may have, each of two descriptors and half a megabyte at most. With one of "
             "them a large body goes from socket to socket without being copied, where nothing else is to be done with it "

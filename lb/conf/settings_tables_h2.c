@@ -16,7 +16,7 @@ static const struct option h2_rows[] = {
              "Bytes of one request body that may be on their way to us or wait here for a slow server."),
     ROW_SIZE("connection_window", H(connection_window_bytes), "512k", 65535, MIB(1024),
              "The same for all bodies of one connection together. A stream whose server is slow stops itself alone "
-             "as long as no more than this waits."),
+             "as long as no more than this waits. What does not fit into max_memory waits in temporary files."),
     ROW_INT("max_resets", H(max_resets), "200", 1, 1000000,
             "Streams that a client may reset, or make us reset by its faults, at once; every stream that ends well "
             "gives one back. Then the connection ends with ENHANCE_YOUR_CALM. A browser that leaves a page resets as "
@@ -31,10 +31,14 @@ static const struct option h2_rows[] = {
             "time and never end."),
     ROW_INT("max_queued_frames", H(max_queued_frames), "1000", 16, 100000,
             "Acknowledgements, resets and heads that may wait for a client that does not read."),
-    ROW_SIZE("max_memory", H(max_memory_bytes), "256k", KIB(64), MIB(1024),
-             "Bytes of memory that answers may wait in for one client; above it answers of further requests are left with "
-             "their servers until there is room. A client with 16 requests or more whose socket takes nothing is not "
-             "read until it does."),
+    ROW_SIZE("max_memory", H(max_memory_bytes), "576k", KIB(64), MIB(1024),
+             "Bytes of memory that all requests of one connection may take together. Three quarters are for the requests, 3.5k "
+             "each and what of their heads and trailers does not fit into that: above it further ones are refused "
+             "(REFUSED_STREAM: they may be sent again). A hundred with heads of 1k find room, and never fewer than "
+             "max_streams with less. Bodies have a sixteenth and what is left of these: above it what has to wait does so in temporary "
+             "files, and is not kept for a second attempt. Answers that wait have the rest, and a sixteenth in any case: above it "
+             "they stay with their servers. A client with 16 requests or more whose socket takes nothing is not read until it "
+             "does."),
     ROW_SIZE("min_rate", H(min_rate), "500", 0, MIB(1024),
              "Bytes a second of each answer that a client must make room for, looked at every client_write_timeout; "
              "0: one byte will do. Windows of a few bytes keep answers, and their servers, waiting for ever."),

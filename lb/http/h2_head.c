@@ -55,16 +55,40 @@ static bool reserve(struct h2_head *h, size_t n)
     do
         cap *= 2;
     while (cap < want);
-    char *text = arena_alloc(h->arena, cap);
+    size_t here = h->cap ? arena_reach(h->arena, h->text, h->cap) : 0;
+    if (cap > here && want <= here) /* it need not move yet */
+        cap = here;
+    char *text = h->cap ? arena_resize(h->arena, h->text, h->cap, cap) : arena_alloc(h->arena, cap);
     if (!text) {
         fail(h, REASON_NO_MEMORY);
         return false;
     }
-    if (h->len)
-        memcpy(text, h->text, h->len);
     h->text = text;
     h->cap = (uint32_t)cap;
     h->m->base = text;
+    return true;
+}
+
+/* Room for one more field, within the limit: who has few takes little. */
+static bool reserve_field(struct h2_head *h)
+{
+    struct message *m = h->m;
+    if (m->field_count < m->field_max)
+        return true;
+    if (m->field_max >= h->limits.fields) {
+        fail(h, REASON_HEAD_LIMIT);
+        return false;
+    }
+    uint16_t max = m->field_max * 2u < h->limits.fields ? (uint16_t)(m->field_max * 2u) : h->limits.fields;
+    struct field *array = arena_alloc(h->arena, max * sizeof *array);
+    if (!array) {
+        fail(h, REASON_NO_MEMORY);
+        return false;
+    }
+    if (m->field_count)
+        memcpy(array, m->fields, m->field_count * sizeof *array);
+    m->fields = array;
+    m->field_max = max;
     return true;
 }
 
@@ -79,11 +103,7 @@ static void append(struct h2_head *h, const char *p, size_t n)
 static void store(struct h2_head *h, enum field_id id, struct str name, struct str value)
 {
     struct message *m = h->m;
-    if (m->field_count == m->field_max) {
-        fail(h, REASON_HEAD_LIMIT);
-        return;
-    }
-    if (!reserve(h, name.n + value.n + 4))
+    if (!reserve_field(h) || !reserve(h, name.n + value.n + 4))
         return;
     struct field *f = &m->fields[m->field_count++];
     *f = (struct field){.name = h->len,
@@ -406,9 +426,21 @@ static enum reason check_expect(struct message *m)
     return REASON_OK;
 }
 
+/* What the text has too much goes back. */
+static void trim(struct h2_head *h)
+{
+    if (!h->cap)
+        return;
+    h->text = arena_resize(h->arena, h->text, h->cap, h->len);
+    h->cap = h->len;
+    h->m->base = h->text;
+}
+
 /* The first fault; a message is complete after it. */
 static enum reason finish(struct h2_head *h)
 {
+    if (h->m)
+        trim(h);
     if (!h->m || h->why)
         return (enum reason)h->why;
     h->m->version = 20;

@@ -4,11 +4,12 @@
  *   init ─► field, field, … (as decoded) ─► request_done | response_done | trailers_done
  *
  * Text grows in the arena given ("name: value CRLF", names in lower case as they came), so that h1_write
- * copies runs of lines and every rule that knows a message from HTTP/1 works on it. Serves both sides:
- * requests of clients and answers of servers, and the trailers of both. Strict by itself, whatever the frame
- * library has looked at before (T7 to T11): upper case, connection-specific fields, pseudo-header fields that
- * are unknown, repeated, late or not of this kind, white space at the ends of a value, and control bytes are
- * malformed (RFC 9113 8.1.1, 8.2, 8.3).
+ * copies runs of lines and every rule that knows a message from HTTP/1 works on it; so does the array of
+ * fields, up to limits.fields. A head holds what it is long and no former copies of itself. Serves both
+ * sides: requests of clients and answers of servers, and the trailers of both. Strict by itself, whatever the
+ * frame library has looked at before (T7 to T11): upper case, connection-specific fields, pseudo-header
+ * fields that are unknown, repeated, late or not of this kind, white space at the ends of a value, and
+ * control bytes are malformed (RFC 9113 8.1.1, 8.2, 8.3).
  *
  * After the first fault nothing is stored any more, but counting goes on, because the block must be decoded
  * to its end for the sake of the connection: h2_head_is_bomb says when that has to end, too (T4). Embedded

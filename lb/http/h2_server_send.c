@@ -102,8 +102,13 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         h2_server_count(srv, H2_RESET_SENT);
         uint32_t code = frame->rst_stream.error_code;
-        bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
+        /* Refused for want of room: cheap, and no fault; but not for ever. */
+        bool refused = code == NGHTTP2_REFUSED_STREAM;
+        bool ours =
+            refused || code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
         struct h2_stream *st = h2_server_stream(srv, frame->hd.stream_id);
+        if (refused && !h2_budget_take(&srv->guard.control, srv->now_ms))
+            h2_server_set_why(srv, REASON_H2_FLOOD);
         if (!ours && st && !st->why)
             st->why = REASON_H2_MALFORMED;
         if (!ours && !h2_budget_take(&srv->guard.resets, srv->now_ms)) /* T2 */

@@ -86,6 +86,7 @@ struct message {
     uint8_t version;         /* 10, 11, 20 */
     uint8_t method;          /* enum http_method */
     uint8_t framing;         /* enum body_framing */
+    bool in_arena;           /* text and fields live as long as the exchange that they are for */
     uint16_t status;         /* answers */
     struct span method_text, target, authority,
         reason_text; /* target: raw, as received (origin part of absolute-form) */

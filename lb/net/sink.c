@@ -33,7 +33,7 @@ void sink_fini(struct sink *s)
 
 static bool queue_bytes(struct sink *s, const char *p, size_t n)
 {
-    if (!chunks_append(s->conn->worker, &s->first, &s->last, p, n))
+    if (!chunks_append(s->conn->worker, &s->first, &s->last, p, n, s->quota))
         return false;
     s->queued_bytes += (uint32_t)n;
     return true;

@@ -20,6 +20,7 @@
 struct sink {
     struct conn *conn;          /* borrowed */
     struct chunk *first, *last; /* owned */
+    struct quota *quota;        /* borrowed; that queued chunks count in; may be NULL, and changed */
     uint64_t sent_bytes;        /* all that the kernel took */
     uint32_t queued_bytes;      /* in the chunks and in the conduit */
     uint32_t conduit_bytes;

@@ -28,6 +28,7 @@ static size_t fcgi_data(struct exchange *x, const char *p, size_t n, bool last)
     struct uplink *u = uplink_of(x);
     if (u->connecting || sink_is_blocked(&u->sink))
         return 0;
+    u->sink.quota = x->req_body.quota; /* what it queues from now on is payload */
     fcgi_send_body(u, p, n, last);
     u->moved_ms = u->pw->w.now_ms;
     if (!u->head_done)

@@ -90,6 +90,7 @@ static size_t h1_data(struct exchange *x, const char *p, size_t n, bool last)
         return 0;
     if (u->broken_write)
         return n;
+    u->sink.quota = x->req_body.quota; /* what it queues from now on is payload */
     if (u->chunked_out)
         iov[count++] = (struct iovec){head, h1_chunk_head(head, n)};
     iov[count++] = (struct iovec){(void *)(uintptr_t)p, n};
@@ -423,9 +424,27 @@ static void drain_sink(struct uplink *u)
         conn_shutdown(&u->conn);
 }
 
+/* It is connected now. False: the uplink is gone. */
+static bool put_late_head(struct uplink *u)
+{
+    struct exchange *x = u->x;
+    u->head_due = false;
+    if (!put_head(x, u)) {
+        uplink_fail(u, REASON_NO_MEMORY);
+        return false;
+    }
+    if (u->request_done && u->chunked_out) /* an empty body, with trailers */
+        put_last_chunk(u, x->req_trailers);
+    if (u->request_done && !sink_flush(&u->sink))
+        write_failed(u);
+    return true;
+}
+
 static void h1_on_ready(struct uplink *u)
 {
     struct exchange *x = u->x;
+    if (u->head_due && !put_late_head(u))
+        return;
     if (sink_is_blocked(&u->sink) && u->conn.may_write)
         drain_sink(u);
     if (!sink_is_blocked(&u->sink))
@@ -468,7 +487,8 @@ static enum reason h1_start(struct exchange *x)
     struct uplink *u = uplink_take(x, &h1_uplink_ops, true, &why);
     if (!u)
         return why;
-    if (!put_head(x, u)) {
+    u->head_due = u->connecting; /* until then the exchange has it, and nobody needs a second one */
+    if (!u->head_due && !put_head(x, u)) {
         uplink_close(u);
         return REASON_NO_MEMORY;
     }

@@ -187,14 +187,15 @@ static size_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
 {
     struct link_stream *s = stream_of(x);
     /* Nothing is taken before there is a connection, so that it can be sent over another one. */
-    if (s->waiting || (s->link && (s->link->connecting || s->h2.out_bytes >= H2_QUEUE_BYTES))) {
+    uint32_t most = quota_is_exceeded(x->req_body.quota) ? 1 : H2_QUEUE_BYTES;
+    if (s->waiting || (s->link && (s->link->connecting || s->h2.out_bytes >= most))) {
         s->blocked = true;
         return 0;
     }
     if (!s->link || s->closed || s->h2.abandoned)
         return n; /* what a broken stream cannot take is dropped */
     size_t had = s->h2.out_bytes;
-    if (!chunks_append(&s->pw->w, &s->first, &s->last, p, n)) {
+    if (!chunks_append(&s->pw->w, &s->first, &s->last, p, n, x->req_body.quota)) {
         s->blocked = true; /* part may be in: the stream is of no use any more, and its timeout ends it */
         h2_client_reset(s->link->h2, &s->h2, H2_CANCEL);
         return n;

@@ -18,15 +18,17 @@
 
 struct exchange *exchange_create(struct pworker *pw, struct session *s, const struct front_ops *front)
 {
-    struct exchange *x = pool_take_zeroed(&pw->exchange_pool);
+    struct pool *pool = exchange_pool_of(pw, front);
+    struct exchange *x = pool_take_zeroed(pool);
     if (!x)
         return NULL;
-    arena_init(&x->arena, x + 1, EXCHANGE_BLOCK_BYTES - sizeof *x, EXCHANGE_ARENA_MAX);
+    arena_init(&x->arena, x + 1, pool->block_bytes - sizeof *x, EXCHANGE_ARENA_MAX);
     x->arena.blocks = &pw->arena_pool;
-    uint16_t fields = (uint16_t)s->listener->max_header_count;
+    uint16_t most = (uint16_t)s->listener->max_header_count;
+    uint16_t fields = front->first_fields && front->first_fields < most ? front->first_fields : most;
     struct field *array = arena_alloc(&x->arena, fields * sizeof *array);
     if (!array) {
-        pool_give(&pw->exchange_pool, x);
+        pool_give(pool, x);
         return NULL;
     }
     message_init_zeroed(&x->req, array, fields);

@@ -43,6 +43,7 @@ struct route_rules;
 
 #define EXCHANGE_MAGIC       0x65786368u
 #define EXCHANGE_BLOCK_BYTES 4096 /* the object and the first block of its arena */
+#define EXCHANGE_SHORT_BYTES 3072 /* the same where many are open at a time: front_ops.first_fields */
 
 enum exchange_state {
     EXCHANGE_HEAD,    /* the front still reads the request head */
@@ -59,6 +60,9 @@ enum exchange_state {
 /* The codec toward the client. All functions run on the worker's thread. */
 struct front_ops {
     const char *name;
+    /* Its codec makes room for more fields itself: a head begins with room for so many, and the exchange is a
+     * short one. 0: with room for all that the listener allows. */
+    uint16_t first_fields;
     /* A 1xx answer, to be passed on at once. False: the client is gone. */
     bool (*interim)(struct exchange *x, struct message *m);
     /* The answer's head, rules applied; written, or corked until the first data. framing: how the back knows

@@ -13,6 +13,9 @@
 
 /* Of one exchange in one go; then others have their turn. */
 #define PUMP_BYTES (256u << 10)
+/* What a back is given at a time while its client has used up its memory: what the kernel does not take of
+ * it waits in the smallest of blocks. */
+#define PIECE_BYTES 960
 
 /* ---- request: front → back ---- */
 
@@ -65,6 +68,14 @@ static void end_request(struct exchange *x)
     x->back->end(x, x->req_trailers);
 }
 
+/* What goes to the back next of s. */
+static struct str piece_of(const struct exchange *x, struct str s)
+{
+    if (s.n > PIECE_BYTES && quota_is_exceeded(x->req_body.quota))
+        s.n = PIECE_BYTES;
+    return s;
+}
+
 static void pump_request(struct exchange *x)
 {
     struct pipe *p = &x->req_body;
@@ -82,10 +93,13 @@ static void pump_request(struct exchange *x)
         }
         if (!s.n)
             break;
+        s = piece_of(x, s);
         bool last = x->request_ended && pipe_queued(p) == s.n && !x->req_trailers;
         size_t took = x->back->data(x, s.p, s.n, last);
-        if (!took)
+        if (!took) {
+            pipe_give_window(p);
             break;
+        }
         pipe_take(p, took);
     }
     if (!back_is_open(x))
@@ -112,7 +126,10 @@ void exchange_connected(struct exchange *x)
 static bool pass_request(struct exchange *x, const char *p, size_t n)
 {
     struct pipe *q = &x->req_body;
-    if (!back_is_open(x) || pipe_queued(q) || (q->keep && q->pushed_bytes + n <= q->keep_max))
+    bool is_kept = q->keep && q->pushed_bytes + n <= q->keep_max && !quota_is_short(q->quota);
+    if (!back_is_open(x) || pipe_queued(q) || is_kept)
+        return false;
+    if (n > PIECE_BYTES && quota_is_exceeded(q->quota))
         return false;
     if (x->back->data(x, p, n, false) == 0)
         return false;
@@ -201,10 +218,12 @@ bool exchange_can_take(struct exchange *x)
 }
 
 /* NULL when there are none, or no memory: trailers may be dropped (RFC 9110 6.5.1). */
-static struct message *keep_trailers(struct exchange *x, const struct message *trailers)
+static struct message *keep_trailers(struct exchange *x, struct message *trailers)
 {
     if (!trailers || !trailers->field_count)
         return NULL;
+    if (trailers->in_arena)
+        return trailers;
     struct message *copy = arena_alloc(&x->arena, sizeof *copy);
     if (!copy)
         return NULL;

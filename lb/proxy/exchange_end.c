@@ -35,7 +35,7 @@ static void reclaim(struct parked *p)
     struct pworker *pw = x->pw;
     arena_fini(&x->arena);
     x->magic = 0;
-    pool_give(&pw->exchange_pool, x);
+    pool_give(exchange_pool_of(pw, x->front), x);
 }
 
 void exchange_vanish(struct exchange *x)

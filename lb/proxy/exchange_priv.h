@@ -4,7 +4,13 @@
 #define COX_PROXY_EXCHANGE_PRIV_H
 
 #include "proxy/exchange.h"
+#include "proxy/proxy.h"
 
+/* Where exchanges of that front come from. */
+static inline struct pool *exchange_pool_of(struct pworker *pw, const struct front_ops *front)
+{
+    return front->first_fields ? &pw->short_exchange_pool : &pw->exchange_pool;
+}
 /* It may pass: on to its cluster, or to the answer that routing ended with. */
 void exchange_admit(struct exchange *x, enum reason why);
 /* Starts an exchange of our own, complete in x->req, at a cluster of the current view: no routing, no guard.

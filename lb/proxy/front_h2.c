@@ -118,22 +118,11 @@ static ssize_t h2_data(struct exchange *x, const char *p, size_t n, bool last)
     return (ssize_t)take;
 }
 
-/* What it may have read is known now: the estimate comes down to that. */
-static void settle(struct stream *t)
-{
-    struct h2_session *h = t->h;
-    uint64_t held = pipe_held_bytes(&t->x->rsp_body);
-    if (t->claim_sums == h->queued_sums && t->claim_bytes > held)
-        h->queued_bytes -= t->claim_bytes - held;
-    t->claim_bytes = 0;
-}
-
 static bool h2_end(struct exchange *x, struct message *trailers)
 {
     struct stream *t = stream_of(x);
     (void)trailers; /* x->rsp_trailers has them: they are read when their turn comes */
     t->ended = true;
-    settle(t);
     h2_server_resume(t->h->srv, &t->h2);
     h2_wake(t->h);
     return true;
@@ -153,39 +142,13 @@ static bool h2_is_gone(struct exchange *x)
 /* At most so much comes with one read of an uplink. */
 #define READ_BYTES WORKER_READ_BYTES
 
-/* What the pipes hold; spilled bytes lie in files. */
-void front_h2_count_queued(struct h2_session *h)
-{
-    uint64_t sum = 0;
-    for (const struct list *n = h->streams.next; n != &h->streams; n = n->next) {
-        const struct stream *t = CONTAINER_OF(n, struct stream, node);
-        sum += t->x ? pipe_held_bytes(&t->x->rsp_body) : 0;
-    }
-    h->queued_bytes = sum;
-    h->queued_sums++;
-}
-
-/* A read that is about to be made counts as a whole one; what it was comes to light at the end of the answer,
- * or when the estimate reaches the limit and is made true. */
-static void claim(struct stream *t)
-{
-    struct h2_session *h = t->h;
-    if (t->claim_sums != h->queued_sums)
-        t->claim_bytes = 0;
-    t->claim_sums = h->queued_sums;
-    t->claim_bytes += READ_BYTES;
-    h->queued_bytes += READ_BYTES;
-}
-
+/* However much else there is, some answers are begun: they go by themselves, and what they stand for with
+ * them. */
 static bool h2_has_room(struct exchange *x)
 {
-    struct stream *t = stream_of(x);
-    struct h2_session *h = t->h;
-    uint64_t limit = h->s->listener->h2.max_memory_bytes;
-    if (h->queued_bytes + READ_BYTES > limit)
-        front_h2_count_queued(h);
-    claim(t);
-    if (h->queued_bytes <= limit)
+    struct h2_session *h = stream_of(x)->h;
+    uint64_t used = h->memory.used_bytes + h->answers.used_bytes;
+    if (used + READ_BYTES <= h->s->listener->h2.max_memory_bytes || !quota_is_short(&h->answers))
         return true;
     h->crowded = true;
     return false;
@@ -219,6 +182,8 @@ static void h2_done(struct exchange *x, bool cut)
     struct h2_session *h = t->h;
     t->x = NULL;
     x->front_state = NULL;
+    arena_leave_quota(&x->arena); /* it goes when this turn ends, and the session may go before */
+    quota_give(&h->requests, H2_STREAM_BYTES);
     h2_server_forget_head(h->srv, &t->h2);
     if (cut || !t->h2.end_sent)
         h2_server_reset(h->srv, &t->h2, x->reason ? (enum reason)x->reason : REASON_INTERNAL);
@@ -244,6 +209,10 @@ struct stream *front_h2_sleep(struct exchange *x, struct hold_place *place)
     x->front_state = NULL;
     t->x = NULL;
     t->asleep = place;
+    t->asleep_bytes =
+        x->req.head_len + (uint32_t)x->own_fields.n; /* about what it takes there beyond the least */
+    arena_leave_quota(&x->arena);
+    quota_take(&t->h->requests, t->asleep_bytes);
     return t;
 }
 
@@ -257,16 +226,20 @@ void front_h2_awake(struct stream *t, struct exchange *x)
     CHECK_MAGIC(t, H2_STREAM_MAGIC);
     t->asleep = NULL;
     t->x = x;
+    quota_give(&t->h->requests, t->asleep_bytes);
     if (x) {
         x->front_state = t;
+        front_h2_charge(t);
         return;
     }
+    quota_give(&t->h->requests, H2_STREAM_BYTES);
     h2_server_reset(t->h->srv, &t->h2, REASON_NO_MEMORY);
     h2_wake(t->h);
 }
 
 const struct front_ops front_h2 = {
     .name = "h2",
+    .first_fields = H2_FIELDS_FIRST,
     .interim = h2_interim,
     .head = h2_head,
     .data = h2_data,

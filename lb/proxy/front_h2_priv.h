@@ -11,6 +11,10 @@
 /* Of a request that was answered early (H20). */
 #define H2_DRAIN_BYTES (256u << 10)
 #define H2_DRAIN_MS    1000
+/* What an open request holds at least: its exchange, and about so much with the codec and in short queues. */
+#define H2_STREAM_BYTES (EXCHANGE_SHORT_BYTES + 512u)
+/* Room for so many fields at first, in a head and in trailers. */
+#define H2_FIELDS_FIRST 24
 /* DATA frames up to this size are handed on together. */
 #define H2_SMALL_BYTES 1024
 
@@ -26,8 +30,9 @@ struct h2_session {
     uint64_t notice_ms;      /* the first GOAWAY went then; 0: not */
     uint64_t write_progress; /* sink.sent_bytes when it last moved, and when that was */
     uint64_t write_seen_ms;
-    uint64_t queued_bytes; /* of answers, at most: see h2_has_room */
-    uint32_t queued_sums;  /* how often that was made true */
+    struct quota memory;   /* of what the client has sent, blocks whole; its limit: for bodies */
+    struct quota requests; /* of that, without bodies; its limit: for new ones */
+    struct quota answers;  /* the same of answers that wait; its limit: what they may have in any case */
     struct direct
         *direct;   /* borrowed; a write straight from a server's bytes is going on: front_h2_direct.c */
     bool in_codec; /* it is reading or writing frames: nobody else may make it do so */
@@ -48,11 +53,10 @@ struct stream {
     struct hold_place *asleep; /* where it sleeps (berth.h); NULL: it does not */
     size_t room;               /* of the frame that is being filled; 0: not its turn */
     struct stream *next_new;   /* see first_new */
-    uint32_t claim_bytes;      /* of queued_bytes since it was made true the claim_sums-th time */
-    uint32_t claim_sums;
-    bool ended;                                         /* the answer is complete */
-    bool connect;                                       /* extended CONNECT (RFC 8441) */
-    bool no_body;                                       /* HEAD, 204, 304: what comes is dropped */
+    uint32_t asleep_bytes;     /* of the session's requests, while it sleeps */
+    bool ended;                /* the answer is complete */
+    bool connect;              /* extended CONNECT (RFC 8441) */
+    bool no_body;              /* HEAD, 204, 304: what comes is dropped */
     uint64_t body_started_ms, body_seen_ms, body_bytes; /* of the request */
     uint64_t over_ms, drained_bytes; /* answered early: since then so much of the request was thrown away */
     uint64_t stall_ms,
@@ -95,8 +99,16 @@ void front_h2_consumed(struct stream *t);
 void front_h2_start(struct h2_session *h);
 /* Hands on what was gathered. */
 void front_h2_gathered(struct front_h2_shared *shared);
-/* Makes queued_bytes true: bytes of answers that wait in memory. */
-void front_h2_count_queued(struct h2_session *h);
+/* What its exchange takes from now on counts, and what it has taken. */
+static inline void front_h2_charge(struct stream *t)
+{
+    struct exchange *x = t->x;
+    x->arena.quota = &t->h->requests;
+    x->req_body.quota = &t->h->memory;
+    x->req_body.spills_early = true;
+    x->rsp_body.quota = &t->h->answers;
+    quota_take(&t->h->requests, x->arena.used_bytes);
+}
 /* front_h2_direct.c: much that a server has just brought goes out from where it lies. How much of it went:
  * the rest waits as usual. */
 size_t front_h2_direct(struct stream *t, const char *p, size_t n);

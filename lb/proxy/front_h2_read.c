@@ -22,6 +22,8 @@ static struct stream *stream_create(struct h2_session *h)
         return NULL;
     }
     t->x->front_state = t;
+    quota_take(&h->requests, H2_STREAM_BYTES);
+    front_h2_charge(t);
     list_init(&t->node);
     list_push(&h->streams, &t->node);
     return t;
@@ -40,7 +42,7 @@ static struct h2_stream *on_open(void *ctx, struct message **out_m, struct arena
     struct h2_session *h = ctx;
     struct session *s = h->s;
     uint64_t limit = (uint64_t)s->listener->max_requests;
-    struct stream *t = h->closing ? NULL : stream_create(h);
+    struct stream *t = h->closing || quota_is_short(&h->requests) ? NULL : stream_create(h);
     if (!t)
         return NULL;
     h->stream_count++;
@@ -58,14 +60,18 @@ static bool on_trailers(void *ctx, struct h2_stream *st, struct message **out_m,
 {
     struct h2_session *h = ctx;
     struct exchange *x = stream_of_codec(st)->x;
-    uint16_t fields = (uint16_t)h->s->listener->max_header_count;
-    if (!x)
+    uint16_t fields = H2_FIELDS_FIRST;
+    if (!x || quota_is_short(&h->memory) ||
+        quota_is_short(&h->requests)) /* they may be left out (RFC 9110 6.5.1) */
         return false;
+    if (fields > h->s->listener->max_header_count)
+        fields = (uint16_t)h->s->listener->max_header_count;
     struct message *m = arena_alloc(&x->arena, sizeof *m);
     struct field *array = arena_alloc(&x->arena, fields * sizeof *array);
     if (!m || !array)
         return false;
     message_init(m, array, fields);
+    m->in_arena = true;
     *out_m = m;
     *out_arena = &x->arena;
     return true;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/panic.h"
 #include "proxy/front_h2_priv.h"
+#include "proxy/patience.h"
 
 /* Frames made in one go; then the socket, and others, have their turn. */
 #define SEND_BYTES   65536
@@ -83,6 +84,16 @@ static struct h2_server_limits limits_of(const struct listener_settings *l)
     };
 }
 
+/* As many requests as may be open find room, with little in them, and leave some to answers. */
+static void set_quotas(struct h2_session *h, const struct h2_settings *o)
+{
+    uint64_t least = (uint64_t)o->max_streams * H2_STREAM_BYTES, most = o->max_memory_bytes / 4 * 3;
+    h->requests.limit_bytes = most > least ? most : least;
+    h->requests.whole = &h->memory;
+    h->memory.limit_bytes = h->requests.limit_bytes + o->max_memory_bytes / 16;
+    h->answers.limit_bytes = o->max_memory_bytes / 16;
+}
+
 static struct h2_session *h2_session_create(struct session *s)
 {
     struct pworker *pw = s->pw;
@@ -94,6 +105,7 @@ static struct h2_session *h2_session_create(struct session *s)
         return NULL;
     h->s = s;
     list_init(&h->streams);
+    set_quotas(h, &s->listener->h2);
     h->srv = h2_server_create(&front_h2_events, h, &limits, pw->h2->nv);
     if (!h->srv) {
         free(h);
@@ -189,6 +201,7 @@ void front_h2_free(struct session *s)
         t->magic = 0;
         pool_give(&s->pw->h2->streams, t);
     }
+    ASSERT(!h->memory.used_bytes && !h->answers.used_bytes);
     ledger_add(&row->h2_streams, -(uint64_t)h->stream_count);
     ledger_add(&row->h2_sessions, UINT64_MAX);
     if (s->pw->h2->urgent == h)
@@ -263,8 +276,8 @@ static void watch_write(struct h2_session *h)
 /* There is room again: answers that were left with their servers are asked for, oldest first. */
 static void relieve(struct h2_session *h)
 {
-    front_h2_count_queued(h);
-    if (h->queued_bytes > h->s->listener->h2.max_memory_bytes / 2)
+    uint64_t used = h->memory.used_bytes + h->answers.used_bytes;
+    if (used > h->s->listener->h2.max_memory_bytes / 2 && h->answers.used_bytes > h->answers.limit_bytes / 2)
         return;
     h->crowded = false;
     for (struct list *n = h->streams.next; n != &h->streams; n = n->next) {
@@ -441,8 +454,8 @@ static bool is_body_slow(const struct stream *t, uint64_t now)
         return false; /* it waits for a 100 of the server, which has its own time-out */
     if (t->connect)
         return false; /* no body before it is a tunnel */
-    if (x->head_forwarded && x->back_state && x->req.framing == BODY_STREAM)
-        return false; /* a conversation: proxy/patience.h watches over it */
+    if (x->head_forwarded && x->back_state && patience_is_conversation(x))
+        return false; /* proxy/patience.h watches over it */
     if (now - t->body_seen_ms >= l->client_body_timeout_ms)
         return true;
     uint64_t took = now - t->body_started_ms;

@@ -12,10 +12,7 @@ bool patience_is_clients(const struct exchange *x, bool is_untaken)
     return x->response_paused || !is_servers_turn(x, is_untaken);
 }
 
-/* An HTTP/2 stream that did not say its length, passed on as it comes: either side may rest, and that the
- * server leaves payload where it is may be its way to slow the client down. Uploads over HTTP/1.x are none,
- * chunked ones neither: no more than one of their sides speaks. */
-static bool is_conversation(const struct exchange *x)
+bool patience_is_conversation(const struct exchange *x)
 {
     return x->req.framing == BODY_STREAM && !x->request_end_sent && !x->opt->request_buffer &&
            x->opt->protocol != PROTOCOL_FASTCGI && !exchange_awaits_continue(x);
@@ -26,7 +23,7 @@ uint64_t patience_left_ms(const struct exchange *x, bool is_untaken, uint64_t mo
     uint64_t most_ms = x->opt->body_timeout_ms, silent_ms = x->pw->w.now_ms - moved_ms;
     if (x->response_paused)
         return most_ms;
-    bool is_servers = !is_conversation(x) && is_servers_turn(x, is_untaken);
+    bool is_servers = !patience_is_conversation(x) && is_servers_turn(x, is_untaken);
     uint64_t may_ms = is_servers ? most_ms : x->opt->stream_idle_timeout_ms;
     if (!may_ms) /* for ever; but it may become the server's turn */
         return most_ms;

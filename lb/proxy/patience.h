@@ -15,6 +15,10 @@
 
 #include "proxy/exchange.h"
 
+/* An HTTP/2 stream that did not say its length, passed on as it comes: either side may rest, and that the
+ * server leaves payload where it is may be its way to slow the client down. Uploads over HTTP/1.x are none,
+ * chunked ones neither: no more than one of their sides speaks. For an exchange that has its back. */
+bool patience_is_conversation(const struct exchange *x);
 /* Before the answer's head: is it the client who keeps everybody waiting? The front's time-outs watch over
  * it. is_untaken: payload waits for the server. */
 bool patience_is_clients(const struct exchange *x, bool is_untaken);

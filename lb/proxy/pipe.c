@@ -33,6 +33,8 @@ void pipe_clear(struct pipe *p)
     if (p->file_fd >= 0)
         close(p->file_fd);
     p->file_fd = -1;
+    quota_give(&p->worker->temp, p->file_to);
+    p->file_from = p->file_to = 0;
 }
 
 /* Unlinked from the start where the file system can, else right after it was made. */
@@ -68,13 +70,14 @@ static bool spill(struct pipe *p, const char *data, size_t n)
         data += put;
         n -= (size_t)put;
         p->file_to += (uint64_t)put;
+        quota_take(&p->worker->temp, (uint64_t)put);
     }
     return true;
 }
 
 static bool push_memory(struct pipe *p, const char *data, size_t n)
 {
-    if (!chunks_append(p->worker, &p->first, &p->last, data, n))
+    if (!chunks_append(p->worker, &p->first, &p->last, data, n, p->quota))
         return false;
     p->memory_bytes += (uint32_t)n;
     return true;
@@ -84,20 +87,12 @@ bool pipe_push(struct pipe *p, const char *data, size_t n)
 {
     /* What is kept will be read again from the start, memory first: so nothing may follow the file in memory.
      */
-    bool file_used = p->file_to > 0;
-    bool to_file = p->file_max && (file_used || p->memory_bytes + n > p->memory_max);
+    bool to_file = p->file_to > 0 || (p->file_max && p->memory_bytes + n > p->memory_max) ||
+                   (p->spills_early && quota_is_short(p->quota));
     if (to_file ? !spill(p, data, n) : !push_memory(p, data, n))
         return false;
     p->pushed_bytes += n;
     return true;
-}
-
-uint64_t pipe_held_bytes(const struct pipe *p)
-{
-    uint64_t sum = p->window ? chunk_bytes(p->window) : 0;
-    for (const struct chunk *c = p->first; c; c = c->next)
-        sum += chunk_bytes(c);
-    return sum;
 }
 
 void pipe_pass(struct pipe *p, size_t n)
@@ -130,7 +125,7 @@ static struct str peek_file(struct pipe *p, bool *out_ok)
     if (w && w->from < w->to)
         return str_make(w->data + w->from, w->to - w->from);
     if (!w) {
-        w = p->window = chunk_take(p->worker);
+        w = p->window = chunk_take(p->worker, p->quota);
         if (!w) {
             *out_ok = false;
             return STR_NULL;
@@ -170,6 +165,7 @@ static void reset_empty(struct pipe *p)
     if (p->file_to && ftruncate(p->file_fd, 0) != 0)
         LOG_LIMITED(LOG_WARN, 1, "a temporary file could not be emptied: errno %d",
                     errno); /* it is written over */
+    quota_give(&p->worker->temp, p->file_to);
     p->file_from = p->file_to = 0;
 }
 

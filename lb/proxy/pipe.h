@@ -6,9 +6,11 @@
  *
  * When nothing is queued and the consumer is willing, the exchange hands bytes straight through and only
  * counts them here. A full pipe stops its producer (pipe_is_full); below half it may go on (pipe_is_low).
- * With file_max above 0 it spills to an unlinked temporary file instead of stopping. With `keep` nothing that
- * was taken is freed, so that pipe_rewind can send it again: until the answer's head arrives or `keep_max` is
- * passed. Embedded in the exchange, same thread. */
+ * With file_max above 0 it spills to an unlinked temporary file instead of stopping; without, it does so only
+ * for what comes while its quota of memory is short, if it `spills_early`. All files of a worker share one
+ * quota (worker.temp); when that is short they are full. With `keep` nothing that was taken is freed, so that
+ * pipe_rewind can send it again: until the answer's head arrives or `keep_max` is passed. Embedded in the
+ * exchange, same thread. */
 #ifndef COX_PROXY_PIPE_H
 #define COX_PROXY_PIPE_H
 
@@ -28,10 +30,12 @@ struct pipe {
     uint64_t pushed_bytes, taken_bytes;
     uint64_t file_from, file_to; /* not yet taken part of the file */
     struct chunk *window;        /* what was last read from the file; owned */
+    struct quota *quota;         /* borrowed; of the blocks in memory; NULL: nobody counts */
     const char *temp_dir;
-    int file_fd; /* owned; -1: none */
-    bool keep;   /* taken bytes stay for pipe_rewind */
-    bool ended;  /* the producer has delivered its last byte */
+    int file_fd;       /* owned; -1: none */
+    bool spills_early; /* to the file when `quota` is short */
+    bool keep;         /* taken bytes stay for pipe_rewind */
+    bool ended;        /* the producer has delivered its last byte */
 };
 
 void pipe_init(struct pipe *p, struct worker *w);
@@ -74,19 +78,21 @@ static inline uint64_t pipe_queued(const struct pipe *p)
 /* Once the file is used what comes goes there too, so that order is kept; it is emptied as a whole. */
 static inline bool pipe_is_full(const struct pipe *p)
 {
+    if (!p->file_max)
+        return p->memory_bytes + p->file_to >= p->memory_max;
     if (p->file_to)
-        return p->file_to >= p->file_max;
-    return p->memory_bytes >= p->memory_max && !p->file_max;
+        return p->file_to >= p->file_max || quota_is_short(&p->worker->temp);
+    return p->memory_bytes >= p->memory_max && quota_is_short(&p->worker->temp);
 }
 static inline bool pipe_is_low(const struct pipe *p)
 {
-    return p->file_max ? !pipe_is_full(p) : p->memory_bytes <= p->memory_max / 2;
+    if (p->file_max)
+        return !pipe_is_full(p) || !pipe_queued(p);
+    return p->file_to ? !pipe_queued(p) : p->memory_bytes <= p->memory_max / 2;
 }
 /* The consumer will take nothing for now: what was read from the file and not taken is read again when it
  * does, and takes no memory meanwhile. Ends what pipe_peek lent. */
 void pipe_give_window(struct pipe *p);
-/* What it holds in memory, blocks whole. */
-uint64_t pipe_held_bytes(const struct pipe *p);
 /* Everything was delivered and taken. */
 static inline bool pipe_is_done(const struct pipe *p)
 {

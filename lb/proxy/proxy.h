@@ -76,7 +76,7 @@ struct pworker {
     const struct settings *settings;
     struct view *view; /* current; NULL before the first topology */
     struct ledger_writer ledger;
-    struct pool exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool,
+    struct pool exchange_pool, short_exchange_pool, arena_pool, session_pool, uplink_pool_mem, intro_pool, compress_pool,
         mirror_pool;
     struct list sessions, idle_sessions; /* busy and idle, oldest first */
     struct list calm_sessions;           /* idle for so long that they rest (resting.h), likewise */

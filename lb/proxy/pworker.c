@@ -115,8 +115,9 @@ static void drain_step(struct pworker *pw)
 /* What a storm left in the pools goes back, a little every second. */
 static void trim(struct pworker *pw)
 {
-    struct pool *pools[] = {&pw->exchange_pool, &pw->arena_pool,    &pw->session_pool, &pw->uplink_pool_mem,
-                            &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool, &pw->mirror_pool};
+    struct pool *pools[] = {&pw->exchange_pool, &pw->short_exchange_pool, &pw->arena_pool,
+                            &pw->session_pool,  &pw->uplink_pool_mem,     &pw->intro_pool,
+                            &pw->compress_pool, &pw->resting_pool,        &pw->mirror_pool};
     for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
         pool_trim(pools[i]);
     pool_trim(&pw->w.chunks);
@@ -202,8 +203,10 @@ bool pworker_init(struct pworker *pw, struct proxy *p, int index)
     pool_init(&pw->exchange_pool, EXCHANGE_BLOCK_BYTES, EXCHANGES_KEPT);
     conduits_init(&pw->conduits, (uint32_t)p->settings->splice_pipes);
     pw->w.conduits = &pw->conduits;
+    pw->w.temp.limit_bytes = p->settings->temp_max_bytes / (uint64_t)p->worker_count;
     pool_init(&pw->arena_pool, ARENA_POOL_BYTES, ARENAS_KEPT);
-    pw->exchange_pool.zero_bytes = sizeof(struct exchange);
+    pool_init(&pw->short_exchange_pool, EXCHANGE_SHORT_BYTES, EXCHANGES_KEPT);
+    pw->exchange_pool.zero_bytes = pw->short_exchange_pool.zero_bytes = sizeof(struct exchange);
     pool_init(&pw->session_pool, sizeof(struct session), SESSIONS_KEPT);
     pool_init(&pw->uplink_pool_mem, sizeof(struct uplink), UPLINKS_KEPT);
     pool_init(&pw->compress_pool, compress_block_bytes(), GZIPS_KEPT);
@@ -254,8 +257,9 @@ void pworker_fini(struct pworker *pw)
     free((char *)(uintptr_t)pw->via_line.p);
     deadline_stop(&pw->w.wheel, &pw->tick);
     files_roots_forget(&pw->files_roots);
-    struct pool *pools[] = {&pw->exchange_pool, &pw->arena_pool,    &pw->session_pool, &pw->uplink_pool_mem,
-                            &pw->intro_pool,    &pw->compress_pool, &pw->resting_pool};
+    struct pool *pools[] = {&pw->exchange_pool, &pw->short_exchange_pool, &pw->arena_pool,
+                            &pw->session_pool,  &pw->uplink_pool_mem,     &pw->intro_pool,
+                            &pw->compress_pool, &pw->resting_pool};
     worker_fini(&pw->w);
     pool_fini(&pw->mirror_pool);
     conduits_fini(&pw->conduits);

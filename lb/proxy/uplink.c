@@ -63,6 +63,7 @@ static void detach(struct uplink *u)
     u->x = NULL;
     if (!x)
         return;
+    u->sink.quota = NULL;
     if (x->endpoint_counted) {
         struct ledger_endpoint *cell = &u->pw->ledger.endpoints[u->slot];
         ledger_add(&cell->tx_bytes, u->sink.sent_bytes - u->sent_before);
@@ -355,7 +356,7 @@ static void attach(struct uplink *u, struct exchange *x, const struct uplink_ops
     u->x = x;
     u->ops = ops;
     u->got_bytes = u->request_done = u->may_keep = u->head_done = u->chunked_out = u->last_sent = false;
-    u->shut_pending = u->want_read = u->broken_write = false;
+    u->shut_pending = u->want_read = u->broken_write = u->head_due = false;
     u->request_count++;
     u->sent_before = u->sink.sent_bytes;
     u->received_bytes = 0;

@@ -144,34 +144,39 @@ void worker_park(struct worker *w, struct parked *p, void (*reclaim)(struct park
     w->parked = p;
 }
 
-static struct chunk *take_from(struct pool *p)
+static struct chunk *take_from(struct pool *p, struct quota *quota)
 {
     struct chunk *c = pool_take(p);
     if (c) {
         c->next = NULL;
+        c->quota = quota;
         c->from = c->to = 0;
         c->size = (uint32_t)(p->block_bytes - sizeof *c);
+        quota_take(quota, p->block_bytes);
     }
     return c;
 }
 
-struct chunk *chunk_take(struct worker *w)
+struct chunk *chunk_take(struct worker *w, struct quota *quota)
 {
-    return take_from(&w->chunks);
+    return take_from(&w->chunks, quota);
 }
 
 void chunk_give(struct worker *w, struct chunk *c)
 {
-    if (c)
-        pool_give(c->size == CHUNK_BYTES - sizeof *c ? &w->chunks : &w->short_chunks, c);
+    if (!c)
+        return;
+    quota_give(c->quota, chunk_bytes(c));
+    pool_give(c->size == CHUNK_BYTES - sizeof *c ? &w->chunks : &w->short_chunks, c);
 }
 
-bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
+bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n,
+                   struct quota *quota)
 {
     while (n) {
         if (!*last || (*last)->to == (*last)->size) {
             bool is_short = !*last && n <= CHUNK_SHORT_BYTES - sizeof **last;
-            struct chunk *c = take_from(is_short ? &w->short_chunks : &w->chunks);
+            struct chunk *c = take_from(is_short ? &w->short_chunks : &w->chunks, quota);
             if (!c)
                 return false;
             if (*last)

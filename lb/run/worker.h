@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/pool.h"
+#include "base/quota.h"
 #include "run/deadline.h"
 #include "run/loop.h"
 #include "run/mailbox.h"
@@ -44,8 +45,9 @@ struct parked {
 #define CHUNK_SHORT_BYTES 1024
 struct chunk {
     struct chunk *next;
-    uint32_t from, to; /* filled part of data */
-    uint32_t size;     /* of data */
+    struct quota *quota; /* borrowed; who pays for it; NULL: nobody counts */
+    uint32_t from, to;   /* filled part of data */
+    uint32_t size;       /* of data */
     char data[];
 };
 
@@ -61,7 +63,8 @@ struct worker {
     struct list run_queue;
     struct parked *parked;
     struct pool chunks, short_chunks;
-    uint64_t now_ns; /* monotonic */
+    struct quota temp; /* bytes of this worker's temporary files */
+    uint64_t now_ns;   /* monotonic */
     uint64_t now_ms;
     uint64_t turn_ns;       /* now_ns when this turn began: no two turns have the same */
     uint64_t woke_ns;       /* when its events began; until then turn_ns; 0: it sleeps */
@@ -130,8 +133,8 @@ static inline void worker_deadline(struct worker *w, struct deadline *d, uint64_
         deadline_clear(d);
 }
 
-/* A long one. NULL when memory is out. */
-struct chunk *chunk_take(struct worker *w) __attribute__((warn_unused_result));
+/* A long one, all of which counts in the quota (or NULL), as long as it is out. NULL when memory is out. */
+struct chunk *chunk_take(struct worker *w, struct quota *quota) __attribute__((warn_unused_result));
 /* NULL is harmless. */
 void chunk_give(struct worker *w, struct chunk *c);
 /* What one takes in memory. */
@@ -144,9 +147,9 @@ static inline uint32_t worker_chunks_taken(const struct worker *w)
 {
     return w->chunks.taken_count + w->short_chunks.taken_count;
 }
-/* Copies n bytes behind the last chunk of a queue, taking new ones. False when memory is out: part may be in
- * then. */
-bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n)
-    __attribute__((warn_unused_result));
+/* Copies n bytes behind the last chunk of a queue, taking new ones that count in the quota. False when memory
+ * is out: part may be in then. */
+bool chunks_append(struct worker *w, struct chunk **first, struct chunk **last, const char *p, size_t n,
+                   struct quota *quota) __attribute__((warn_unused_result));
 
 #endif

@@ -8,6 +8,7 @@ of 3 times the quiet one and 20 ms."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -86,12 +87,21 @@ def servers():
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory, servers):
+def mute():
+    """The port of a server that accepts and never reads."""
+    with socket.create_server(("127.0.0.1", 0), backlog=20000) as s:
+        yield s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory, servers, mute):
     folder = tmp_path_factory.mktemp("attack")
     pair = Authority(folder / "ca").issue("web.test")
     d = Door(folder / "door", listeners={"web": {}, "in": {"proxy_protocol": "required", "proxy_protocol_from": ["loopback"]},
                                          "tls": {"tls": {"certificates": [pair.config()]}}},
-             clusters=[cluster("web", "127.0.0.1:%d" % servers[0]), cluster("good", "127.0.0.1:%d" % servers[1])], routes=[route("web.test", "web"), route("good.test", "good")])
+             clusters=[cluster("web", "127.0.0.1:%d" % servers[0]), cluster("good", "127.0.0.1:%d" % servers[1]),
+                       cluster("collect", "127.0.0.1:%d" % servers[0], request_buffer=True), cluster("slow", "127.0.0.1:%d" % mute)],
+             routes=[route("web.test", "web"), route("good.test", "good"), route("collect.test", "collect"), route("slow.test", "slow")])
     d.config["log"]["access"] = "off"
     d.start()
     yield d

@@ -112,12 +112,95 @@ static void without_a_pool_it_works_too(void **state)
     assert_int_equal(f->pool.taken_count, 0);
 }
 
+static void what_came_last_grows_where_it_is(void **state)
+{
+    struct fixture *f = *state;
+    char *p = arena_alloc(&f->arena, 16);
+    memcpy(p, "sixteen letters", 16);
+    assert_int_equal(arena_reach(&f->arena, p, 16), (size_t)(f->arena.end - p));
+    assert_ptr_equal(arena_resize(&f->arena, p, 16, 200), p);
+    assert_ptr_equal(arena_resize(&f->arena, p, 200, 21), p);
+    assert_ptr_equal(arena_alloc(&f->arena, 8), p + 24); /* what it gave back is there for others */
+    assert_int_equal(arena_reach(&f->arena, p, 21), 21);
+    assert_string_equal(p, "sixteen letters");
+    assert_int_equal(f->arena.used_bytes, 0);
+}
+
+/* A text that grows and grows leaves none of its former blocks behind. */
+static void what_grows_has_one_block(void **state)
+{
+    struct fixture *f = *state;
+    struct quota q = {.limit_bytes = 30000};
+    f->arena.quota = &q;
+    size_t n = 100;
+    char *p = arena_alloc(&f->arena, n);
+    memset(p, 'x', n);
+    for (; n < 30000; n *= 2) {
+        p = arena_resize(&f->arena, p, n, n * 2);
+        assert_non_null(p);
+        memset(p + n, 'x', n);
+        assert_true(q.used_bytes <= n * 2);
+        assert_int_equal(quota_is_short(&q), n * 2 >= 30000);
+    }
+    p = arena_resize(&f->arena, p, n, 20000);
+    assert_int_equal(q.used_bytes, 20000);
+    for (size_t i = 0; i < 20000; i++)
+        assert_int_equal(p[i], 'x');
+    assert_ptr_equal(arena_resize(&f->arena, p, 20000, 19900), p); /* not worth it */
+    assert_ptr_equal(arena_alloc(&f->arena, 100), f->first);       /* where it began is free again */
+    assert_int_equal(q.used_bytes, 20000);
+    arena_leave_quota(&f->arena);
+    assert_int_equal(q.used_bytes, 0);
+}
+
+/* With others behind it, and after others came, it still has one. */
+static void what_grows_between_others_has_one_block(void **state)
+{
+    struct fixture *f = *state;
+    struct quota q = {0};
+    f->arena.quota = &q;
+    char *p = arena_alloc(&f->arena, 5000), *others[5];
+    assert_int_equal(q.used_bytes, ARENA_BLOCK_BYTES);
+    memset(p, 'y', 5000);
+    for (size_t i = 0; i < 5; i++) {
+        others[i] = memset(arena_alloc(&f->arena, 100), (int)i, 100);
+        p = arena_resize(&f->arena, p, 5000 + i * 1000, 6000 + i * 1000);
+        memset(p + 5000 + i * 1000, 'y', 1000);
+        assert_int_equal(q.used_bytes, ARENA_BLOCK_BYTES + 6000 + i * 1000);
+    }
+    assert_int_equal(f->pool.taken_count, 1);
+    for (size_t i = 0; i < 10000; i++)
+        assert_int_equal(p[i], 'y');
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(others[i][99], i);
+    assert_false(quota_is_short(&q)); /* no limit */
+    arena_fini(&f->arena);
+    assert_int_equal(q.used_bytes, 0);
+}
+
+static void growth_is_limited_and_leaves_all_as_it_was(void **state)
+{
+    struct fixture *f = *state;
+    arena_init(&f->arena, f->first, sizeof f->first, 10000);
+    char *p = arena_alloc(&f->arena, 200);
+    memset(p, 'z', 200);
+    assert_null(arena_resize(&f->arena, p, 200, 10008));
+    char *q = arena_resize(&f->arena, p, 200, 10000);
+    assert_non_null(q);
+    assert_int_equal(q[199], 'z');
+    assert_null(arena_resize(&f->arena, q, 10000, 10008));
+    assert_int_equal(f->arena.used_bytes, 10000);
+    assert_int_equal(q[199], 'z');
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_fits_stays_in_the_first_block),       TEST(a_further_block_is_of_the_pool_and_goes_back),
         TEST(a_large_block_is_not_of_the_pool),         TEST(the_limit_counts_for_both),
-        TEST(what_lies_in_a_pool_is_given_back_slowly), TEST(without_a_pool_it_works_too)};
+        TEST(what_lies_in_a_pool_is_given_back_slowly), TEST(without_a_pool_it_works_too),
+        TEST(what_came_last_grows_where_it_is),         TEST(what_grows_has_one_block),
+        TEST(what_grows_between_others_has_one_block),  TEST(growth_is_limited_and_leaves_all_as_it_was)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -257,6 +257,63 @@ static void a_bomb_is_known_as_one(void **state)
     arena_fini(&b.arena);
 }
 
+/* However it came, a head holds what it is long: no former copies, and room for few fields only while it has
+ * few. */
+static void a_head_holds_no_more_than_it_is_long(void **state)
+{
+    (void)state;
+    static const struct h2_head_limits wide = {.bytes = 40000, .path_bytes = 256, .fields = 100};
+    struct block b;
+    char value[901];
+    memset(value, 'v', sizeof value);
+    for (int count = 0; count <= 35; count += 5) {
+        arena_init(&b.arena, b.first, sizeof b.first, 1 << 20);
+        message_init(&b.m, b.fields, 4);
+        h2_head_init(&b.head, H2_HEAD_REQUEST, &b.m, &b.arena, &wide);
+        h2_head_field(&b.head, STR(":method"), STR("GET"));
+        h2_head_field(&b.head, STR(":scheme"), STR("http"));
+        h2_head_field(&b.head, STR(":path"), STR("/"));
+        h2_head_field(&b.head, STR(":authority"), STR("a"));
+        for (int i = 0; i < count; i++)
+            h2_head_field(&b.head, STR("x"), str_make(value, sizeof value));
+        assert_int_equal(h2_head_request_done(&b.head, true), REASON_OK);
+        assert_int_equal(b.m.field_count, count + 1);
+        for (int i = 0; i < count; i++) {
+            struct str v = field_value_of(&b.m, &b.m.fields[1 + i]);
+            assert_int_equal(v.n, sizeof value);
+            assert_memory_equal(v.p, value, v.n);
+        }
+        size_t fields = count > 5 ? ARENA_BLOCK_BYTES : 0; /* a block for the array */
+        assert_true(b.arena.used_bytes <= fields + b.m.head_len + 256);
+        if (!count)
+            assert_int_equal(b.arena.used_bytes, 0);
+        arena_fini(&b.arena);
+    }
+}
+
+static void more_fields_than_fit_at_first_are_kept_up_to_the_limit(void **state)
+{
+    (void)state;
+    struct block b;
+    char name[16];
+    for (int over = 0; over <= 1; over++) {
+        arena_init(&b.arena, b.first, sizeof b.first, 1 << 20);
+        message_init(&b.m, b.fields, 3);
+        h2_head_init(&b.head, H2_HEAD_TRAILERS, &b.m, &b.arena, &limits);
+        for (int i = 0; i < limits.fields + over; i++) {
+            snprintf(name, sizeof name, "x-%d", i);
+            h2_head_field(&b.head, str_of(name), STR("v"));
+        }
+        assert_int_equal(h2_head_trailers_done(&b.head), over ? REASON_HEAD_LIMIT : REASON_OK);
+        assert_int_equal(b.m.field_count, limits.fields);
+        for (int i = 0; i < limits.fields; i++) {
+            snprintf(name, sizeof name, "x-%d", i);
+            assert_true(str_eq(field_name_of(&b.m, &b.m.fields[i]), str_of(name)));
+        }
+        arena_fini(&b.arena);
+    }
+}
+
 static void answers_have_their_own_rules(void **state)
 {
     (void)state;
@@ -399,6 +456,8 @@ int main(void)
         cmocka_unit_test(limits_hold_at_below_and_above),
         cmocka_unit_test(bytes_are_limited_with_overhead),
         cmocka_unit_test(a_bomb_is_known_as_one),
+        cmocka_unit_test(a_head_holds_no_more_than_it_is_long),
+        cmocka_unit_test(more_fields_than_fit_at_first_are_kept_up_to_the_limit),
         cmocka_unit_test(answers_have_their_own_rules),
         cmocka_unit_test(trailers_hold_no_pseudo_fields),
         cmocka_unit_test(fields_go_out_clean),

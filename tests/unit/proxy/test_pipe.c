@@ -17,6 +17,7 @@
 struct stage {
     struct worker w;
     struct pipe p;
+    struct quota q;
     char *want; /* what was pushed */
 };
 
@@ -36,6 +37,7 @@ static int set_up(void **state)
         s->want[i] = text_of(i);
     pipe_init(&s->p, &s->w);
     s->p.memory_max = 65536;
+    s->p.quota = &s->q;
     *state = s;
     return 0;
 }
@@ -45,6 +47,8 @@ static int tear_down(void **state)
     struct stage *s = *state;
     pipe_fini(&s->p);
     assert_int_equal(worker_chunks_taken(&s->w), 0);
+    assert_int_equal(s->q.used_bytes, 0);
+    assert_int_equal(s->w.temp.used_bytes, 0);
     worker_fini(&s->w);
     free(s->want);
     free(s);
@@ -129,17 +133,17 @@ static void little_takes_little_memory(void **state)
     push(s, most);
     assert_int_equal(s->w.short_chunks.taken_count, 1);
     assert_int_equal(s->w.chunks.taken_count, 0);
-    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_SHORT_BYTES);
+    assert_int_equal(s->q.used_bytes, CHUNK_SHORT_BYTES);
     push(s, 1);
     assert_int_equal(s->w.short_chunks.taken_count, 1);
     assert_int_equal(s->w.chunks.taken_count, 1);
-    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_SHORT_BYTES + CHUNK_BYTES); /* blocks, whole */
+    assert_int_equal(s->q.used_bytes, CHUNK_SHORT_BYTES + CHUNK_BYTES); /* blocks, whole */
     assert_int_equal(pull(s, BIG), most + 1);
     assert_int_equal(worker_chunks_taken(&s->w), 0);
-    assert_int_equal(pipe_held_bytes(&s->p), 0);
+    assert_int_equal(s->q.used_bytes, 0);
     push(s, most + 1);
     push(s, 10);
-    assert_int_equal(pipe_held_bytes(&s->p), CHUNK_BYTES);
+    assert_int_equal(s->q.used_bytes, CHUNK_BYTES);
     assert_int_equal(s->w.short_chunks.taken_count, 0);
     assert_int_equal(s->w.chunks.taken_count, 1);
     assert_int_equal(pull(s, BIG), most + 11);
@@ -206,10 +210,10 @@ static void what_was_read_ahead_is_given_back_and_read_again(void **state)
     assert_int_equal(pull(s, 60000 + 5000), 65000);
     for (int i = 0; i < 9; i++) {
         assert_true(pipe_peek(&s->p, &ok).n > 0);
-        assert_true(pipe_held_bytes(&s->p) > 0);
+        assert_true(s->q.used_bytes > 0);
         pipe_give_window(&s->p);
         pipe_give_window(&s->p);
-        assert_int_equal(pipe_held_bytes(&s->p), 0);
+        assert_int_equal(s->q.used_bytes, 0);
         assert_int_equal(worker_chunks_taken(&s->w), 0);
         assert_int_equal(pull(s, 10001), 10001);
     }
@@ -263,6 +267,87 @@ static void a_file_that_cannot_be_made_is_told(void **state)
     assert_false(pipe_push(&s->p, s->want + 100, 1));
     assert_int_equal(s->p.pushed_bytes, 100);
     assert_int_equal(pull(s, BIG), 100);
+}
+
+/* What comes while the memory of its client is used up does not take more of it, and is in order. */
+static void with_a_short_quota_it_takes_no_more_memory(void **state)
+{
+    struct stage *s = *state;
+    s->p.spills_early = true;
+    s->q.limit_bytes = CHUNK_BYTES;
+    push(s, 100);
+    assert_int_equal(s->p.file_to, 0);
+    push(s, 10000);
+    assert_int_equal(s->q.used_bytes, CHUNK_SHORT_BYTES + CHUNK_BYTES);
+    push(s, 20000);
+    assert_int_equal(s->q.used_bytes, CHUNK_SHORT_BYTES + CHUNK_BYTES);
+    assert_int_equal(s->p.file_to, 20000);
+    assert_false(pipe_is_full(&s->p)); /* it counts as memory would */
+    push(s, 40000);
+    assert_true(pipe_is_full(&s->p));
+    pull(s, 70000);
+    assert_false(pipe_is_low(&s->p)); /* the file gets no smaller before it is empty */
+    pull(s, BIG);
+    assert_true(pipe_is_low(&s->p));
+    assert_false(pipe_is_full(&s->p));
+    assert_int_equal(s->q.used_bytes, 0);
+    push(s, 100);
+    assert_int_equal(s->p.file_to, 0); /* and in memory again */
+    pull(s, BIG);
+}
+
+/* With all of it sent once, and kept for another time, its producer may go on all the same. */
+static void what_was_spilled_early_can_be_sent_again(void **state)
+{
+    struct stage *s = *state;
+    s->p.spills_early = s->p.keep = true;
+    s->q.limit_bytes = 1;
+    push(s, 5000);
+    push(s, 64000);
+    assert_true(pipe_is_full(&s->p));
+    assert_int_equal(pull(s, BIG), 69000);
+    assert_true(pipe_is_low(&s->p));
+    push(s, 1000);
+    pipe_rewind(&s->p);
+    assert_int_equal(pull(s, BIG), 70000);
+    pipe_forget(&s->p);
+    assert_int_equal(s->w.temp.used_bytes, 0);
+}
+
+/* Another pipe's file may be all that there may be: then this one stops where its memory ends, or its file
+ * is. */
+static void all_files_together_have_a_limit(void **state)
+{
+    struct stage *s = *state;
+    struct pipe other;
+    pipe_init(&other, &s->w);
+    other.memory_max = s->p.memory_max = 1000;
+    other.file_max = s->p.file_max = BIG;
+    s->w.temp.limit_bytes = 50000;
+    push(s, 1000);
+    push(s, 1000);
+    assert_true(pipe_push(&other, s->want, 48999));
+    assert_int_equal(s->w.temp.used_bytes, 49999);
+    assert_false(pipe_is_full(&s->p));
+    assert_false(pipe_is_full(&other));
+    push(s, 1);
+    assert_true(pipe_is_full(&s->p));
+    assert_false(pipe_is_low(&s->p));
+    assert_true(pipe_is_full(&other));
+    pull(s, BIG); /* nothing of its own is left: it may go on, and finds the limit again */
+    assert_true(pipe_is_low(&s->p));
+    assert_int_equal(s->w.temp.used_bytes, 48999);
+    pipe_fini(&other);
+    assert_int_equal(s->w.temp.used_bytes, 0);
+    pipe_init(&other, &s->w);
+    other.memory_max = 1000;
+    other.file_max = BIG;
+    s->w.temp.used_bytes = 50000;
+    assert_true(pipe_push(&other, s->want, 1000));
+    assert_true(pipe_is_full(&other)); /* no file is begun */
+    s->w.temp.used_bytes = 0;
+    assert_false(pipe_is_full(&other));
+    pipe_fini(&other);
 }
 
 /* ---- replay ---- */
@@ -429,6 +514,9 @@ int main(void)
         T(order_holds_across_memory_and_file),
         T(the_file_has_a_limit),
         T(a_file_that_cannot_be_made_is_told),
+        T(with_a_short_quota_it_takes_no_more_memory),
+        T(what_was_spilled_early_can_be_sent_again),
+        T(all_files_together_have_a_limit),
         T(what_is_kept_can_be_sent_again),
         T(forgetting_frees_what_was_taken),
         T(forgetting_an_emptied_pipe_frees_all),

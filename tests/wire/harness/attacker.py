@@ -6,6 +6,7 @@ the client whose answers are measured:
 Prints one line of JSON: how often it acted, connected, and was answered."""
 
 import asyncio
+import functools
 import json
 import os
 import random
@@ -50,6 +51,14 @@ def frame(kind, flags, stream, payload=b""):
 
 def get(stream, head=HEAD):
     return frame(HEADERS, 5, stream, head)
+
+
+@functools.cache
+def uploads(host, count, sending):
+    """So many requests that do not end; some of them send what their window allows. Within the connection's window."""
+    post = b"\x83\x86\x84\x01" + bytes([len(host)]) + host
+    ids = range(1, 2 * count, 2)
+    return b"".join(frame(HEADERS, 4, i, post) for i in ids) + b"".join(frame(DATA, 0, i, b"x" * 8000) for _ in range(8) for i in ids[:sending])
 
 
 class Attacker:
@@ -232,6 +241,41 @@ class Attacker:
     async def t4_cookie_crumbs(self):
         block = HEAD + b"\x10\x06cookie\x01a" * 1500
         await self.streams(b"", lambda n: (frame(HEADERS, 5, n, block), 1))
+
+    # Every request is within the limits, and no answer can leave: what counts is what they take together.
+
+    async def hold(self, first, settings=b"\0\4\0\0\0\0"):
+        """A connection that says all of `first`, however long it takes, and PINGs from then on."""
+        s = await self.open()
+        try:
+            left = PREFACE + frame(SETTINGS, 0, 0, settings) + first
+            while self.running():
+                left = left[await self.put(s, left):] if left else left
+                await self.tick()
+                if not left:
+                    await self.put(s, frame(PING, 0, 0, b"12345678"))
+                if await self.get(s) == b"":
+                    return
+        finally:
+            s.close()
+
+    async def t4_heads_below_the_limit(self):
+        long = b"\x40\x01x\x7f\xbd\x1d" + b"v" * 3900  # seven of it are 27 KB; later ones take a byte
+        await self.hold(b"".join(get(i, HEAD + (long if i == 1 else b"\xbe") + b"\xbe" * 6) for i in range(1, 201, 2)))
+
+    async def t4_heads_of_many_fields(self):
+        await self.hold(b"".join(get(i, HEAD + b"\x10\1a\1b" * 90) for i in range(1, 201, 2)))
+
+    async def t4_trailers_below_the_limit(self):
+        long = b"\x40\x01x\x7f\xbd\x1d" + b"v" * 3900
+        requests = b"".join(frame(HEADERS, 4, i, POST_HEAD) for i in range(1, 201, 2))
+        await self.hold(requests + b"".join(frame(HEADERS, 5, i, (long if i == 1 else b"\xbe") + b"\xbe" * 6) for i in range(1, 201, 2)))
+
+    async def t6_uploads_collected(self):
+        await self.hold(uploads(b"collect.test", 100, 24), settings=b"")
+
+    async def t6_uploads_unread(self):
+        await self.hold(uploads(b"slow.test", 100, 14), settings=b"")
 
     async def t5_pings(self):
         await self.streams(b"", lambda n: (frame(PING, 0, 0, b"12345678") * 50, 0))
