@@ -32,7 +32,7 @@ static void put_framing(struct exchange *x, struct uplink *u, struct writer *w)
         return;
     if (x->req.framing == BODY_LENGTH)
         h1_write_framing(w, BODY_LENGTH, x->req.content_length);
-    else if (x->request_ended && !x->req_trailers) /* collected: the length is known by now */
+    else if (u->was_whole) /* collected: the length is known */
         h1_write_framing(w, BODY_LENGTH, x->req_body.pushed_bytes);
     else {
         u->chunked_out = true;
@@ -487,6 +487,7 @@ static enum reason h1_start(struct exchange *x)
     struct uplink *u = uplink_take(x, &h1_uplink_ops, true, &why);
     if (!u)
         return why;
+    u->was_whole = x->request_ended && !x->req_trailers;
     u->head_due = u->connecting; /* until then the exchange has it, and nobody needs a second one */
     if (!u->head_due && !put_head(x, u)) {
         uplink_close(u);

@@ -27,6 +27,7 @@ struct uplink {
     uint32_t magic;
     bool connecting, idle;
     bool closing;      /* not to be kept: waits for the server's FIN */
+    bool was_whole;    /* the request was all there when it began, with no trailers */
     bool head_due;     /* its head goes out once it is connected */
     bool broken_write; /* the request could not be sent; an answer may still come */
     bool reused;       /* this request goes over an uplink that carried others */
