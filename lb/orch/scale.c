@@ -350,6 +350,15 @@ uint64_t scale_tick(struct scale *s)
     return any ? SCALE_TICK_MS : 0;
 }
 
+/* So many times a second at most. One that sleeps does not wait because it was looked at by the clock just
+ * before its first request came. */
+static uint64_t wake_due(const struct scale_set *set, bool is_saturated, uint64_t now)
+{
+    const bool sleeps = !is_saturated && !set->count && now >= set->sampled_ns + NS_PER_MS;
+    const uint64_t last = sleeps ? set->woken_ns : set->sampled_ns;
+    return last ? last + SCALE_WAKE_MS * NS_PER_MS : now;
+}
+
 bool scale_wake(struct scale *s, struct str cluster, bool is_saturated, struct str origin)
 {
     struct scale_set *set = scale_find_id(s, cluster);
@@ -361,9 +370,12 @@ bool scale_wake(struct scale *s, struct str cluster, bool is_saturated, struct s
                    (int)(origin.n < sizeof set->origin ? origin.n : 0), origin.n ? origin.p : "");
     if (!is_saturated)
         scale_chain_wake(s, set, origin);
-    const uint64_t next = set->sampled_ns ? set->sampled_ns + SCALE_WAKE_MS * NS_PER_MS : now;
+    const uint64_t next = wake_due(set, is_saturated, now);
     set->due_ns = next > now ? next : now;
-    return set->due_ns <= now;
+    if (set->due_ns > now)
+        return false;
+    set->woken_ns = now;
+    return true;
 }
 
 void scale_member_changed(struct scale *s, const struct member *m)

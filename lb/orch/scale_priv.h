@@ -116,6 +116,7 @@ struct scale_set {
     uint64_t changed_ns, changed_wall_ns, logged_ns;
     /* when */
     uint64_t sampled_ns, due_ns;
+    uint64_t woken_ns; /* a request that found nobody made it due then; 0: none did */
     enum scale_early early;
     char origin[SCALE_ORIGIN_MAX]; /* of the request behind `early` */
     bool is_changed;               /* since it was saved */
