@@ -168,9 +168,10 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--show", type=int, default=10, help="how many differences are printed")
     args = parser.parse_args()
-    if not peers(args.build):
-        print("differential: neither http-parser nor node is here")
-        return 0
+    missing = {"http-parser", "node"} - set(peers(args.build))
+    if missing:
+        print("differential: not here: %s (libhttp-parser-dev and nodejs in Debian; make check builds the rest)" % ", ".join(sorted(missing)))
+        return 2
     print("differential: %d cases, seed %d" % (args.count, args.seed))
     counts, bugs = run(args.build, make_cases(args.seed, args.count))
     for name, count in counts.items():

@@ -72,14 +72,15 @@ class GoodClient:
 
 def serve():
     run = subprocess.Popen([sys.executable, victim.__file__], stdout=subprocess.PIPE)
-    return run, int(run.stdout.readline())
+    return run, [int(port) for port in run.stdout.readline().split()]
 
 
 @pytest.fixture(scope="module")
 def servers():
-    """Ports of what the attacks reach, and of what the good client asks."""
+    """Ports of what the attacks reach, HTTP and FastCGI, and of what the good client asks."""
     runs = [serve(), serve()]
-    yield [port for _, port in runs]
+    (bad, fcgi), (good, _) = [ports for _, ports in runs]
+    yield {"bad": bad, "fcgi": fcgi, "good": good}
     for run, _ in runs:
         run.terminate()
         run.wait(10 * SLOW)
@@ -99,9 +100,11 @@ def door(tmp_path_factory, servers, mute):
     pair = Authority(folder / "ca").issue("web.test")
     d = Door(folder / "door", listeners={"web": {}, "in": {"proxy_protocol": "required", "proxy_protocol_from": ["loopback"]},
                                          "tls": {"tls": {"certificates": [pair.config()]}}},
-             clusters=[cluster("web", "127.0.0.1:%d" % servers[0]), cluster("good", "127.0.0.1:%d" % servers[1]),
-                       cluster("collect", "127.0.0.1:%d" % servers[0], request_buffer=True), cluster("slow", "127.0.0.1:%d" % mute)],
-             routes=[route("web.test", "web"), route("good.test", "good"), route("collect.test", "collect"), route("slow.test", "slow")])
+             clusters=[cluster("web", "127.0.0.1:%d" % servers["bad"]), cluster("good", "127.0.0.1:%d" % servers["good"]),
+                       cluster("collect", "127.0.0.1:%d" % servers["bad"], request_buffer=True), cluster("slow", "127.0.0.1:%d" % mute),
+                       cluster("bad", "127.0.0.1:%d" % servers["bad"], eject_failures=0),
+                       cluster("fcgi", "127.0.0.1:%d" % servers["fcgi"], eject_failures=0, protocol="fastcgi", fastcgi={"document_root": str(folder)})],
+             routes=[route(n + ".test", n) for n in ("web", "good", "collect", "slow", "bad", "fcgi")])
     d.config["log"]["access"] = "off"
     d.start()
     yield d

@@ -167,6 +167,26 @@ class Attacker:
     async def h22_upgrades_without_answer(self):
         await self.shoot(b"GET / HTTP/1.1\r\nHost: web.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + b"x" * 5000)
 
+    async def ask(self, host, target):
+        """One request after the other, whatever comes back."""
+        s = await self.open()
+        try:
+            while self.running():
+                await self.put(s, b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, host))
+                await self.tick()
+                while data := await self.get(s):
+                    pass
+                if data == b"":
+                    return
+        finally:
+            s.close()
+
+    async def h28_h29_bad_servers(self):
+        await self.ask(b"bad.test", b"/bad")
+
+    async def f_bad_servers(self):
+        await self.ask(b"fcgi.test", b"/x.php")
+
     async def h30_pipelines(self):
         s = await self.open(rcvbuf=2048)
         try:
@@ -329,7 +349,7 @@ class Attacker:
         await asyncio.gather(*(self.connection(attack) for _ in range(self.connections)))
 
 
-ATTACKS = [n for n in vars(Attacker) if n[0] in "hpt" and n[1:2].isdigit()]
+ATTACKS = [n for n in vars(Attacker) if n[0] in "hpt" and n[1:2].isdigit() or n.startswith("f_")]
 
 
 def main():
