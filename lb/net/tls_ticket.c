@@ -73,6 +73,15 @@ int tls_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
     return is_new ? seal(t->worker, name, iv, cipher, mac) : unseal(t, name, iv, cipher, mac);
 }
 
+static time_t made_at(const SSL_SESSION *session)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30300000L
+    return SSL_SESSION_get_time_ex(session);
+#else
+    return SSL_SESSION_get_time(session);
+#endif
+}
+
 /* Its age stands inside, so this is behind unseal. */
 SSL_TICKET_RETURN tls_on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
                                        size_t name_len, SSL_TICKET_STATUS status, void *arg)
@@ -85,6 +94,6 @@ SSL_TICKET_RETURN tls_on_ticket_opened(SSL *ssl, SSL_SESSION *session, const uns
         return SSL_TICKET_RETURN_USE_RENEW;
     if (status != SSL_TICKET_SUCCESS)
         return SSL_TICKET_RETURN_IGNORE_RENEW; /* a full handshake, with tickets */
-    bool is_aged = (time(NULL) - SSL_SESSION_get_time(session)) * 2 >= SSL_SESSION_get_timeout(session);
+    bool is_aged = (time(NULL) - made_at(session)) * 2 >= SSL_SESSION_get_timeout(session);
     return is_aged && can_renew(t) ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }
