@@ -82,7 +82,7 @@ static bool catch_up(struct tls *t)
         t->conn->may_write = false;
         return false;
     }
-    if (!o->owes_update)
+    if (!o->owes_update || o->said_goodbye) /* nothing goes behind close_notify (RFC 8446 6.1) */
         return true;
     o->owes_update = false;
     if (!send_record(t, TLS_IS_HANDSHAKE, &iov, 1, false) ||
@@ -141,7 +141,7 @@ static size_t pass_over(struct tls_own *o, struct rest *r)
     int count;
     while (all < o->pending && (n = gather(r, o->pending - all, pieces, &count)))
         all += n;
-    o->pending = 0;
+    o->pending -= (uint32_t)all;
     return all;
 }
 
@@ -248,7 +248,7 @@ static int take_message(struct tls *t, const unsigned char *p, int n)
         return 0;
     o->message_len = 0;
     if (o->message[4] > 1)
-        return refuse(t, TLS_ALERT_DECODE);
+        return refuse(t, TLS_ALERT_ILLEGAL);
     if (tls_is_flooding(t)) {
         tls_fail(t, TLS_FAIL_ABUSE);
         return CONN_ERROR;

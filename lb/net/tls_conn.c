@@ -171,6 +171,7 @@ static ssize_t write_one(struct tls *t, struct str bytes)
     int put = t->fatal                 ? -1
               : t->early != EARLY_NONE ? write_early(t, bytes)
                                        : SSL_write(t->ssl, bytes.p, (int)bytes.n);
+    t->half_written = put <= 0;
     if (put > 0)
         return put;
     if (!t->fatal && is_waiting(t, put)) {

@@ -205,7 +205,7 @@ void tls_fail(struct tls *t, enum tls_failure why)
     unsigned long error = ERR_peek_error();
     if (why == TLS_FAIL_OTHER && error)
         why = classify(error);
-    if (why == TLS_FAIL_CERTIFICATE && SSL_get_verify_result(t->ssl) != X509_V_OK)
+    if (why == TLS_FAIL_CERTIFICATE && t->ssl && SSL_get_verify_result(t->ssl) != X509_V_OK)
         t->failure_text = X509_verify_cert_error_string(SSL_get_verify_result(t->ssl));
     else if (error)
         t->failure_text = ERR_reason_error_string(error);

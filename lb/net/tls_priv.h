@@ -114,6 +114,7 @@ struct tls_own {
     struct tls_half in, out;
     uint8_t suite; /* enum tls_suite; from here on once it is compact */
     bool resumed;
+    bool half_read;       /* of a record of the peer no more than the head came */
     bool closed;          /* close_notify came */
     bool said_goodbye;    /* ours is out, or held */
     bool owes_update;     /* a KeyUpdate of ours goes before anything else */
@@ -139,6 +140,7 @@ struct tls {
     bool raw_eof;          /* FIN */
     bool has_more;         /* another record follows this one at once: the kernel may wait for it */
     bool staging;          /* a step of the handshake runs: its messages leave together behind it */
+    bool half_written;     /* OpenSSL holds a record that the socket did not take as a whole */
     bool fatal;            /* nothing more can be read or written */
     uint8_t early;         /* enum early */
     bool has_early_byte;

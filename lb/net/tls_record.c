@@ -100,6 +100,8 @@ bool tls_half_update(struct tls_kit *kit, struct tls_half *h, enum tls_suite sui
     forget(kit, h, suite);
     bool ok = expand(h, suite, "traffic upd", n, next) && tls_half_init(h, next, n);
     OPENSSL_cleanse(next, sizeof next);
+    if (!ok)
+        ERR_clear_error();
     return ok;
 }
 

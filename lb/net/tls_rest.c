@@ -41,7 +41,9 @@ void tls_count_record(struct tls *t, bool is_sent, int type, const unsigned char
         return;
     if (type == SSL3_RT_HEADER)
         (is_sent ? &t->own->out : &t->own->in)->seq++;
-    else if (type == SSL3_RT_INNER_CONTENT_TYPE && *p == TLS_IS_HANDSHAKE && !t->handshaking)
+    if (!is_sent && (type == SSL3_RT_HEADER || type == SSL3_RT_INNER_CONTENT_TYPE))
+        t->own->half_read = type == SSL3_RT_HEADER;
+    if (type == SSL3_RT_INNER_CONTENT_TYPE && *p == TLS_IS_HANDSHAKE && !t->handshaking)
         tls_own_free(t);
 }
 
@@ -55,7 +57,7 @@ static bool can_shrink(const struct tls *t)
                 !t->shut_pending && !t->read_wants_write && !t->write_wants_read;
     return calm && t->ssl && t->own && t->own->in.known && t->own->out.known && !c->shut && !c->eof &&
            !c->broken && !t->raw_eof && SSL_is_init_finished(t->ssl) && !SSL_has_pending(t->ssl) &&
-           !SSL_want_write(t->ssl) && SSL_get_shutdown(t->ssl) == 0 &&
+           !t->half_written && !t->own->half_read && c->may_write && SSL_get_shutdown(t->ssl) == 0 &&
            SSL_version(t->ssl) == TLS1_3_VERSION && !SSL_get0_peer_certificate(t->ssl) &&
            SSL_SESSION_get_max_fragment_length(SSL_get0_session(t->ssl)) ==
                TLSEXT_max_fragment_length_DISABLED;

@@ -6,7 +6,8 @@
  * each of the 25 secrets, keys and nonces of a handshake.
  *
  * Contexts that ask for it by TLS_SCHEDULE_QUERY (SSL_CTX_new_ex) get it. Once it is loaded OpenSSL may take
- * it for others too, which makes no difference to them: it computes the same. Any thread. */
+ * it for others too, which makes no difference to the secrets, keys and nonces of TLS, none of which is
+ * longer than the hash: it computes the same, and refuses anything longer. Any thread. */
 #ifndef COX_NET_TLS_SCHEDULE_H
 #define COX_NET_TLS_SCHEDULE_H
 

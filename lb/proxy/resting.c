@@ -114,7 +114,7 @@ static bool is_due(const struct session *s)
 
 static bool can_rest_in_place(const struct session *s)
 {
-    return s->state == SESSION_IDLE && !s->x && !tls_is_handshaking(&s->conn);
+    return s->state == SESSION_IDLE && !s->x && !tls_is_handshaking(&s->conn) && !sink_is_blocked(&s->sink);
 }
 
 /* It stays a session, of HTTP/2 or with TLS, but what libraries hold for it goes as far as can be. */

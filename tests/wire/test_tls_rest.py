@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -234,3 +235,30 @@ def test_a_reload_is_told_with_the_next_answer(make_door, origin, ca):
         assert ask(c).get("connection") == "close"
         assert c.closed()
         two.until(lambda: two.goaways)
+
+
+def test_a_record_that_was_sent_in_part(make_door, ca, origin):
+    """A slow client of HTTP/2 cancels its only stream: idle, with a half of a record in the socket. Then it asks again."""
+    tls = {"certificates": [ca.issue("web.test").config()]}
+    door = make_door(workers=1, listeners={"web": {"client_rest_after": "1ms", "tls": tls}}, clusters=[cluster("web", origin.address)],
+                     routes=[route("*", "web")])
+    origin.script(lambda conn, r: conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % int(r.target[1:]) + b"x" * int(r.target[1:])))
+    clients = []
+    for _ in range(5):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.settimeout(15 * SLOW)
+        sock.connect(("127.0.0.1", door.port))
+        c = h2.H2(door.port, sock=ca.client_context(alpn=["h2"]).wrap_socket(sock, server_hostname="web.test"), window=1 << 24)
+        c.refill = False
+        clients.append((c, c.get("/8000000")))
+    time.sleep(1)  # all buffers are full: nothing tells when
+    for c, stream in clients:
+        c.reset(stream)
+    time.sleep(2.5)  # longer than it takes to go to rest
+    for c, _ in clients:
+        answer = c.streams.setdefault(c.get("/10"), h2.Stream())
+        while not answer.ended and c.step():
+            pass
+        assert answer.body == b"x" * 10
+        c.close()
