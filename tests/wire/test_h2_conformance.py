@@ -243,7 +243,7 @@ MALFORMED = {
     "8.1 trailers without END_STREAM": (OPEN + data(flags=0) + heads(block=raw_block((b"a", b"b")), flags=4), PROTOCOL),
     "8.1 pseudo-header field in trailers": (OPEN + data(flags=0) + heads(block=raw_block((b":path", b"/"))), PROTOCOL),
     "8.1.1 content-length and less": (heads(block=POST + raw_block((b"content-length", b"2")), flags=4) + data(), PROTOCOL),
-    "8.1.1 content-length and more": (heads(block=POST + raw_block((b"content-length", b"1")), flags=4) + data(flags=0) + data(), PROTOCOL),
+    "8.1.1 content-length and more": (heads(block=POST + raw_block((b"content-length", b"1")), flags=4) + data(b"xx"), PROTOCOL),
     "8.1.1 content-length and nothing": (heads(block=POST + raw_block((b"content-length", b"1"))), PROTOCOL),
     "8.2.1 capitals": (heads(block=G + raw_block((b"X-Test", b"1"))), PROTOCOL),
     "8.2.2 connection": (heads(block=G + raw_block((b"connection", b"keep-alive"))), PROTOCOL),

@@ -1,5 +1,6 @@
 """Sockets for tests: free ports, polling with a deadline, and a raw HTTP/1 client that hides nothing."""
 
+import collections
 import os
 import random
 import socket
@@ -10,13 +11,20 @@ import time
 SLOW = float(os.environ.get("WIRE_SLOW", "1"))
 
 
+GIVEN = collections.deque(maxlen=1000)
+
+
 def free_port():
-    """A port that nobody listens on, from below the range the kernel deals to outgoing connections."""
-    for _ in range(200):
+    """A port that nobody listens on, from below the range the kernel deals to outgoing connections, and that was not given lately:
+    whoever got it may not listen yet."""
+    for _ in range(2000):
         port = random.randrange(20000, 31000)
+        if port in GIVEN:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
+                GIVEN.append(port)
                 return port
             except OSError:
                 continue
