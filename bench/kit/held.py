@@ -22,7 +22,7 @@ FEW, MANY, GOAL_BYTES = 2000, 100000, 2097  # a request, all in all: 100,000 in 
 HEAD_BYTES, STREAMS = 500, 100
 SPARE_FDS = 400
 SOURCES = 20000  # connections from one address
-BIRTHS, SHARES = 400, (0, 0.65)  # half of them over TCP; of the proxy's core, for other requests
+BIRTHS, SHARES = 400, (0, 0.45)  # half of them over TCP; of the proxy's core, for other requests
 
 
 def head_of(size=HEAD_BYTES):

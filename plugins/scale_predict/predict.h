@@ -18,6 +18,8 @@
 #define RINGS       12u /* ring j keeps a point every TICK_NS * 2^j */
 #define RING_POINTS 32u /* so the last one reaches back an hour and three quarters */
 #define TICK_NS     UINT64_C(100000000)
+/* Once in so many steps (of a second) a candidate is chosen. */
+#define CHOOSE_STEPS 8u
 
 struct point {
     uint64_t t_ns;

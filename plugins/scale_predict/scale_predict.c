@@ -87,6 +87,16 @@ static double objective_s(const struct cox_sample *in)
 
 /* ---- the past ---- */
 
+/* Sets that begin in the same tick, as after a start of the orchestrator, take turns from then on: which tick
+ * of a second is theirs, and which second of a choice. FNV-1a of the name. */
+static uint32_t turn_of(const char *set)
+{
+    uint32_t hash = 2166136261u;
+    for (; set && *set; set++)
+        hash = (hash ^ (unsigned char)*set) * 16777619u;
+    return hash ^ hash >> 16;
+}
+
 /* A first sample, a new epoch or a long gap: windows must not reach across it. What was learned stays. */
 static void restart(struct work *w)
 {
@@ -97,12 +107,14 @@ static void restart(struct work *w)
     }
     memset(s->rings, 0, sizeof s->rings);
     s->epoch = w->in->totals.epoch;
-    s->since_ns = s->change_ns = s->step_ns = s->step_point_ns = w->in->now_ns;
+    s->since_ns = s->change_ns = s->step_point_ns = w->in->now_ns;
+    const uint32_t turn = turn_of(w->in->set);
+    s->step_ns = w->in->now_ns + turn / CHOOSE_STEPS % (STEP_NS / TICK_NS) * TICK_NS;
     s->step_arrivals = w->in->totals.arrivals;
     s->service.last_count = 0;
     s->service.knee_ns = 0;
     s->service.phase = PROBE_NONE;
-    s->steps = 0;
+    s->steps = turn % CHOOSE_STEPS;
     s->level = s->jump = s->plan_rate = 0;
     s->restless = s->restless > RESTLESS ? s->restless : RESTLESS;
     s->is_quiet = 0;

@@ -16,7 +16,6 @@
 #define PRICE_FOLD   0.1
 #define START_DELAYS 0.5 /* of running for nothing that a start counts for */
 #define AGE_STEPS    64u
-#define CHOOSE_STEPS 8u
 #define BETTER       0.998 /* a new choice must be cheaper than the old one by this */
 
 /* A jump without any sign lets wait whoever comes before new members can. Before so many of them it is no

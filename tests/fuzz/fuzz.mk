@@ -12,3 +12,5 @@ fuzz_targets += tests/fuzz/fuzz_hello
 tests_fuzz_fuzz_hello_SOURCES = tests/fuzz/fuzz_hello.c tests/tls_files.h
 fuzz_targets += tests/fuzz/fuzz_h2_front
 tests_fuzz_fuzz_h2_front_SOURCES = tests/fuzz/fuzz_h2_front.c
+fuzz_targets += tests/fuzz/fuzz_tls_rest
+tests_fuzz_fuzz_tls_rest_SOURCES = tests/fuzz/fuzz_tls_rest.c tests/tls_files.h
