@@ -3,6 +3,7 @@
 Requests in flight there end well, what ran is drained and then stopped, and nothing of it is left."""
 
 import os
+import shlex
 import sys
 
 import pytest
@@ -145,7 +146,7 @@ def test_no_ghosts_after_starts_that_fail_and_are_wanted_no_more(make_door, tmp_
     """The command is gone: each start fails, and by then many are not wanted any more."""
     config = processes(tmp_path / "kept", 1, most=200)
     script = tmp_path / "member.sh"
-    script.write_text("#!/bin/sh\nexec %s -S %s\n" % (sys.executable, MEMBER))
+    script.write_text("#!/bin/sh\nexec %s -S %s\n" % (shlex.quote(sys.executable), shlex.quote(MEMBER)))
     script.chmod(0o755)
     config["cartridges"][0]["command"] = [str(script)]
     d = make_door(**config)

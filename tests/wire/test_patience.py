@@ -451,10 +451,10 @@ def post(size):
     return build("POST", host="none.test", headers={"Content-Length": "%d" % size}) + b"x" * size
 
 
-@pytest.mark.parametrize("what", [build(host="none.test"), post(100), post(150000)], ids=["get", "small", "large"])
+@pytest.mark.parametrize("what", [build(host="none.test"), post(100), post(100000)], ids=["get", "small", "large"])
 @pytest.mark.parametrize("how", ["fin", "reset"])
 def test_who_leaves_with_its_request_is_not_held(door, what, how):
-    """Request and departure in one event, as often as not."""
+    """Request and departure in one event, as often as not. The largest fits where a held request may lie: behind more a FIN does not arrive."""
     for _ in range(20):
         c = Client(door.port)
         c.send_quietly(what)

@@ -139,12 +139,12 @@ def test_T1_what_is_taken_back_at_once_is_asked_of_no_server(door, origin, take_
         text = b""
         for _ in range(10):
             s = c.stream()
-            text += frame(h2.HEADERS, 5, s, raw_block(*GET)) + frame(kind, 0, s, payload)
+            text += frame(h2.HEADERS, 5, s, raw_block(*GET[:2], (b":path", b"/back"), GET[3])) + frame(kind, 0, s, payload)
         s = c.stream()
         c.send(text + frame(h2.HEADERS, 5, s, raw_block(*GET[:2], (b":path", b"/last"), GET[3])))
         assert c.response(s).status == 200
         assert c.fetch("/then").status == 200
-    assert [r.target for r in origin.requests] == ["/first", "/last", "/then"]
+    assert [r.target for r in origin.requests if r.target != "/"] == ["/first", "/last", "/then"]  # "/": late, of the test before
     poll(lambda: door.status()["quiet"] is True, 5, "nothing is in flight")
 
 
