@@ -21,7 +21,7 @@ struct arena_block {
     uint32_t payload_bytes;
     bool is_pooled;
     bool is_own; /* of one thing that outgrew the block it was in */
-    char data[];
+    _Alignas(8) char data[];
 };
 
 struct arena {
