@@ -72,16 +72,16 @@ def wait_for(door, seconds=20, **wanted):
 
 
 class Wave:
-    """So many clients that ask one after the other until told to stop; every answer must be a 200."""
+    """So many clients that ask one after the other until told to stop, or until their door is gone; every answer must be a 200."""
 
     def __init__(self, door, clients, target="/slow=0.2"):
         self.door, self.target, self.stop, self.done, self.bad = door, target, threading.Event(), 0, []
-        self.threads = [threading.Thread(target=self.work) for _ in range(clients)]
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(clients)]
         for t in self.threads:
             t.start()
 
     def work(self):
-        while not self.stop.is_set():
+        while not self.stop.is_set() and self.door.process:
             try:
                 r = fetch(self.door.port, target=self.target, timeout=30 * SLOW)
                 if r.status == 200:
@@ -89,7 +89,8 @@ class Wave:
                 else:
                     self.bad.append(r)
             except Exception as e:  # whatever it is, it is a request that failed
-                self.bad.append(e)
+                self.bad.append("%s: %s" % (type(e).__name__, e))  # not e itself, which would keep its socket open
+                self.stop.wait(0.01)
 
     def end(self):
         self.stop.set()

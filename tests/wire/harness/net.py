@@ -106,9 +106,13 @@ class Client:
         if sndbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         self.sock.settimeout(timeout * SLOW)
-        if source:
-            self.sock.bind((source, 0))
-        self.sock.connect((address, port))
+        try:
+            if source:
+                self.sock.bind((source, 0))
+            self.sock.connect((address, port))
+        except OSError:
+            self.sock.close()
+            raise
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
         self.eof = False
